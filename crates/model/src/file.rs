@@ -1,6 +1,6 @@
 //! Files: creating, replacing, reading and removing them.
 
-mod encryption;
+pub mod encryption;
 mod upload;
 
 use bytes::Bytes;

@@ -36,7 +36,8 @@ pub use self::single_values::{
     installation, installation_marker, installation_markers, installations, log_size, log_sizes,
     log_state, login_history, maintenance, node_agreement, orphan_scan, outbox_count,
     outbox_marker, outbox_markers, outbox_owner, removed_cell, removed_cells, seal, server_node,
-    server_nodes, signing_key, takeover, timer_claim, transfer, unfinished_copy, unit_mark,
+    server_nodes, signing_key, store_id, takeover, timer_claim, transfer, unfinished_copy,
+    unit_mark,
 };
 pub use self::timers::{
     cell_of_timer, cell_with_timer, cells_with_timers, due_timer, due_timers, parts_of_due_timer,

@@ -51,13 +51,15 @@ impl UnfinishedCopy {
         Ok(batch)
     }
 
-    /// Returns the batch that makes the copy a whole unit.
+    /// Returns the batch that makes the copy a whole unit. `stores` is a new random id, by which a back-up knows that numbers of
+    /// commits are not those of other stores of the unit.
     #[must_use]
-    pub fn finish(&self, version: CommitSeq) -> Batch {
+    pub fn finish(&self, version: CommitSeq, stores: &str) -> Batch {
         let mut batch = Batch::new();
         batch.assert(keys::unfinished_copy(), Expect::Version(version));
         batch.delete(keys::unfinished_copy());
         batch.put(keys::unit_mark(), self.unit.as_bytes().to_vec());
+        batch.put(keys::store_id(), stores.as_bytes().to_vec());
         batch.change_structure();
         batch
     }
@@ -89,10 +91,10 @@ mod tests {
         let replaced = records.commit(copy.replace(begun).unwrap()).await.unwrap();
         let found = UnfinishedCopy::find(&records).await.unwrap().unwrap();
         assert_eq!((found.value, found.version), (copy.clone(), replaced));
-        let late = records.commit(copy.finish(begun)).await;
+        let late = records.commit(copy.finish(begun, "s")).await;
         assert!(matches!(late, Err(StoreError::Conflict)));
         assert_eq!(unit_mark::find(&records).await.unwrap(), None);
-        records.commit(copy.finish(replaced)).await.unwrap();
+        records.commit(copy.finish(replaced, "s")).await.unwrap();
         assert_eq!(unit_mark::find(&records).await.unwrap().unwrap(), "0a");
         assert!(UnfinishedCopy::find(&records).await.unwrap().is_none());
     }

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod admin_options;
+mod backup_options;
 mod cert_options;
 mod config_options;
 mod generated;
@@ -16,6 +17,7 @@ use personium_types::error::chain;
 use tokio::signal::unix::{SignalKind, signal};
 
 use admin_options::AdminSubcommand;
+use backup_options::{BackupArguments, RestoreArguments};
 use cert_options::CertSubcommand;
 use config_options::ConfigSubcommand;
 use options::Options;
@@ -106,6 +108,10 @@ enum Command {
         #[arg(long, value_name = "NAME")]
         cell: Option<String>,
     },
+    /// Make a generation of back-ups of the whole unit in a folder, also while it runs. What the folder has is not copied again.
+    Backup(BackupArguments),
+    /// Restore a generation of back-ups to stores without a unit, list or check generations, or try a restore in a folder of its own.
+    Restore(RestoreArguments),
     /// After the settings name the unit anew: give the URLs of its own cells that are stored in it the new name too. The unit must
     /// be stopped. An interrupted run goes on when the command is repeated.
     RenameUnit {
@@ -201,6 +207,8 @@ pub fn run() -> ExitCode {
         (Some(Command::Init { print_sql: false }), Ok(sources)) => init(&sources),
         (Some(Command::Adopt), Ok(sources)) => adopt(&sources),
         (Some(Command::Copy { from, to }), Ok(_)) => copy_unit(&from, &to, is_plain),
+        (Some(Command::Backup(arguments)), Ok(sources)) => arguments.run(&sources),
+        (Some(Command::Restore(arguments)), Ok(_)) => arguments.run(is_plain),
         (Some(Command::Verify { json, cell }), Ok(sources)) => verify_unit(&sources, json, cell),
         (Some(Command::RenameUnit { from, dry_run }), Ok(sources)) => {
             rename_unit(&sources, &from, dry_run)

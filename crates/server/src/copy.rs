@@ -4,9 +4,8 @@
 //! remembers the last cell that was copied. Then each space is compared with its source, and what differs is copied again, until
 //! a comparison finds nothing. Only then the target becomes a whole unit. Bodies come before the records that name them.
 
-mod bodies;
-mod key_copy;
-mod progress;
+pub(crate) mod bodies;
+pub(crate) mod key_copy;
 mod records;
 mod source;
 mod target;
@@ -16,10 +15,11 @@ use std::path::Path;
 use personium_store::Space;
 
 use self::bodies::BodyCheck;
-use self::progress::Progress;
-use self::source::Source;
+use self::key_copy::KeySet;
+pub(crate) use self::source::Source;
 use self::target::Target;
 use crate::config::{Config, ConfigSources, LoadedConfig};
+use crate::progress::Progress;
 use crate::system;
 
 /// The settings file in a data folder.
@@ -71,6 +71,16 @@ fn sources(path: &Path) -> ConfigSources {
     sources
 }
 
+/// Loads the settings of one side: see [`sources`].
+///
+/// # Errors
+/// A text for the operator.
+pub(crate) fn load(path: &Path) -> CopyResult<Config> {
+    let loaded = LoadedConfig::load(&sources(path));
+    let loaded = loaded.map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(loaded.config)
+}
+
 /// Runs the command. Returns the text that is shown at its end.
 ///
 /// # Errors
@@ -80,12 +90,8 @@ pub fn run_command(
     to: &Path,
     runtime: &tokio::runtime::Runtime,
 ) -> CopyResult<String> {
-    let load = |path: &Path| {
-        let loaded = LoadedConfig::load(&sources(path));
-        loaded.map_err(|error| format!("{}: {error}", path.display()))
-    };
-    let (from, to) = (load(from)?.config, load(to)?.config);
-    let progress = Progress::new(system::clock());
+    let (from, to) = (load(from)?, load(to)?);
+    let progress = Progress::new("copy", system::clock());
     runtime.block_on(Box::pin(run((&from, &to), &progress)))
 }
 
@@ -99,11 +105,25 @@ async fn run((from, to): (&Config, &Config), progress: &Progress) -> CopyResult<
     }
     progress.note("opening the source");
     let source = Box::pin(Source::open(from, progress)).await?;
+    let put_keys = |to: &Config| KeySet::read(from)?.write(to);
+    copy_from(source, to, put_keys, progress).await
+}
+
+/// Copies a unit to the stores of these settings, and closes it. `put_keys` gives the target its keys.
+///
+/// # Errors
+/// A text for the operator.
+pub(crate) async fn copy_from(
+    source: Source,
+    to: &Config,
+    put_keys: impl FnOnce(&Config) -> CopyResult<Vec<String>>,
+    progress: &Progress,
+) -> CopyResult<String> {
     progress.note("opening the target");
     let opened = Box::pin(Target::open(to, &source)).await;
     let copied = match opened {
         Ok(mut target) => {
-            let copied = match key_copy::copy(from, to) {
+            let copied = match put_keys(to) {
                 Ok(notes) => {
                     let sides = (&source, &mut target);
                     Box::pin(copy_unit(sides, notes, progress)).await
@@ -150,7 +170,7 @@ async fn copy_unit(
 }
 
 /// The name of a space in messages.
-fn name(space: &Space) -> String {
+pub(crate) fn name(space: &Space) -> String {
     match space {
         Space::Unit => "the unit".to_owned(),
         Space::Cell(id) => format!("cell {id}"),
@@ -166,7 +186,9 @@ async fn copy_space(
 ) -> CopyResult<CopyCounts> {
     target.create_space(space).await?;
     let bodies = (&*source.bodies, &*target.bodies);
-    let mut counts = bodies::copy(&*source.records, bodies, space, (check, progress)).await?;
+    let is_incomplete = matches!(space, Space::Cell(id) if source.incomplete.contains(id));
+    let wanted = (check, is_incomplete);
+    let mut counts = bodies::copy(&*source.records, bodies, space, wanted, progress).await?;
     let records = (&*source.records, &*target.records);
     counts.add(&records::copy(records, space, progress).await?);
     Ok(counts)

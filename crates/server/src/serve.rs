@@ -32,6 +32,7 @@ use crate::logging;
 use crate::metrics::Metrics;
 use crate::node_metrics::NodeCollector;
 use crate::record_engine::RecordEngine;
+use crate::record_socket::{self, RecordSocket};
 use crate::running_settings::InitialSettings;
 use crate::script_metrics::ScriptCollector;
 use crate::storage_watch::StorageWatch;
@@ -298,6 +299,7 @@ fn spawn(
     background.push(tokio::spawn(async move {
         personium_model::event::feed::follow(&following).await;
     }));
+    background.extend(spawn_record_socket(components));
     if components.config.events.timer_threads > 0 {
         let unit = Arc::clone(&unit);
         background.push(tokio::spawn(async move {
@@ -314,6 +316,24 @@ fn spawn(
         http_server,
         background,
         records,
+    }
+}
+
+/// Spawns the task that gives the records to commands of this unit, if they are in files. Others reach a database by themselves.
+fn spawn_record_socket(components: &Components) -> Option<JoinHandle<()>> {
+    components.records.sqlite()?;
+    match RecordSocket::bind(&components.config.store.data_dir) {
+        Ok(socket) => {
+            let records = components.records.port();
+            Some(tokio::spawn(record_socket::serve(socket, records)))
+        }
+        Err(error) => {
+            tracing::warn!(
+                %error,
+                "no socket for `personium verify` and `personium backup`: they need the unit to be stopped"
+            );
+            None
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::components::{body_place, open_files_to_read, record_settings};
 use crate::config::{Config, RecordStoreKind};
 use crate::data_folder::{ADMINISTRATOR_STARTED_FILE, Condition, DataFolder, DataFolderError};
 use crate::record_engine::{self, RecordEngine};
+use crate::record_socket::RemoteRecords;
 use crate::{serve, system};
 
 /// A unit that is read.
@@ -34,7 +35,17 @@ impl UnitReader {
         let place = body_place(config, &clock, &random, &health).map_err(|error| chain(&error))?;
         let folder = DataFolder::new(config, place.clone());
         let engine = match config.store.kind {
-            RecordStoreKind::Sqlite => open_record_files(config, &folder, &health)?,
+            RecordStoreKind::Sqlite => match open_record_files(config, &folder, &health)? {
+                Some(engine) => engine,
+                None => {
+                    let records = RemoteRecords::connect(data_dir).await;
+                    let bodies = open_files_to_read(config, &place, &random, &health);
+                    return Ok(Self {
+                        records: Arc::new(records.map_err(|error| chain(&error))?),
+                        bodies: bodies.map_err(|error| chain(&error))?,
+                    });
+                }
+            },
             RecordStoreKind::Postgres => {
                 let opened = record_engine::open_database(config, &health, &random).await;
                 RecordEngine::Postgres(opened.map_err(|error| chain(&error))?)
@@ -65,11 +76,12 @@ impl UnitReader {
     }
 }
 
+/// Opens the files of the records. `None` if a unit that runs has locked them.
 fn open_record_files(
     config: &Config,
     folder: &DataFolder,
     health: &Arc<StoreHealth>,
-) -> Result<RecordEngine, String> {
+) -> Result<Option<RecordEngine>, String> {
     let path = folder.unit_records();
     if !path.exists() {
         return Err(format!("there is no unit: {} is missing", path.display()));
@@ -79,10 +91,8 @@ fn open_record_files(
         ..record_settings(config)
     };
     match SqliteStore::inspect(settings) {
-        Ok(records) => Ok(RecordEngine::Sqlite(Arc::new(records))),
-        Err(StoreError::Busy(_)) => {
-            Err("it is in use by another process; stop the unit first".to_owned())
-        }
+        Ok(records) => Ok(Some(RecordEngine::Sqlite(Arc::new(records)))),
+        Err(StoreError::Busy(_)) => Ok(None),
         Err(error) => Err(chain(&error)),
     }
 }

@@ -23,7 +23,7 @@ pub use error::{ErrorDetail, Result, StoreError};
 pub use health::StoreHealth;
 pub use key::{Key, KeyBuilder, KeyRange};
 pub use record::{
-    Batch, CommitSeq, Direction, Expect, Limit, Op, Record, RecordStore, Snapshot, Space,
-    StructureVersion,
+    Batch, CommitSeq, Direction, Expect, Limit, Op, Record, RecordSnapshot, RecordStore, Snapshot,
+    Space, StructureVersion,
 };
 pub use record_limits::{MAX_KEY_BYTES, MAX_RECORD_BYTES, check_sizes};

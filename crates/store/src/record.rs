@@ -280,6 +280,19 @@ impl Batch {
     }
 }
 
+/// The records of a space as they were at one time.
+#[async_trait]
+pub trait RecordSnapshot: Send {
+    /// The last commit that it has. 0 if nothing was ever put into the space.
+    fn last_commit(&self) -> CommitSeq;
+
+    /// Returns the first records of the range in ascending order, up to the limit.
+    ///
+    /// # Errors
+    /// As [`RecordStore::get`].
+    async fn scan(&mut self, range: &KeyRange, limit: Limit) -> Result<Vec<(Key, Record)>>;
+}
+
 /// A store of records.
 ///
 /// A space exists as soon as something is put into it, or it is created, as the engine requires; see
@@ -404,6 +417,18 @@ pub trait RecordStore: Send + Sync + 'static {
     /// # Errors
     /// [`Busy`](crate::StoreError::Busy) or [`Down`](crate::StoreError::Down).
     async fn drop_space(&self, space: &Space) -> Result<()>;
+
+    /// Begins a snapshot of a space: its records as they are now. Engines keep what it needs until it is dropped, so that should be soon.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); [`Unsupported`](crate::StoreError::Unsupported) if the store has no snapshots.
+    async fn snapshot(&self, space: &Space) -> Result<Box<dyn RecordSnapshot>> {
+        let _ = space;
+        let text = "this store has no snapshots";
+        Err(crate::StoreError::Unsupported(crate::ErrorDetail::new(
+            text,
+        )))
+    }
 
     /// Looks for damage of a space that may hide records, which reads of single records do not find. Returns what was found, for
     /// people. Reads all that is stored of the space, where the engine has such damage.

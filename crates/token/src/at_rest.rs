@@ -50,6 +50,21 @@ impl BodyKey {
         Ok(Self(key))
     }
 
+    /// Derives a key from a secret, which must be random and have at least 128 bits.
+    ///
+    /// # Errors
+    /// [`CipherError`] if the cryptographic library fails.
+    pub fn derive(secret: &str) -> Result<Self, CipherError> {
+        let derived = Salt::new(HKDF_SHA256, b"personium backup").extract(secret.as_bytes());
+        let mut key = [0; KEY_BYTES];
+        let info = [b"key".as_slice()];
+        let expanded = derived
+            .expand(&info, HKDF_SHA256)
+            .map_err(|_| CipherError)?;
+        expanded.fill(&mut key).map_err(|_| CipherError)?;
+        Ok(Self(key))
+    }
+
     pub(crate) const fn from_bytes(key: [u8; KEY_BYTES]) -> Self {
         Self(key)
     }
@@ -92,6 +107,14 @@ const fn chunks(len: u64) -> u64 {
 #[must_use]
 pub const fn sealed_len(len: u64) -> u64 {
     len.saturating_add(chunks(len).saturating_mul(TAG_BYTES as u64))
+}
+
+/// The size in bytes of a body whose encrypted size is this; `None` if no body has it.
+#[must_use]
+pub fn plain_len(sealed: u64) -> Option<u64> {
+    let chunks = sealed.div_ceil(SEALED_CHUNK_BYTES as u64);
+    let len = sealed.checked_sub(chunks.checked_mul(TAG_BYTES as u64)?)?;
+    (sealed_len(len) == sealed).then_some(len)
 }
 
 /// The cipher of one body.

@@ -21,6 +21,14 @@ const FILES: &[(&str, &str)] = &[
         "usr/lib/systemd/system/personium.service",
     ),
     (
+        "deploy/package/personium-backup.service",
+        "usr/lib/systemd/system/personium-backup.service",
+    ),
+    (
+        "deploy/package/personium-backup.timer",
+        "usr/lib/systemd/system/personium-backup.timer",
+    ),
+    (
         "deploy/package/sysusers.conf",
         "usr/lib/sysusers.d/personium.conf",
     ),

@@ -325,6 +325,15 @@ impl Connection {
         )
     }
 
+    /// The command that begins a transaction whose reads have one snapshot. It may be idle for long.
+    pub(crate) fn begin_snapshot(&self) -> String {
+        let millis = self.statement_timeout.as_millis();
+        format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = {millis}; \
+             SET LOCAL idle_in_transaction_session_timeout = 0"
+        )
+    }
+
     /// Sends the requests in one round trip.
     pub(crate) async fn round_trip(
         &self,

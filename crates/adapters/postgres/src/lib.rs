@@ -14,6 +14,7 @@ mod read_queue;
 mod schema;
 mod server_facts;
 mod settings;
+mod snapshot;
 mod space_key;
 mod statement;
 mod store;

@@ -10,8 +10,9 @@ use personium_store::{
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 
-use crate::connections::{Connections, Parameter};
-use crate::error::corrupt;
+use crate::connections::{Connection, Connections, Parameter};
+use crate::error::{Failure, corrupt};
+use crate::statement::Statement;
 use crate::{space_key, statement};
 
 /// Returns the records of these keys.
@@ -45,9 +46,28 @@ pub(crate) async fn get(
     Ok(Snapshot { value, structure })
 }
 
+/// Where statements that read are run.
+pub(crate) enum ReadPlace<'a> {
+    Pool(&'a Connections),
+    One(&'a Connection),
+}
+
+impl ReadPlace<'_> {
+    async fn read(
+        &self,
+        statement: &'static Statement,
+        parameters: &[Parameter<'_>],
+    ) -> std::result::Result<Vec<Row>, Failure> {
+        match self {
+            Self::Pool(connections) => connections.read(statement, parameters).await,
+            Self::One(connection) => connection.run(statement, parameters).await,
+        }
+    }
+}
+
 /// Returns the first records of the range up to the limit.
 pub(crate) async fn scan(
-    connections: &Connections,
+    place: ReadPlace<'_>,
     health: &StoreHealth,
     space: &Space,
     (range, order, limit): (&KeyRange, Direction, Limit),
@@ -60,7 +80,7 @@ pub(crate) async fn scan(
     let bytes_max = i64::try_from(limit.bytes).unwrap_or(i64::MAX);
     let records_max = if bytes_max == 0 { 0 } else { records_max };
     let (start, end) = bounds(range);
-    let rows = connections
+    let rows = place
         .read(
             statement,
             &[

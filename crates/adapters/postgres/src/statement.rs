@@ -118,6 +118,12 @@ pub(crate) static VERSIONS: Statement = Statement {
     types: Cow::Borrowed(&[Type::BYTEA, Type::BYTEA_ARRAY]),
 };
 
+/// Reads the last commit of a space.
+pub(crate) static LAST_COMMIT: Statement = Statement {
+    text: Cow::Borrowed("SELECT stamp, dropped FROM personium.spaces WHERE space = $1"),
+    types: Cow::Borrowed(&[Type::BYTEA]),
+};
+
 /// Reads the first keys of a range.
 pub(crate) static KEYS: Statement = Statement {
     text: Cow::Borrowed(

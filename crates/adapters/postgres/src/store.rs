@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use personium_store::{
-    Batch, CommitSeq, Direction, ErrorDetail, Key, KeyRange, Limit, Record, RecordStore, Result,
-    Snapshot, Space, StoreError, StructureVersion, check_sizes,
+    Batch, CommitSeq, Direction, ErrorDetail, Key, KeyRange, Limit, Record, RecordSnapshot,
+    RecordStore, Result, Snapshot, Space, StoreError, StructureVersion, check_sizes,
 };
 use personium_types::Random;
 use tokio::sync::Semaphore;
@@ -14,11 +14,12 @@ use tokio::sync::Semaphore;
 use crate::connections::Connections;
 use crate::error::FailureKind;
 use crate::news::News;
-use crate::read::{self, bounds, column};
+use crate::read::{self, ReadPlace, bounds, column};
 use crate::read_queue::ReadQueue;
 use crate::schema::{self, SchemaError};
 use crate::server_facts::{self, ServerFacts};
 use crate::settings::PostgresSettings;
+use crate::snapshot::PostgresSnapshot;
 use crate::write_queue::WriteQueues;
 use crate::writer::Writer;
 use crate::{space_key, statement};
@@ -147,7 +148,14 @@ impl RecordStore for PostgresStore {
     ) -> Result<Snapshot<Vec<(Key, Record)>>> {
         self.check_open()?;
         let wanted = (range, order, limit);
-        read::scan(&self.connections, &self.writer.health, space, wanted).await
+        let place = ReadPlace::Pool(&self.connections);
+        read::scan(place, &self.writer.health, space, wanted).await
+    }
+
+    async fn snapshot(&self, space: &Space) -> Result<Box<dyn RecordSnapshot>> {
+        self.check_open()?;
+        let begun = PostgresSnapshot::begin(&self.connections, &self.writer.health, space);
+        Ok(Box::new(begun.await?))
     }
 
     async fn count(&self, space: &Space, range: &KeyRange) -> Result<Snapshot<u64>> {

@@ -48,3 +48,8 @@ pub(crate) fn io_error(
 pub(crate) fn closed() -> StoreError {
     StoreError::Down(ErrorDetail::new("the store is closed"))
 }
+
+/// Returns the error of a task that panicked.
+pub(crate) fn panicked(error: tokio::task::JoinError) -> StoreError {
+    StoreError::Down(ErrorDetail::new("a task of the store panicked").with_source(error))
+}

@@ -205,7 +205,11 @@ impl DbFile {
         Ok(Some(reader))
     }
 
-    fn open_reader(&self) -> Result<Option<ReadConnection>> {
+    /// Opens a connection for reading. Returns `None` if there is no file.
+    ///
+    /// # Errors
+    /// If the file cannot be opened.
+    pub(crate) fn open_reader(&self) -> Result<Option<ReadConnection>> {
         let exists = self.path.try_exists().map_err(|e| {
             let operation = format!("failed to check whether {} exists", self.path.display());
             io_error(operation, e)

@@ -12,6 +12,7 @@ mod read;
 mod ready_files;
 mod reserve;
 mod settings;
+mod snapshot;
 mod sql;
 mod storage_failure;
 mod storage_limits;

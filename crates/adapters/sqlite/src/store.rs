@@ -5,18 +5,19 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use personium_store::{
-    Batch, CommitSeq, Direction, ErrorDetail, Key, KeyRange, Limit, Record, RecordStore, Result,
-    Snapshot, Space, StoreError, StructureVersion, check_sizes,
+    Batch, CommitSeq, Direction, Key, KeyRange, Limit, Record, RecordSnapshot, RecordStore, Result,
+    Snapshot, Space, StructureVersion, check_sizes,
 };
 use personium_types::CellId;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use crate::engine::Engine;
-use crate::error::{closed, io_error, sqlite_error};
+use crate::error::{closed, io_error, panicked, sqlite_error};
 use crate::read;
 use crate::settings::SqliteSettings;
+use crate::snapshot::SqliteSnapshot;
 use crate::verification;
 use crate::write_queue::{PendingCommit, WriteJob};
 use crate::writer_pool::WriterPool;
@@ -35,7 +36,7 @@ impl SqliteStore {
     /// Opens the store. Its folder must not be in use by another process.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] if another process uses the folder, [`StoreError::Down`] if the folder cannot be used.
+    /// [`Busy`](personium_store::StoreError::Busy) if another process uses the folder, [`Down`](personium_store::StoreError::Down) if the folder cannot be used.
     pub fn open(settings: SqliteSettings) -> Result<Self> {
         let engine = Arc::new(Engine::open(settings)?);
         let writers = Arc::new(WriterPool::start(&engine)?);
@@ -45,7 +46,7 @@ impl SqliteStore {
     /// Opens the store in an existing folder, to read from it only. Nothing is created or removed.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] if another process uses the folder, [`StoreError::Down`] if the folder cannot be used.
+    /// [`Busy`](personium_store::StoreError::Busy) if another process uses the folder, [`Down`](personium_store::StoreError::Down) if the folder cannot be used.
     pub fn inspect(settings: SqliteSettings) -> Result<Self> {
         let engine = Arc::new(Engine::open_existing(settings)?);
         let writers = Arc::new(WriterPool::start(&engine)?);
@@ -55,7 +56,7 @@ impl SqliteStore {
     /// Returns whether the space has a file.
     ///
     /// # Errors
-    /// [`StoreError::Down`] if the disk does not say so.
+    /// [`Down`](personium_store::StoreError::Down) if the disk does not say so.
     pub fn has_space(&self, space: &Space) -> Result<bool> {
         let path = self.engine.folder.path(space);
         path.try_exists().map_err(|error| {
@@ -73,7 +74,7 @@ impl SqliteStore {
     /// Returns the cells that have a file.
     ///
     /// # Errors
-    /// [`StoreError::Down`] if the folder cannot be read.
+    /// [`Down`](personium_store::StoreError::Down) if the folder cannot be read.
     pub fn list_cells(&self) -> Result<Vec<CellId>> {
         self.engine.folder.list_cells()
     }
@@ -123,10 +124,6 @@ impl SqliteStore {
         drop(file);
         result.await.map_err(|_| closed())?
     }
-}
-
-fn panicked(error: JoinError) -> StoreError {
-    StoreError::Down(ErrorDetail::new("a task of the store panicked").with_source(error))
 }
 
 /// Finishes queued jobs, then closes the files.
@@ -224,6 +221,12 @@ impl RecordStore for SqliteStore {
 
     async fn drop_space(&self, space: &Space) -> Result<()> {
         self.write(space, WriteJob::Drop).await
+    }
+
+    async fn snapshot(&self, space: &Space) -> Result<Box<dyn RecordSnapshot>> {
+        let (engine, file) = (Arc::clone(&self.engine), self.engine.file(space)?);
+        let begun = spawn_blocking(move || SqliteSnapshot::begin(engine, file));
+        Ok(Box::new(begun.await.map_err(panicked)??))
     }
 
     async fn find_damage(&self, space: &Space) -> Result<Option<String>> {

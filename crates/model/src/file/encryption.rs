@@ -105,13 +105,15 @@ fn corrupt(error: CipherError) -> StoreError {
 }
 
 /// A writer that encrypts.
-pub(super) struct SealedWriter {
+pub struct SealedWriter {
     inner: Box<dyn BlobWriter>,
     sealing: BodySealer,
 }
 
 impl SealedWriter {
-    pub(super) fn new(inner: Box<dyn BlobWriter>, cipher: BodyCipher) -> Self {
+    /// A writer of a body to `inner`.
+    #[must_use]
+    pub fn new(inner: Box<dyn BlobWriter>, cipher: BodyCipher) -> Self {
         Self {
             inner,
             sealing: BodySealer::new(cipher),
@@ -137,7 +139,7 @@ impl BlobWriter for SealedWriter {
 }
 
 /// A reader that decrypts.
-pub(super) struct SealedReader {
+pub struct SealedReader {
     inner: Box<dyn BlobReader>,
     cipher: BodyCipher,
     len: u64,
@@ -145,7 +147,8 @@ pub(super) struct SealedReader {
 
 impl SealedReader {
     /// A reader of a body of `len` bytes; `None` if the stored body has not the length that this needs.
-    pub(super) fn new(inner: Box<dyn BlobReader>, cipher: BodyCipher, len: u64) -> Option<Self> {
+    #[must_use]
+    pub fn new(inner: Box<dyn BlobReader>, cipher: BodyCipher, len: u64) -> Option<Self> {
         (inner.len() == sealed_len(len)).then_some(Self { inner, cipher, len })
     }
 }

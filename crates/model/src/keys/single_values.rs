@@ -13,6 +13,8 @@ const UNIT_MARK: &str = "unit/mark";
 const ADMINISTRATOR_CELLS: &str = "unit/administrators";
 /// The name of the modes of maintenance.
 const MAINTENANCE: &str = "unit/maintenance";
+/// The name of the record of the id of the stores.
+const STORE_ID: &str = "unit/stores";
 /// The name of the record of an unfinished copy.
 const UNFINISHED_COPY: &str = "unit/copy";
 /// The beginning of the names of markers of cells with garbage; the id of the cell follows.
@@ -42,6 +44,12 @@ const OUTBOX_MARKER: &str = "event/cell/";
 #[must_use]
 pub fn unit_mark() -> Key {
     single(UNIT_MARK)
+}
+
+/// In the space of the unit: a random id of these records, if the unit was copied or restored to them. Numbers of commits belong to it.
+#[must_use]
+pub fn store_id() -> Key {
+    single(STORE_ID)
 }
 
 /// In the space of the unit: the names of the cells whose accounts can administrate the unit.

@@ -7,8 +7,8 @@ use personium_store::{BlobReader, BlobStore, Direction, Limit, RecordStore, Spac
 use personium_types::BlobId;
 use personium_types::error::chain;
 
-use super::progress::Progress;
 use super::{CopyCounts, CopyResult};
+use crate::progress::Progress;
 
 /// The number of ids that are read at once.
 const IDS_AT_ONCE: usize = 1_000;
@@ -21,14 +21,15 @@ const CHUNK_BYTES: usize = 1 << 20;
 
 /// How it is found out that the target has a body. It has the id of the body of the source, which no other body ever has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum BodyCheck {
+pub(crate) enum BodyCheck {
     /// By its length.
     Length,
     /// All of it is read, and has its checksums.
     Content,
 }
 
-/// Copies the bodies that the target does not have. Returns how many there are, and how many were copied.
+/// Copies the bodies that the target does not have. Returns how many there are, and how many were copied. Those that an incomplete
+/// source does not have are left out.
 ///
 /// # Errors
 /// A text for the operator, which names a body that is missing or damaged.
@@ -36,7 +37,8 @@ pub(super) async fn copy(
     records: &dyn RecordStore,
     (source, target): (&dyn BlobStore, &dyn BlobStore),
     space: &Space,
-    (check, progress): (BodyCheck, &Progress),
+    (check, is_incomplete): (BodyCheck, bool),
+    progress: &Progress,
 ) -> CopyResult<CopyCounts> {
     let mut counts = CopyCounts::default();
     let mut range = keys::blob_references();
@@ -55,75 +57,100 @@ pub(super) async fn copy(
             .filter_map(|(key, _)| keys::referenced_blob(key))
             .collect();
         let copies = ids.into_iter().map(|id| async move {
-            let copied = Body { space, id }.copy((source, target), check).await;
-            copied.map_err(|error| format!("file body {id}: {error}"))
+            match copy_body((source, target), space, id, check).await {
+                Err(error) if is_incomplete && error.is_of_source() => Ok((0, false)),
+                copied => copied.map_err(|error| format!("file body {id}: {error}")),
+            }
         });
         let mut copies = stream::iter(copies).buffer_unordered(BODIES_AT_ONCE);
         while let Some((bytes, is_new)) = copies.try_next().await? {
             counts.bodies += 1;
             counts.body_bytes += bytes;
             counts.changed += u64::from(is_new);
-            progress.set_bodies(&counts);
+            progress.set_bodies(counts.bodies, counts.body_bytes);
         }
     }
 }
 
-/// A body of a space.
-#[derive(Clone, Copy)]
-struct Body<'a> {
-    space: &'a Space,
+/// Why a body was not copied.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyCopyError {
+    /// The source does not have it.
+    #[error("the source: it is missing")]
+    Missing,
+    /// The source has only a part of it.
+    #[error("the source: it ends too early")]
+    TooShort,
+    /// The source failed, or it is damaged there.
+    #[error("the source: {}", chain(.0))]
+    Source(StoreError),
+    /// The target failed.
+    #[error("the target: {}", chain(.0))]
+    Target(StoreError),
+}
+
+impl BodyCopyError {
+    /// Whether the body of the source is missing or damaged.
+    fn is_of_source(&self) -> bool {
+        matches!(
+            self,
+            Self::Missing | Self::TooShort | Self::Source(StoreError::Corrupt(_))
+        )
+    }
+}
+
+/// Copies a body of a space unless the target has it. Returns its length, and whether it was copied.
+///
+/// # Errors
+/// [`BodyCopyError`]
+pub(crate) async fn copy_body(
+    (source, target): (&dyn BlobStore, &dyn BlobStore),
+    space: &Space,
     id: BlobId,
+    check: BodyCheck,
+) -> Result<(u64, bool), BodyCopyError> {
+    let opened = source.open(space, &id).await;
+    let opened = opened.map_err(BodyCopyError::Source)?;
+    let mut reader = opened.ok_or(BodyCopyError::Missing)?;
+    let len = reader.len();
+    let is_there = is_in(target, (space, &id), len, check).await;
+    if is_there.map_err(BodyCopyError::Target)? {
+        return Ok((len, false));
+    }
+    let writer = target.create_with_id(space, &id).await;
+    let mut writer = writer.map_err(BodyCopyError::Target)?;
+    let mut offset = 0;
+    while offset < len {
+        let chunk = next(&mut *reader, offset).await;
+        let chunk = chunk.map_err(BodyCopyError::Source)?;
+        if chunk.is_empty() {
+            return Err(BodyCopyError::TooShort);
+        }
+        offset += chunk.len() as u64;
+        writer.write(chunk).await.map_err(BodyCopyError::Target)?;
+    }
+    writer.finish().await.map_err(BodyCopyError::Target)?;
+    Ok((len, true))
 }
 
-impl Body<'_> {
-    /// Copies the body unless the target has it. Returns its length, and whether it was copied.
-    async fn copy(
-        self,
-        (source, target): (&dyn BlobStore, &dyn BlobStore),
-        check: BodyCheck,
-    ) -> CopyResult<(u64, bool)> {
-        let opened = source.open(self.space, &self.id).await;
-        let opened = opened.map_err(|error| of_source(&error))?;
-        let mut reader = opened.ok_or("the source: it is missing")?;
-        let len = reader.len();
-        if self.is_in(target, len, check).await? {
-            return Ok((len, false));
-        }
-        let of_target = |error: StoreError| format!("the target: {}", chain(&error));
-        let writer = target.create_with_id(self.space, &self.id).await;
-        let mut writer = writer.map_err(of_target)?;
-        let mut offset = 0;
-        while offset < len {
-            let chunk = next(&mut *reader, offset).await;
-            let chunk = chunk.map_err(|error| of_source(&error))?;
-            if chunk.is_empty() {
-                return Err("the source: it ends too early".to_owned());
-            }
-            offset += chunk.len() as u64;
-            writer.write(chunk).await.map_err(of_target)?;
-        }
-        writer.finish().await.map_err(of_target)?;
-        Ok((len, true))
+async fn is_in(
+    target: &dyn BlobStore,
+    (space, id): (&Space, &BlobId),
+    len: u64,
+    check: BodyCheck,
+) -> Result<bool, StoreError> {
+    let whole = match target.open(space, id).await {
+        Ok(None) => Ok(false),
+        Ok(Some(found)) if found.len() != len => Ok(false),
+        Ok(Some(_)) if check == BodyCheck::Length => Ok(true),
+        Ok(Some(mut found)) => is_readable(&mut *found).await,
+        Err(error) => Err(error),
+    };
+    match whole {
+        // It is copied again.
+        Err(StoreError::Corrupt(_)) => Ok(false),
+        other => other,
     }
-
-    async fn is_in(self, target: &dyn BlobStore, len: u64, check: BodyCheck) -> CopyResult<bool> {
-        let whole = match target.open(self.space, &self.id).await {
-            Ok(None) => Ok(false),
-            Ok(Some(found)) if found.len() != len => Ok(false),
-            Ok(Some(_)) if check == BodyCheck::Length => Ok(true),
-            Ok(Some(mut found)) => is_readable(&mut *found).await,
-            Err(error) => Err(error),
-        };
-        match whole {
-            // It is copied again.
-            Err(StoreError::Corrupt(_)) => Ok(false),
-            other => other.map_err(|error| format!("the target: {}", chain(&error))),
-        }
-    }
-}
-
-fn of_source(error: &StoreError) -> String {
-    format!("the source: {}", chain(error))
 }
 
 async fn next(reader: &mut dyn BlobReader, offset: u64) -> Result<Bytes, StoreError> {
@@ -140,6 +167,18 @@ async fn is_readable(reader: &mut dyn BlobReader) -> Result<bool, StoreError> {
         }
     }
     Ok(true)
+}
+
+/// Reads a body to its end, with its checksums.
+///
+/// # Errors
+/// A text that says what is wrong.
+pub(crate) async fn read_whole(reader: &mut dyn BlobReader) -> Result<(), String> {
+    match is_readable(reader).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("it ends too early".to_owned()),
+        Err(error) => Err(chain(&error)),
+    }
 }
 
 #[cfg(test)]
@@ -165,10 +204,10 @@ mod tests {
             batch.put(keys::blob_reference(&id), "");
         }
         records.commit(&space, batch).await.unwrap();
-        let progress = Progress::new(system::clock());
+        let progress = Progress::new("copy", system::clock());
         let copied = async |check| {
             let sides: (&dyn BlobStore, &dyn BlobStore) = (&source, &target);
-            copy(&records, sides, &space, (check, &progress)).await
+            copy(&records, sides, &space, (check, false), &progress).await
         };
         let first = copied(BodyCheck::Length).await.unwrap();
         assert_eq!(

@@ -6,87 +6,164 @@ use std::path::Path;
 
 use personium_types::Secret;
 use personium_types::error::chain;
+use serde_json::{Value, json};
 
 use super::CopyResult;
 use crate::config::Config;
 use crate::data_folder::ADMINISTRATOR_FILE;
 use crate::key_files::{self, CERTIFICATE_FILE, KEY_FILE, SECRET_FILE};
 
-/// Copies the files of the data folder beside records and file bodies: those keys that the settings of the target do not name, and
-/// the names of the cells with administrators. Returns what the operator should know.
-///
-/// # Errors
-/// A text for the operator if the target has other keys, or a file cannot be copied.
-pub(super) fn copy(from: &Config, to: &Config) -> CopyResult<Vec<String>> {
-    let (source, target) = (&from.store.data_dir, &to.store.data_dir);
-    copy_secret(from, to)?;
-    copy_file(
-        &source.join(ADMINISTRATOR_FILE),
-        &target.join(ADMINISTRATOR_FILE),
-    )?;
-    let mut notes = Vec::new();
-    let (key, certificate) = key_files::key_and_certificate(from);
-    let (_, target_certificate) = key_files::key_and_certificate(to);
-    match (&from.certificates.key, &to.certificates.key) {
-        (Some(_), None) => {
-            return Err(
-                "the target: its settings must name x509.key and x509.crt, as those of the source do"
+/// The keys of a unit, and the names of its cells with administrators.
+pub(crate) struct KeySet {
+    secret: Secret<String>,
+    /// The file of the administrators.
+    administrators: Option<String>,
+    /// The private key and the certificate, if they are in the data folder.
+    own: Option<(Secret<String>, String)>,
+    /// The certificate that the settings name.
+    named_certificate: Option<String>,
+    has_previous_secret: bool,
+}
+
+impl KeySet {
+    /// Reads the keys of a unit.
+    ///
+    /// # Errors
+    /// A text for the operator if a file cannot be read.
+    pub(crate) fn read(from: &Config) -> CopyResult<Self> {
+        let folder = &from.store.data_dir;
+        let (key, certificate) = key_files::key_and_certificate(from);
+        let is_named = from.certificates.key.is_some();
+        let certificate = read(&certificate)?;
+        let own = match (is_named, read(&key)?, &certificate) {
+            (false, Some(key), Some(certificate)) => Some((Secret::new(key), certificate.clone())),
+            _ => None,
+        };
+        Ok(Self {
+            secret: secret(from)?,
+            administrators: read(&folder.join(ADMINISTRATOR_FILE))?,
+            own,
+            named_certificate: certificate.filter(|_| is_named),
+            has_previous_secret: from.secrets.previous_secret.is_some(),
+        })
+    }
+
+    /// The keys as JSON.
+    pub(crate) fn to_json(&self) -> Value {
+        json!({
+            "secret": self.secret.reveal(),
+            "administrators": self.administrators,
+            "key": self.own.as_ref().map(|(key, _)| key.reveal()),
+            "certificate": self.own.as_ref().map(|(_, certificate)| certificate),
+            "namedCertificate": self.named_certificate,
+            "hasPreviousSecret": self.has_previous_secret,
+        })
+    }
+
+    /// Reads the keys from JSON.
+    pub(crate) fn from_json(json: &[u8]) -> Option<Self> {
+        let json: Value = serde_json::from_slice(json).ok()?;
+        let text = |name: &str| json.get(name)?.as_str().map(str::to_owned);
+        let key = text("key").map(Secret::new);
+        Some(Self {
+            secret: Secret::new(text("secret")?),
+            administrators: text("administrators"),
+            own: key.zip(text("certificate")),
+            named_certificate: text("namedCertificate"),
+            has_previous_secret: json.get("hasPreviousSecret") == Some(&Value::Bool(true)),
+        })
+    }
+
+    /// Writes the keys that the settings of the target do not name. Returns what the operator should know.
+    ///
+    /// # Errors
+    /// A text for the operator if the target has other keys, or a file cannot be written.
+    pub(crate) fn write(&self, to: &Config) -> CopyResult<Vec<String>> {
+        let target = &to.store.data_dir;
+        self.write_secret(to)?;
+        if let Some(administrators) = &self.administrators {
+            put(&target.join(ADMINISTRATOR_FILE), administrators.as_bytes())?;
+        }
+        let mut notes = Vec::new();
+        match (&self.own, &to.certificates.key) {
+            (Some((key, certificate)), None) => {
+                put(&target.join(KEY_FILE), key.reveal().as_bytes())?;
+                put(&target.join(CERTIFICATE_FILE), certificate.as_bytes())?;
+            }
+            (None, None) if self.named_certificate.is_some() => {
+                return Err(
+                    "the target: its settings must name x509.key and x509.crt, as those of the source do"
+                        .to_owned(),
+                );
+            }
+            (None, None) => {}
+            (own, Some(_)) => {
+                let (_, path) = key_files::key_and_certificate(to);
+                let own = own.as_ref().map(|(_, certificate)| certificate);
+                if read(&path)?.as_ref() != own.or(self.named_certificate.as_ref()) {
+                    notes.push(format!(
+                        "{} is not the certificate of the source: units that trust that one must trust this one too.",
+                        path.display()
+                    ));
+                }
+            }
+        }
+        if self.has_previous_secret && to.secrets.previous_secret.is_none() {
+            notes.push(
+                "The settings of the source have security.secret16.previous, those of the target have not."
                     .to_owned(),
             );
         }
-        (None, None) => {
-            copy_file(&key, &target.join(KEY_FILE))?;
-            copy_file(&certificate, &target.join(CERTIFICATE_FILE))?;
-        }
-        (_, Some(_)) if read(&certificate)? != read(&target_certificate)? => {
-            notes.push(format!(
-                "{} is not the certificate of the source: units that trust that one must trust this one too.",
-                target_certificate.display()
-            ));
-        }
-        (_, Some(_)) => {}
+        Ok(notes)
     }
-    if from.secrets.previous_secret.is_some() && to.secrets.previous_secret.is_none() {
-        notes.push(
-            "The settings of the source have security.secret16.previous, those of the target have not."
-                .to_owned(),
-        );
-    }
-    Ok(notes)
-}
 
-fn copy_secret(from: &Config, to: &Config) -> CopyResult {
-    let secret = match &from.secrets.secret {
-        Some(secret) => secret.clone(),
-        None => {
-            let file = from.store.data_dir.join(SECRET_FILE);
-            let text = read(&file)?.and_then(|bytes| String::from_utf8(bytes).ok());
-            let text = text.ok_or_else(|| format!("{} is missing", file.display()))?;
-            Secret::new(text.trim().to_owned())
+    fn write_secret(&self, to: &Config) -> CopyResult {
+        match &to.secrets.secret {
+            Some(given) if given.reveal() == self.secret.reveal() => Ok(()),
+            Some(_) => Err(
+                "the target: its security.secret16 is not the secret of the source; tokens and encrypted file bodies \
+                 need the same"
+                    .to_owned(),
+            ),
+            None => put(
+                &to.store.data_dir.join(SECRET_FILE),
+                self.secret.reveal().as_bytes(),
+            ),
         }
-    };
-    match &to.secrets.secret {
-        Some(given) if given.reveal() == secret.reveal() => Ok(()),
-        Some(_) => Err(
-            "the target: its security.secret16 is not the secret of the source; tokens and encrypted file bodies \
-             need the same"
-                .to_owned(),
-        ),
-        None => put(&to.store.data_dir.join(SECRET_FILE), secret.reveal().as_bytes()),
+    }
+
+    /// Checks that the target has the keys of a unit, since they are not given.
+    ///
+    /// # Errors
+    /// A text for the operator if they are missing.
+    pub(crate) fn expect_given(to: &Config) -> CopyResult<Vec<String>> {
+        let (key, _) = key_files::key_and_certificate(to);
+        let has_secret =
+            to.secrets.secret.is_some() || to.store.data_dir.join(SECRET_FILE).exists();
+        match has_secret && key.exists() {
+            true => Ok(Vec::new()),
+            false => Err(format!(
+                "the generation has no keys: put the files {SECRET_FILE}, {KEY_FILE} and {CERTIFICATE_FILE} of the unit into {}, or name \
+                 them in its settings",
+                to.store.data_dir.display()
+            )),
+        }
     }
 }
 
-/// Copies a file, which may be missing.
-fn copy_file(from: &Path, to: &Path) -> CopyResult {
-    match read(from)? {
-        Some(bytes) => put(to, &bytes),
-        None => Ok(()),
+/// The secret of a unit.
+fn secret(from: &Config) -> CopyResult<Secret<String>> {
+    if let Some(secret) = &from.secrets.secret {
+        return Ok(secret.clone());
     }
+    let file = from.store.data_dir.join(SECRET_FILE);
+    let text = read(&file)?.ok_or_else(|| format!("{} is missing", file.display()))?;
+    Ok(Secret::new(text.trim().to_owned()))
 }
 
-fn read(path: &Path) -> CopyResult<Option<Vec<u8>>> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
+fn read(path: &Path) -> CopyResult<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(format!("cannot read {}: {error}", path.display())),
     }
@@ -95,7 +172,7 @@ fn read(path: &Path) -> CopyResult<Option<Vec<u8>>> {
 /// Writes a file for its owner only, unless it is there.
 fn put(path: &Path, bytes: &[u8]) -> CopyResult {
     match read(path)? {
-        Some(found) if found.trim_ascii() == bytes.trim_ascii() => Ok(()),
+        Some(found) if found.trim().as_bytes() == bytes.trim_ascii() => Ok(()),
         Some(_) => {
             let path = path.display();
             Err(format!(

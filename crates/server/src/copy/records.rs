@@ -9,8 +9,8 @@ use personium_store::{
 };
 use personium_types::error::chain;
 
-use super::progress::Progress;
 use super::{CopyCounts, CopyResult};
+use crate::progress::Progress;
 
 /// The size of a page and of a batch.
 const PAGE: Limit = Limit {
@@ -80,7 +80,8 @@ fn difference(space: &Space, (wanted, mut found): (Page, Page), counts: &mut Cop
 
 /// Whether a record says something about the store that it is in.
 fn is_of_one_store(space: &Space, key: &Key) -> bool {
-    *space == Space::Unit && (*key == keys::unit_mark() || *key == keys::unfinished_copy())
+    let own = [keys::unit_mark(), keys::unfinished_copy(), keys::store_id()];
+    *space == Space::Unit && own.contains(key)
 }
 
 async fn read(
@@ -155,7 +156,7 @@ mod tests {
     }
 
     async fn copied(source: &MemoryRecords, target: &MemoryRecords) -> CopyCounts {
-        let progress = Progress::new(system::clock());
+        let progress = Progress::new("copy", system::clock());
         let sides: (&dyn RecordStore, &dyn RecordStore) = (source, target);
         copy(sides, &Space::Unit, &progress).await.unwrap()
     }

@@ -1,5 +1,6 @@
 //! The unit that is copied.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,11 +15,11 @@ use personium_store::{
 use personium_types::CellId;
 use personium_types::error::chain;
 
-use super::progress::Progress;
 use super::{CopyResult, name, records};
 use crate::components::{body_place, open_files, record_settings};
 use crate::config::{Config, RecordStoreKind};
 use crate::data_folder::{ADMINISTRATOR_STARTED_FILE, Condition, DataFolder};
+use crate::progress::Progress;
 use crate::record_engine::{self, RecordEngine};
 use crate::{serve, system};
 
@@ -35,13 +36,15 @@ const NODES_MAX: usize = 1_000;
 const SPACES_AT_ONCE: usize = 1_000;
 
 /// A whole unit that does not run.
-pub(super) struct Source {
+pub(crate) struct Source {
     pub(super) records: Arc<dyn RecordStore>,
     pub(super) bodies: Arc<dyn BlobStore>,
     /// The mark of the unit.
     pub(super) unit: String,
     /// Its cells, in the order of their ids.
     pub(super) cells: Vec<CellId>,
+    /// The cells of which file bodies may be missing.
+    pub(super) incomplete: BTreeSet<CellId>,
     /// Where it is, for people.
     pub(super) place: String,
     /// The last commit in the space of the unit when it was opened, if its records are shared. A node that starts makes another
@@ -64,6 +67,25 @@ impl Source {
             return Err(format!("the source: {error}"));
         }
         Ok(source)
+    }
+
+    /// A unit in a generation of back-ups.
+    pub(crate) fn of_generation(
+        records: Arc<dyn RecordStore>,
+        bodies: Arc<dyn BlobStore>,
+        unit: String,
+        cells: Vec<CellId>,
+        incomplete: BTreeSet<CellId>,
+    ) -> Self {
+        Self {
+            records,
+            bodies,
+            unit,
+            cells,
+            incomplete,
+            place: "a back-up".to_owned(),
+            last_commit: None,
+        }
     }
 
     async fn open_stores(
@@ -91,6 +113,7 @@ impl Source {
             bodies: bodies.map_err(|error| chain(&error))?,
             unit: String::new(),
             cells: Vec::new(),
+            incomplete: BTreeSet::new(),
             place: data_dir.display().to_string(),
             last_commit: None,
         };

@@ -122,7 +122,9 @@ impl Target {
     pub(super) async fn finish(&self) -> CopyResult {
         let marked = self.folder.mark_beside(&self.copy.unit);
         marked.map_err(|error| format!("the target: {}", chain(&error)))?;
-        self.commit(self.copy.finish(self.version)).await.map(drop)
+        let stores = system::random().uuid().to_string();
+        let batch = self.copy.finish(self.version, &stores);
+        self.commit(batch).await.map(drop)
     }
 
     async fn commit(&self, batch: Batch) -> CopyResult<CommitSeq> {

@@ -20,6 +20,7 @@ mod administered_unit;
 mod administration;
 mod answer_memory;
 mod authorization_code;
+mod backed_up_unit;
 mod box_export;
 mod browser;
 mod cert_commands;

@@ -46,6 +46,7 @@ pub async fn records(store: Arc<dyn RecordStore>) {
     spaces::structure_version_is_asserted(&*store).await;
     spaces::long_reads_return_the_structure_version(&*store).await;
     spaces::spaces_are_listed_in_order(&*store).await;
+    scans::snapshot_stays_as_it_was(&*store).await;
     for seed in 0..6 {
         history(&*store, seed, 120).await;
     }

@@ -11,7 +11,8 @@ use parking_lot::RwLock;
 
 use crate::{
     Batch, CommitSeq, Direction, ErrorDetail, Expect, Key, KeyRange, Limit, Op, Record,
-    RecordStore, Result, Snapshot, Space, StoreError, StructureVersion, check_sizes,
+    RecordSnapshot, RecordStore, Result, Snapshot, Space, StoreError, StructureVersion,
+    check_sizes,
 };
 
 /// A record store in the memory of this process. Nothing survives the process.
@@ -259,6 +260,14 @@ impl RecordStore for MemoryRecords {
         Ok(())
     }
 
+    async fn snapshot(&self, space: &Space) -> Result<Box<dyn RecordSnapshot>> {
+        let found = self.read(space, (0, BTreeMap::new()), |rows| {
+            (rows.last_commit, rows.map.clone())
+        })?;
+        let (last_commit, map) = found.value;
+        Ok(Box::new(MemorySnapshot { last_commit, map }))
+    }
+
     async fn check(&self) -> Result<()> {
         self.check_open()
     }
@@ -266,5 +275,30 @@ impl RecordStore for MemoryRecords {
     async fn close(&self) -> Result<()> {
         self.closed.store(true, Ordering::Release);
         Ok(())
+    }
+}
+
+/// A copy of the records of a space.
+struct MemorySnapshot {
+    last_commit: CommitSeq,
+    map: BTreeMap<Key, Record>,
+}
+
+#[async_trait]
+impl RecordSnapshot for MemorySnapshot {
+    fn last_commit(&self) -> CommitSeq {
+        self.last_commit
+    }
+
+    async fn scan(&mut self, range: &KeyRange, limit: Limit) -> Result<Vec<(Key, Record)>> {
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        for (key, record) in self.map.range(range.start.clone()..) {
+            if limit.is_reached(found.len(), bytes) || !range.contains(key) {
+                break;
+            }
+            bytes += record.value.len();
+            found.push((key.clone(), record.clone()));
+        }
+        Ok(found)
     }
 }

@@ -171,3 +171,49 @@ pub(super) async fn paging_is_stable_under_concurrent_writes(store: &dyn RecordS
         }));
     }
 }
+
+pub(super) async fn snapshot_stays_as_it_was(store: &dyn RecordStore) {
+    let space = new_space();
+    store.create_space(&space).await.unwrap();
+    let empty = store.snapshot(&space).await.unwrap();
+    assert_eq!(empty.last_commit(), 0);
+    drop(empty);
+    let mut batch = Batch::new();
+    for n in 0..50 {
+        batch.put(key(n), "before");
+    }
+    let seq = store.commit(&space, batch).await.unwrap();
+    let mut snapshot = store.snapshot(&space).await.unwrap();
+    let mut batch = Batch::new();
+    for n in 0..60 {
+        match n % 3 {
+            0 => batch.delete(key(n)),
+            _ => batch.put(key(n), "after"),
+        }
+    }
+    let later = store.commit(&space, batch).await.unwrap();
+    assert_eq!(snapshot.last_commit(), seq);
+    let (mut rest, mut found) = (all(), Vec::new());
+    loop {
+        let page = snapshot.scan(&rest, Limit::records(7)).await.unwrap();
+        let Some((last, _)) = page.last() else {
+            break;
+        };
+        rest = rest.after(last);
+        found.extend(page);
+    }
+    assert_eq!(found.len(), 50);
+    let is_before = |(_, record): &(Key, crate::Record)| {
+        (&record.value[..], record.version) == (b"before", seq)
+    };
+    assert!(found.iter().all(is_before));
+    drop(snapshot);
+    let mut now = store.snapshot(&space).await.unwrap();
+    assert_eq!(now.last_commit(), later);
+    let page = now.scan(&all(), Limit::records(100)).await.unwrap();
+    assert_eq!(page.len(), 40);
+    drop(now);
+    store.drop_space(&space).await.unwrap();
+    let dropped = store.snapshot(&space).await;
+    assert!(matches!(dropped, Err(crate::StoreError::SpaceDropped)));
+}

@@ -1,4 +1,4 @@
-//! The progress of a copy, for people: a bar on a terminal, otherwise lines.
+//! The progress of a command, for people: a bar on a terminal, otherwise lines.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,8 +7,6 @@ use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use parking_lot::Mutex;
 use personium_types::Clock;
 
-use super::CopyCounts;
-
 /// The time after which a line is written although no percent is added.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -16,7 +14,9 @@ const LINE_INTERVAL: Duration = Duration::from_secs(10);
 const TEMPLATE: &str = "[{bar:30}] {percent}% {msg}";
 
 /// Shows the progress on the error output.
-pub(super) struct Progress {
+pub(crate) struct Progress {
+    /// The name of the command.
+    command: &'static str,
     bar: ProgressBar,
     clock: Arc<dyn Clock>,
     state: Mutex<ProgressState>,
@@ -37,12 +37,13 @@ struct ProgressState {
 }
 
 impl Progress {
-    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(command: &'static str, clock: Arc<dyn Clock>) -> Self {
         let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
         if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
             bar.set_style(style.progress_chars("## "));
         }
         Self {
+            command,
             bar,
             clock,
             state: Mutex::default(),
@@ -50,15 +51,15 @@ impl Progress {
     }
 
     /// Says what is being done.
-    pub(super) fn note(&self, text: &str) {
+    pub(crate) fn note(&self, text: &str) {
         match self.bar.is_hidden() {
-            true => eprintln!("copy: {text}"),
+            true => eprintln!("{}: {text}", self.command),
             false => self.bar.println(text),
         }
     }
 
     /// Begins a step with this number of spaces.
-    pub(super) fn start(&self, step: &'static str, spaces: usize) {
+    pub(crate) fn start(&self, step: &'static str, spaces: usize) {
         let spaces = spaces as u64;
         self.bar.set_length(spaces);
         *self.state.lock() = ProgressState {
@@ -69,20 +70,20 @@ impl Progress {
     }
 
     /// Shows the records of the space in hand.
-    pub(super) fn set_records(&self, records: u64) {
+    pub(crate) fn set_records(&self, records: u64) {
         self.change(|state| state.records = records);
     }
 
     /// Shows the bodies of the space in hand.
-    pub(super) fn set_bodies(&self, counts: &CopyCounts) {
+    pub(crate) fn set_bodies(&self, bodies: u64, body_bytes: u64) {
         self.change(|state| {
-            state.bodies = counts.bodies;
-            state.body_bytes = counts.body_bytes;
+            state.bodies = bodies;
+            state.body_bytes = body_bytes;
         });
     }
 
     /// Counts a space.
-    pub(super) fn end_space(&self) {
+    pub(crate) fn end_space(&self) {
         self.change(|state| {
             state.done += 1;
             (state.records, state.bodies, state.body_bytes) = (0, 0, 0);
@@ -90,7 +91,7 @@ impl Progress {
     }
 
     /// Ends the bar.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.bar.finish_and_clear();
     }
 
@@ -101,7 +102,7 @@ impl Progress {
             self.bar.set_position(state.done);
             self.bar.set_message(state.text());
         } else if let Some(percent) = state.due_line(self.clock.monotonic()) {
-            eprintln!("copy: {percent} %, {}", state.text());
+            eprintln!("{}: {percent} %, {}", self.command, state.text());
         }
     }
 }

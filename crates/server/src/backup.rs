@@ -1,0 +1,249 @@
+//! `personium backup`: generations of a whole unit in a folder, made while the unit serves.
+//!
+//! A generation has each cell as it was at one moment. File bodies never change and have ids that no other one ever has, so a body that the
+//! folder has is not copied again; a cell without a commit since the last generation is not read again.
+
+pub(crate) mod folder;
+mod generation_writer;
+pub(crate) mod manifest;
+pub(crate) mod record_file;
+mod retention;
+mod sealed_bodies;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use personium_model::records::Records;
+use personium_model::{keys, unit_mark};
+use personium_store::Space;
+use personium_types::error::chain;
+use personium_types::time::iso_time;
+use personium_types::{BlobId, Secret};
+use serde_json::{Value, json};
+
+use self::folder::{BackupFolder, BackupResult, Generation};
+use self::generation_writer::{GenerationWriter, NewContent};
+use self::manifest::{Manifest, member};
+use crate::config::Config;
+use crate::copy::key_copy::KeySet;
+use crate::progress::Progress;
+use crate::system;
+use crate::unit_reader::UnitReader;
+
+/// The shortest secret that a back-up is encrypted with, in characters.
+const SECRET_MIN_CHARS: usize = 32;
+
+/// The options of `personium backup`.
+#[derive(Debug, Clone)]
+pub struct BackupOptions {
+    /// The folder of back-ups.
+    pub to: PathBuf,
+    /// The number of generations that stay; all if absent.
+    pub keep: Option<usize>,
+    /// The file with the secret that the back-ups are encrypted with.
+    pub key_file: Option<PathBuf>,
+    /// Whether the keys of the unit are left out.
+    pub without_keys: bool,
+    /// Whether every cell is read, also those without a commit since the last generation.
+    pub full: bool,
+}
+
+/// Reads the secret in a file.
+///
+/// # Errors
+/// A text for the operator.
+pub(crate) fn read_secret(path: Option<&Path>) -> BackupResult<Option<Secret<String>>> {
+    let Some(path) = path else {
+        return Ok(None);
+    };
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let text = text.trim();
+    if text.chars().count() < SECRET_MIN_CHARS {
+        return Err(format!(
+            "{} must have at least {SECRET_MIN_CHARS} characters; make it by: openssl rand -base64 32",
+            path.display()
+        ));
+    }
+    Ok(Some(Secret::new(text.to_owned())))
+}
+
+/// Makes a generation. Returns the text that is shown at its end, and whether all of the unit is in it.
+///
+/// # Errors
+/// A text for the operator. The former generations are as before.
+pub async fn run(config: &Config, options: &BackupOptions) -> BackupResult<(String, bool)> {
+    let secret = read_secret(options.key_file.as_deref())?;
+    let unit = Box::pin(UnitReader::open(config)).await?;
+    let done = Box::pin(back_up(config, &unit, options, secret.as_ref())).await;
+    unit.close().await;
+    done
+}
+
+async fn back_up(
+    config: &Config,
+    unit: &UnitReader,
+    options: &BackupOptions,
+    secret: Option<&Secret<String>>,
+) -> BackupResult<(String, bool)> {
+    let records = Records::new(Arc::clone(&unit.records), Space::Unit);
+    let mark = unit_mark::find(&records)
+        .await
+        .map_err(|error| chain(&error))?;
+    let mark = mark.ok_or("the unit has no mark; start it once")?;
+    let stores = records.find_bytes(&keys::store_id()).await;
+    let stores = stores.map_err(|error| chain(&error))?;
+    let stores = stores.map(|id| String::from_utf8_lossy(&id).into_owned());
+    let folder = BackupFolder::create(&options.to, &mark, secret)?;
+    let progress = Progress::new("backup", system::clock());
+    let (generations, wrong) = folder.generations()?;
+    for text in wrong {
+        progress.note(&text);
+    }
+    let former = former(&folder, &generations, &progress).await;
+    let former = former.filter(|former| former.stores == stores && !options.full);
+    let name = new_name(system::clock().now_ms(), generations.last());
+    let mut writer = GenerationWriter {
+        unit,
+        folder: &folder,
+        former: former.as_ref(),
+        journal: folder.begin_journal(&name)?,
+        progress: &progress,
+        new: NewContent::default(),
+    };
+    let (cells, unit_space) = Box::pin(writer.write()).await?;
+    let new = writer.new;
+    let keys = match options.without_keys {
+        true => None,
+        false => Some(store_keys(&folder, config).await?),
+    };
+    let manifest = Manifest {
+        generation: name.clone(),
+        unit: mark,
+        stores,
+        cells,
+        unit_space,
+        keys,
+    };
+    let id = manifest.store(&*folder.files).await;
+    let id = id.map_err(|error| format!("the folder of back-ups: {}", chain(&error)))?;
+    let summary = summary(&manifest, &new);
+    folder.complete(&name, &id, &summary)?;
+    folder.end_journal(&name)?;
+    let removed = retention::clean(&folder, options.keep, &name).await;
+    progress.end();
+    let mut text = format!("Generation {name}: {}\n", describe(&summary));
+    for (cell, problem) in manifest.problems() {
+        text.push_str(&format!("cell {cell} is not complete: {problem}\n"));
+    }
+    match removed {
+        Ok(0) => {}
+        Ok(number) => text.push_str(&format!("{number} former generations were removed.\n")),
+        Err(error) => {
+            text.push_str(&format!(
+                "former generations could not be removed: {error}\n"
+            ));
+            return Ok((text, false));
+        }
+    }
+    let is_complete = manifest.problems().next().is_none();
+    Ok((text, is_complete))
+}
+
+/// The list of the last generation that can be read.
+async fn former(
+    folder: &BackupFolder,
+    generations: &[Generation],
+    progress: &Progress,
+) -> Option<Manifest> {
+    for generation in generations.iter().rev() {
+        match folder.manifest(generation).await {
+            Ok(manifest) => return Some(manifest),
+            Err(error) => progress.note(&error),
+        }
+    }
+    None
+}
+
+/// The name of a generation: the time, or what follows the last name if that is not earlier.
+fn new_name(now_ms: i64, last: Option<&Generation>) -> String {
+    let name: String = iso_time(now_ms)
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .collect();
+    match last {
+        Some(last) if last.name >= name => format!("{}+", last.name),
+        _ => name,
+    }
+}
+
+async fn store_keys(folder: &BackupFolder, config: &Config) -> BackupResult<BlobId> {
+    let keys = KeySet::read(config)?.to_json().to_string();
+    let store = async {
+        let mut body = folder.files.create(&Space::Unit).await?;
+        body.write(keys.into()).await?;
+        body.finish().await
+    };
+    let stored: personium_store::Result<BlobId> = store.await;
+    stored.map_err(|error| format!("the folder of back-ups: {}", chain(&error)))
+}
+
+fn summary(manifest: &Manifest, new: &NewContent) -> Value {
+    let all = || manifest.spaces().map(|(_, entry)| entry);
+    let sum = |of: fn(&manifest::SpaceEntry) -> u64| all().map(of).sum::<u64>();
+    json!({
+        "cells": manifest.cells.len(),
+        "records": sum(|entry| entry.sum.records),
+        "bodies": sum(|entry| entry.bodies),
+        "bodyBytes": sum(|entry| entry.body_bytes),
+        "newCells": new.cells,
+        "newBodies": new.bodies,
+        "newBodyBytes": new.body_bytes,
+        "keys": manifest.keys.is_some(),
+        "incompleteCells": manifest.problems().count(),
+    })
+}
+
+/// The content of a generation, for people.
+pub(crate) fn describe(summary: &Value) -> String {
+    let number = |name: &str| member(summary, name).as_u64().unwrap_or(0);
+    let keys = match member(summary, "keys") == true {
+        true => "with the keys of the unit",
+        false => "without the keys of the unit",
+    };
+    let mut text = format!(
+        "{} cells ({} new or changed), {} records, {} file bodies of {} bytes ({} new, {} bytes), {keys}",
+        number("cells"),
+        number("newCells"),
+        number("records"),
+        number("bodies"),
+        number("bodyBytes"),
+        number("newBodies"),
+        number("newBodyBytes"),
+    );
+    match number("incompleteCells") {
+        0 => {}
+        cells => text.push_str(&format!(", {cells} cells not complete")),
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_generations_ascend_also_if_the_clock_goes_back() {
+        let generation = |name: &str| Generation {
+            name: name.to_owned(),
+            manifest: BlobId::from_bytes([0; 16]),
+            summary: Value::Null,
+        };
+        let first = new_name(1_700_000_000_123, None);
+        assert_eq!(first, "20231114T221320123Z");
+        let second = new_name(1_700_000_000_123, Some(&generation(&first)));
+        let third = new_name(1_600_000_000_000, Some(&generation(&second)));
+        let fourth = new_name(1_800_000_000_000, Some(&generation(&third)));
+        assert!([first, second, third, fourth].is_sorted());
+    }
+}

@@ -1,0 +1,368 @@
+//! Writes a generation: each cell as it is at one moment, while the unit may serve.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+
+use personium_model::entity::StoredEntity;
+use personium_model::keys::{self, ControlSet, SetKey};
+use personium_model::records::decode;
+use personium_store::{Key, KeyRange, Limit, RecordSnapshot, Space, StoreError};
+use personium_types::error::chain;
+use personium_types::{BlobId, CellId};
+
+use super::folder::{BackupFolder, BackupResult, note};
+use super::manifest::{Manifest, SpaceEntry, is_damage};
+use super::record_file::RecordFileWriter;
+use crate::copy::bodies::{BodyCheck, BodyCopyError, copy_body};
+use crate::progress::Progress;
+use crate::unit_reader::UnitReader;
+
+/// The size of a page of records.
+const PAGE: Limit = Limit {
+    records: 1_000,
+    bytes: 4 << 20,
+};
+
+/// The times that a space is read in which bodies are removed meanwhile.
+const ATTEMPTS: u32 = 5;
+
+/// The times that the catalogue is read while cells are created and removed.
+const ROUNDS: u32 = 50;
+
+/// The content that was copied because the former generations did not have it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct NewContent {
+    pub(super) cells: u64,
+    pub(super) bodies: u64,
+    pub(super) body_bytes: u64,
+}
+
+/// Writes one generation.
+pub(super) struct GenerationWriter<'a> {
+    pub(super) unit: &'a UnitReader,
+    pub(super) folder: &'a BackupFolder,
+    /// The last generation, if the numbers of commits in it are those of these stores.
+    pub(super) former: Option<&'a Manifest>,
+    pub(super) journal: File,
+    pub(super) progress: &'a Progress,
+    pub(super) new: NewContent,
+}
+
+/// Why a space is not as it is.
+enum SpaceError {
+    /// It does not exist any more.
+    Gone,
+    /// It cannot be read.
+    Unreadable(String),
+    /// The back-up cannot go on.
+    Fatal(String),
+}
+
+type SpaceResult<T> = Result<T, SpaceError>;
+
+impl SpaceError {
+    fn of_source(error: StoreError) -> Self {
+        match error {
+            StoreError::SpaceDropped => Self::Gone,
+            error if is_damage(&error) => Self::Unreadable(chain(&error)),
+            error => Self::Fatal(format!("the unit: {}", chain(&error))),
+        }
+    }
+
+    fn of_target(error: &StoreError) -> Self {
+        Self::Fatal(format!("the folder of back-ups: {}", chain(error)))
+    }
+}
+
+impl GenerationWriter<'_> {
+    /// Writes all cells and the unit's own records. Returns their entries.
+    ///
+    /// # Errors
+    /// A text for the operator if the generation cannot be completed.
+    pub(super) async fn write(
+        &mut self,
+    ) -> BackupResult<(BTreeMap<CellId, SpaceEntry>, SpaceEntry)> {
+        let mut done: BTreeMap<CellId, SpaceEntry> = BTreeMap::new();
+        let mut gone: BTreeSet<CellId> = BTreeSet::new();
+        for round in 0..ROUNDS {
+            let snapshot = self.unit.records.snapshot(&Space::Unit).await;
+            let mut snapshot = snapshot.map_err(|error| format!("the unit: {}", chain(&error)))?;
+            let catalogue = catalogue(&mut *snapshot).await?;
+            let is_pending = |id: &CellId| !done.contains_key(id) && !gone.contains(id);
+            let pending: Vec<_> = catalogue.iter().filter(|(id, _)| is_pending(id)).collect();
+            if pending.is_empty() {
+                done.retain(|id, _| catalogue.contains_key(id));
+                for (id, name) in &catalogue {
+                    if let Some(entry) = done.get_mut(id) {
+                        entry.name.clone_from(name);
+                    } else {
+                        let problem = "it has lost its records".to_owned();
+                        let lost = self.unreadable(&Space::Cell(*id), name, problem).await?;
+                        done.insert(*id, lost);
+                    }
+                }
+                let unit = self.write_space(&Space::Unit, "", &mut *snapshot).await;
+                let unit = unit.map_err(|error| match error {
+                    SpaceError::Fatal(text) => text,
+                    SpaceError::Unreadable(text) => format!("the records of the unit: {text}"),
+                    SpaceError::Gone => "the unit has no records".to_owned(),
+                })?;
+                return Ok((done, unit));
+            }
+            // The next one has the cells that are created meanwhile.
+            drop(snapshot);
+            if round == 0 {
+                self.progress.start("backed up", pending.len());
+            }
+            for (id, name) in pending {
+                match Box::pin(self.cell(id, name)).await? {
+                    Some(entry) => drop(done.insert(*id, entry)),
+                    None => drop(gone.insert(*id)),
+                }
+                self.progress.end_space();
+            }
+        }
+        Err("cells are created faster than they can be backed up".to_owned())
+    }
+
+    /// Writes a cell unless it is as in the former generation. `None` if it was removed.
+    async fn cell(&mut self, id: &CellId, name: &str) -> BackupResult<Option<SpaceEntry>> {
+        let space = Space::Cell(*id);
+        match self.changed_cell(&space, name).await {
+            Ok(entry) => Ok(Some(entry)),
+            Err(SpaceError::Gone) => Ok(None),
+            Err(SpaceError::Unreadable(problem)) => {
+                self.unreadable(&space, name, problem).await.map(Some)
+            }
+            Err(SpaceError::Fatal(text)) => Err(format!("cell {name} ({id}): {text}")),
+        }
+    }
+
+    async fn changed_cell(&mut self, space: &Space, name: &str) -> SpaceResult<SpaceEntry> {
+        let mut attempt = 1;
+        loop {
+            let snapshot = self.unit.records.snapshot(space).await;
+            let mut snapshot = snapshot.map_err(SpaceError::of_source)?;
+            let former = self.former.and_then(|former| former.entry(space));
+            if let Some(former) = former
+                && former.commit == snapshot.last_commit()
+                && former.problem.is_none()
+            {
+                return Ok(former.clone());
+            }
+            if attempt == 1 {
+                note_space(&mut self.journal, space)?;
+                self.new.cells += 1;
+            }
+            let entry = self.write_bodies(space, &mut *snapshot).await?;
+            match entry.problem {
+                // They may have been removed since the snapshot was begun.
+                Some(_) if attempt < ATTEMPTS => attempt += 1,
+                problem => {
+                    let written = self.write_space(space, name, &mut *snapshot).await?;
+                    return Ok(SpaceEntry {
+                        bodies: entry.bodies,
+                        body_bytes: entry.body_bytes,
+                        problem,
+                        ..written
+                    });
+                }
+            }
+        }
+    }
+
+    /// Copies the bodies that the records of a snapshot name and that the folder has not. Returns their number and length, and what is
+    /// wrong with some.
+    async fn write_bodies(
+        &mut self,
+        space: &Space,
+        snapshot: &mut dyn RecordSnapshot,
+    ) -> SpaceResult<BodySums> {
+        let mut sums = BodySums::default();
+        let sides = (&*self.unit.bodies, &*self.folder.files);
+        let mut rest = keys::blob_references();
+        loop {
+            let page = snapshot.scan(&rest, PAGE).await;
+            let page = page.map_err(SpaceError::of_source)?;
+            let Some((last, _)) = page.last() else {
+                return Ok(sums);
+            };
+            rest = rest.after(last);
+            for id in page
+                .iter()
+                .filter_map(|(key, _)| keys::referenced_blob(key))
+            {
+                match copy_body(sides, space, id, BodyCheck::Length).await {
+                    Ok((bytes, is_new)) => {
+                        sums.bodies += 1;
+                        sums.body_bytes += bytes;
+                        self.new.bodies += u64::from(is_new);
+                        self.new.body_bytes += if is_new { bytes } else { 0 };
+                        self.progress.set_bodies(sums.bodies, sums.body_bytes);
+                    }
+                    Err(error @ (BodyCopyError::Missing | BodyCopyError::TooShort)) => {
+                        sums.problem = Some(format!("file body {id}: {error}"));
+                    }
+                    Err(BodyCopyError::Source(error)) if is_damage(&error) => {
+                        sums.problem = Some(format!("file body {id}: {}", chain(&error)));
+                    }
+                    Err(error) => {
+                        return Err(SpaceError::Fatal(format!("file body {id}: {error}")));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes the records of a snapshot.
+    async fn write_space(
+        &mut self,
+        space: &Space,
+        name: &str,
+        snapshot: &mut dyn RecordSnapshot,
+    ) -> SpaceResult<SpaceEntry> {
+        let body = self.folder.files.create(space).await;
+        let body = body.map_err(|error| SpaceError::of_target(&error))?;
+        let mut file = RecordFileWriter::new(body);
+        let omitted = OmittedRecords::of(space);
+        let (mut rest, mut records) = (KeyRange::all(), 0);
+        loop {
+            let page = snapshot.scan(&rest, PAGE).await;
+            let page = page.map_err(SpaceError::of_source)?;
+            let Some((last, _)) = page.last() else {
+                break;
+            };
+            rest = rest.after(last);
+            for (key, record) in page.iter().filter(|(key, _)| !omitted.has(key)) {
+                let appended = file.append(key, &record.value).await;
+                appended.map_err(|error| SpaceError::of_target(&error))?;
+            }
+            records += page.len() as u64;
+            self.progress.set_records(records);
+        }
+        let finished = file.finish().await;
+        let (id, sum) = finished.map_err(|error| SpaceError::of_target(&error))?;
+        Ok(SpaceEntry {
+            name: name.to_owned(),
+            commit: snapshot.last_commit(),
+            records: id,
+            sum,
+            bodies: 0,
+            body_bytes: 0,
+            problem: None,
+        })
+    }
+
+    /// The entry of a cell that cannot be read: as it was in the last generation, or empty.
+    async fn unreadable(
+        &mut self,
+        space: &Space,
+        name: &str,
+        problem: String,
+    ) -> BackupResult<SpaceEntry> {
+        self.progress.note(&format!("cell {name}: {problem}"));
+        if let Some(former) = self.former.and_then(|former| former.entry(space)) {
+            return Ok(SpaceEntry {
+                problem: Some(problem),
+                name: name.to_owned(),
+                ..former.clone()
+            });
+        }
+        let failed = |error: StoreError| format!("the folder of back-ups: {}", chain(&error));
+        let body = self.folder.files.create(space).await.map_err(failed)?;
+        let (id, sum) = RecordFileWriter::new(body).finish().await.map_err(failed)?;
+        Ok(SpaceEntry {
+            name: name.to_owned(),
+            commit: 0,
+            records: id,
+            sum,
+            bodies: 0,
+            body_bytes: 0,
+            problem: Some(problem),
+        })
+    }
+}
+
+/// The bodies of a space.
+#[derive(Debug, Default)]
+struct BodySums {
+    bodies: u64,
+    body_bytes: u64,
+    problem: Option<String>,
+}
+
+fn note_space(journal: &mut File, space: &Space) -> SpaceResult<()> {
+    let line = match space {
+        Space::Unit => return Ok(()),
+        Space::Cell(id) => id.to_string(),
+    };
+    note(journal, &line).map_err(SpaceError::Fatal)
+}
+
+/// The records of a space that say something about its store or the processes on it.
+struct OmittedRecords {
+    keys: Vec<Key>,
+    ranges: Vec<KeyRange>,
+}
+
+impl OmittedRecords {
+    fn of(space: &Space) -> Self {
+        match space {
+            Space::Unit => Self {
+                keys: vec![keys::unit_mark(), keys::unfinished_copy(), keys::store_id()],
+                ranges: vec![keys::server_nodes(), keys::cell_deletions().range],
+            },
+            // A deletion that was not done.
+            Space::Cell(_) => Self {
+                keys: vec![keys::seal()],
+                ranges: Vec::new(),
+            },
+        }
+    }
+
+    fn has(&self, key: &Key) -> bool {
+        self.keys.contains(key) || self.ranges.iter().any(|range| range.contains(key))
+    }
+}
+
+/// Returns the cells of the catalogue with their names.
+async fn catalogue(snapshot: &mut dyn RecordSnapshot) -> BackupResult<BTreeMap<CellId, String>> {
+    let mut rest = keys::entities(&SetKey::control(ControlSet::Cell));
+    let prefix = rest.start.as_bytes().len();
+    let mut cells = BTreeMap::new();
+    loop {
+        let page = snapshot.scan(&rest, PAGE).await;
+        let page = page.map_err(|error| format!("the catalogue of cells: {}", chain(&error)))?;
+        let Some((last, _)) = page.last() else {
+            return Ok(cells);
+        };
+        rest = rest.after(last);
+        for (key, record) in page {
+            let Some(id) = keys::last_text(&key, prefix).and_then(|id| id.parse().ok()) else {
+                continue;
+            };
+            let stored = decode::<StoredEntity>(&record.value).ok();
+            let name = stored.and_then(|stored| stored.text("Name"));
+            cells.insert(id, name.unwrap_or_else(|| id.to_string()));
+        }
+    }
+}
+
+/// Returns the bodies that the records of a file name.
+///
+/// # Errors
+/// A failure of the store of the back-up.
+pub(super) async fn references(
+    folder: &BackupFolder,
+    space: &Space,
+    records: &BlobId,
+) -> personium_store::Result<Vec<BlobId>> {
+    let body = folder.files.open(space, records).await?;
+    let body = body.ok_or_else(|| super::record_file::damaged("a file of records is missing"))?;
+    let mut file = super::record_file::RecordFileReader::new(body);
+    let mut found = Vec::new();
+    while let Some((key, _)) = file.next().await? {
+        found.extend(keys::referenced_blob(&key));
+    }
+    Ok(found)
+}

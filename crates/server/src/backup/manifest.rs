@@ -1,0 +1,246 @@
+//! The list of a generation: each space with the file of its records.
+//!
+//! It is a body of JSON lines: a head, a line for each cell in the order of their ids, one for the unit, one for the keys, and an end
+//! without which it is not complete.
+
+use std::collections::BTreeMap;
+
+use personium_store::{BlobStore, Result, Space, StoreError};
+use personium_types::{BlobId, CellId};
+use serde_json::{Value, json};
+
+use super::record_file::{RecordSum, damaged};
+
+/// The version of the format.
+const FORMAT: u64 = 1;
+
+/// The bytes that are read at once.
+const PART_BYTES: usize = 256 << 10;
+
+/// A space in a generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SpaceEntry {
+    /// The name of the cell.
+    pub(crate) name: String,
+    /// The last commit that the generation has.
+    pub(crate) commit: u64,
+    /// The file of the records.
+    pub(crate) records: BlobId,
+    pub(crate) sum: RecordSum,
+    pub(crate) bodies: u64,
+    pub(crate) body_bytes: u64,
+    /// Why it is not as it was when the generation was made.
+    pub(crate) problem: Option<String>,
+}
+
+/// A generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Manifest {
+    pub(crate) generation: String,
+    /// The mark of the unit.
+    pub(crate) unit: String,
+    /// The id of the stores of the unit. Numbers of commits of other stores say nothing.
+    pub(crate) stores: Option<String>,
+    pub(crate) cells: BTreeMap<CellId, SpaceEntry>,
+    pub(crate) unit_space: SpaceEntry,
+    /// The file of the keys of the unit, if they are in the generation.
+    pub(crate) keys: Option<BlobId>,
+}
+
+impl Manifest {
+    /// The entry of a space.
+    pub(crate) fn entry(&self, space: &Space) -> Option<&SpaceEntry> {
+        match space {
+            Space::Unit => Some(&self.unit_space),
+            Space::Cell(id) => self.cells.get(id),
+        }
+    }
+
+    /// The spaces in their order.
+    pub(crate) fn spaces(&self) -> impl Iterator<Item = (Space, &SpaceEntry)> {
+        let cells = self.cells.iter();
+        let cells = cells.map(|(id, entry)| (Space::Cell(*id), entry));
+        [(Space::Unit, &self.unit_space)].into_iter().chain(cells)
+    }
+
+    /// The cells that are not as they were, with the reasons.
+    pub(crate) fn problems(&self) -> impl Iterator<Item = (&str, &str)> {
+        let entries = self.spaces().map(|(_, entry)| entry);
+        entries.filter_map(|entry| Some((&*entry.name, entry.problem.as_deref()?)))
+    }
+
+    /// Stores the list. Returns its id.
+    ///
+    /// # Errors
+    /// A failure of the store of the back-up.
+    pub(super) async fn store(&self, files: &dyn BlobStore) -> Result<BlobId> {
+        let mut body = files.create(&Space::Unit).await?;
+        let head = json!({
+            "format": FORMAT, "generation": self.generation, "unit": self.unit, "stores": self.stores,
+            "program": crate::VERSION,
+        });
+        let keys = json!({"keys": self.keys.map(|id| id.to_string())});
+        let end = json!({"end": true, "cells": self.cells.len()});
+        let cells = self.cells.iter().map(|(id, entry)| line(Some(id), entry));
+        let lines = [head].into_iter().chain(cells);
+        let lines = lines.chain([line(None, &self.unit_space), keys, end]);
+        let mut part = String::new();
+        for line in lines {
+            part.push_str(&line.to_string());
+            part.push('\n');
+            if part.len() >= PART_BYTES {
+                body.write(std::mem::take(&mut part).into()).await?;
+            }
+        }
+        body.write(part.into()).await?;
+        body.finish().await
+    }
+
+    /// Reads a list.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if it is missing, damaged or not complete; another failure of the store.
+    pub(super) async fn load(files: &dyn BlobStore, id: &BlobId) -> Result<Self> {
+        let body = files.open(&Space::Unit, id).await?;
+        let mut body = body.ok_or_else(|| damaged("the list of a generation is missing"))?;
+        let (mut text, mut offset) = (Vec::new(), 0);
+        while offset < body.len() {
+            let part = body.read_at(offset, PART_BYTES).await?;
+            if part.is_empty() {
+                return Err(damaged("the list of a generation ends too early"));
+            }
+            offset += part.len() as u64;
+            text.extend_from_slice(&part);
+        }
+        parse(&text).ok_or_else(|| damaged("the list of a generation cannot be read"))
+    }
+}
+
+/// A member of a JSON object; null if it has none.
+pub(super) fn member<'v>(object: &'v Value, name: &str) -> &'v Value {
+    object.get(name).unwrap_or(&Value::Null)
+}
+
+fn line(id: Option<&CellId>, entry: &SpaceEntry) -> Value {
+    json!({
+        "cell": id.map(ToString::to_string),
+        "name": entry.name,
+        "commit": entry.commit,
+        "file": entry.records.to_string(),
+        "records": entry.sum.records,
+        "checksum": format!("{:016x}", entry.sum.checksum),
+        "bodies": entry.bodies,
+        "bodyBytes": entry.body_bytes,
+        "problem": entry.problem,
+    })
+}
+
+fn parse_line(line: &Value) -> Option<SpaceEntry> {
+    let number = |name: &str| member(line, name).as_u64();
+    let text = |name: &str| member(line, name).as_str();
+    Some(SpaceEntry {
+        name: text("name")?.to_owned(),
+        commit: number("commit")?,
+        records: text("file")?.parse().ok()?,
+        sum: RecordSum {
+            records: number("records")?,
+            checksum: u64::from_str_radix(text("checksum")?, 16).ok()?,
+        },
+        bodies: number("bodies")?,
+        body_bytes: number("bodyBytes")?,
+        problem: text("problem").map(str::to_owned),
+    })
+}
+
+fn parse(text: &[u8]) -> Option<Manifest> {
+    let lines = text
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty());
+    let mut lines = lines.map(|line| serde_json::from_slice::<Value>(line).ok());
+    let head = lines.next()??;
+    if member(&head, "format") != FORMAT {
+        return None;
+    }
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let (mut cells, mut unit_space, mut keys) = (BTreeMap::new(), None, None);
+    for line in lines {
+        let line = line?;
+        if member(&line, "end") == true {
+            let is_whole = member(&line, "cells").as_u64() == u64::try_from(cells.len()).ok();
+            return is_whole.then_some(Manifest {
+                generation: text(member(&head, "generation"))?,
+                unit: text(member(&head, "unit"))?,
+                stores: text(member(&head, "stores")),
+                cells,
+                unit_space: unit_space?,
+                keys,
+            });
+        }
+        match (line.get("keys"), member(&line, "cell")) {
+            (Some(Value::String(id)), _) => keys = Some(id.parse().ok()?),
+            (Some(_), _) => {}
+            (None, Value::String(id)) => {
+                cells.insert(id.parse().ok()?, parse_line(&line)?);
+            }
+            (None, _) => unit_space = Some(parse_line(&line)?),
+        }
+    }
+    None
+}
+
+/// The error of a generation that has a store error.
+pub(super) fn is_damage(error: &StoreError) -> bool {
+    matches!(error, StoreError::Corrupt(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use personium_store::memory::MemoryBlobs;
+
+    use super::*;
+    use crate::system;
+
+    fn entry(name: &str) -> SpaceEntry {
+        SpaceEntry {
+            name: name.to_owned(),
+            commit: 7,
+            records: BlobId::from_bytes([3; 16]),
+            sum: RecordSum {
+                records: 9,
+                checksum: u64::MAX - 3,
+            },
+            bodies: 2,
+            body_bytes: 5,
+            problem: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn list_is_read_as_it_was_stored_and_a_cut_one_is_damage() {
+        let files = MemoryBlobs::new(system::clock(), system::random());
+        let broken = SpaceEntry {
+            problem: Some("its body is missing".to_owned()),
+            ..entry("b")
+        };
+        let manifest = Manifest {
+            generation: "g".to_owned(),
+            unit: "u".to_owned(),
+            stores: None,
+            cells: BTreeMap::from([
+                (CellId::from_bytes([1; 16]), entry("a")),
+                (CellId::from_bytes([2; 16]), broken),
+            ]),
+            unit_space: entry(""),
+            keys: Some(BlobId::from_bytes([4; 16])),
+        };
+        let id = manifest.store(&files).await.unwrap();
+        assert_eq!(Manifest::load(&files, &id).await.unwrap(), manifest);
+        let problems: Vec<_> = manifest.problems().collect();
+        assert_eq!(problems, [("b", "its body is missing")]);
+        let mut body = files.open(&Space::Unit, &id).await.unwrap().unwrap();
+        let whole = body.read_at(0, 1 << 20).await.unwrap();
+        for len in (0..whole.len()).step_by(7) {
+            assert!(parse(&whole[..len]).is_none(), "{len}");
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The records of a space in a back-up: one body with all keys and values in the order of the keys.
+//!
+//! A record is the lengths of key and value in four bytes each, little-endian, and their bytes. The number of records and the sum of
+//! their checksums are in the list of the generation; damage of the bytes is found by the checksums of the body.
+
+use bytes::Bytes;
+use personium_store::{
+    BlobReader, BlobWriter, ErrorDetail, Key, MAX_KEY_BYTES, MAX_RECORD_BYTES, Result, StoreError,
+    record_checksum,
+};
+use personium_types::BlobId;
+
+/// The bytes that are written and read at once.
+const PART_BYTES: usize = 256 << 10;
+
+/// The length of the lengths of a record.
+const HEAD_BYTES: usize = 8;
+
+/// The number of records, and the sum of their checksums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct RecordSum {
+    pub(crate) records: u64,
+    pub(crate) checksum: u64,
+}
+
+impl RecordSum {
+    fn add(&mut self, key: &Key, value: &[u8]) {
+        let sum = record_checksum::of(key.as_bytes(), 0, value).cast_unsigned();
+        self.records += 1;
+        self.checksum = self.checksum.wrapping_add(sum);
+    }
+}
+
+/// Writes the records of a space.
+pub(super) struct RecordFileWriter {
+    body: Box<dyn BlobWriter>,
+    pending: Vec<u8>,
+    sum: RecordSum,
+}
+
+impl RecordFileWriter {
+    pub(super) fn new(body: Box<dyn BlobWriter>) -> Self {
+        Self {
+            body,
+            pending: Vec::with_capacity(PART_BYTES),
+            sum: RecordSum::default(),
+        }
+    }
+
+    /// Appends a record. Keys must ascend.
+    ///
+    /// # Errors
+    /// A failure of the store of the back-up.
+    pub(super) async fn append(&mut self, key: &Key, value: &[u8]) -> Result<()> {
+        self.sum.add(key, value);
+        for part in [key.as_bytes(), value] {
+            let len = u32::try_from(part.len()).map_err(|_| damaged("a record is too long"))?;
+            self.pending.extend_from_slice(&len.to_le_bytes());
+        }
+        self.pending.extend_from_slice(key.as_bytes());
+        self.pending.extend_from_slice(value);
+        match self.pending.len() >= PART_BYTES {
+            true => self.flush().await,
+            false => Ok(()),
+        }
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        let part = std::mem::replace(&mut self.pending, Vec::with_capacity(PART_BYTES));
+        self.body.write(part.into()).await
+    }
+
+    /// Ends the file. Returns its id and the sum of its records.
+    ///
+    /// # Errors
+    /// A failure of the store of the back-up.
+    pub(super) async fn finish(mut self) -> Result<(BlobId, RecordSum)> {
+        self.flush().await?;
+        let id = self.body.finish().await?;
+        Ok((id, self.sum))
+    }
+}
+
+/// Reads the records of a space.
+pub(crate) struct RecordFileReader {
+    body: Box<dyn BlobReader>,
+    offset: u64,
+    rest: Bytes,
+    sum: RecordSum,
+}
+
+impl RecordFileReader {
+    pub(crate) fn new(body: Box<dyn BlobReader>) -> Self {
+        Self {
+            body,
+            offset: 0,
+            rest: Bytes::new(),
+            sum: RecordSum::default(),
+        }
+    }
+
+    /// The next record; `None` at the end.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if the file is damaged, or another failure of the store.
+    pub(crate) async fn next(&mut self) -> Result<Option<(Key, Bytes)>> {
+        if !self.fill(HEAD_BYTES).await? {
+            return match self.rest.is_empty() {
+                true => Ok(None),
+                false => Err(damaged("a file of records ends too early")),
+            };
+        }
+        let head = self.rest.split_to(HEAD_BYTES);
+        let length = |at: usize| {
+            let bytes: [u8; 4] = head.get(at..at + 4)?.try_into().ok()?;
+            usize::try_from(u32::from_le_bytes(bytes)).ok()
+        };
+        let (Some(key), Some(value)) = (length(0), length(4)) else {
+            return Err(damaged("a file of records has no lengths"));
+        };
+        if key > MAX_KEY_BYTES || value > MAX_RECORD_BYTES {
+            return Err(damaged("a file of records has a record that is too long"));
+        }
+        if !self.fill(key + value).await? {
+            return Err(damaged("a file of records ends too early"));
+        }
+        let key = Key::from_bytes(self.rest.split_to(key).to_vec());
+        // A copy, so that one value does not keep the whole part in memory.
+        let value = Bytes::copy_from_slice(&self.rest.split_to(value));
+        self.sum.add(&key, &value);
+        Ok(Some((key, value)))
+    }
+
+    /// The sum of the records that were read so far.
+    pub(crate) const fn sum(&self) -> RecordSum {
+        self.sum
+    }
+
+    /// Reads until at least this number of bytes is there. Returns whether they are.
+    async fn fill(&mut self, wanted: usize) -> Result<bool> {
+        while self.rest.len() < wanted {
+            let missing = (wanted - self.rest.len()).max(PART_BYTES);
+            let part = self.body.read_at(self.offset, missing).await?;
+            if part.is_empty() {
+                return Ok(false);
+            }
+            self.offset += part.len() as u64;
+            self.rest = match self.rest.is_empty() {
+                true => part,
+                false => [&self.rest[..], &part[..]].concat().into(),
+            };
+        }
+        Ok(true)
+    }
+}
+
+/// The error of content that is not what was written.
+pub(super) fn damaged(text: &'static str) -> StoreError {
+    StoreError::Corrupt(ErrorDetail::new(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use personium_store::memory::MemoryBlobs;
+    use personium_store::{BlobStore, Space};
+
+    use super::*;
+    use crate::system;
+
+    #[tokio::test]
+    async fn records_are_read_as_they_were_written_and_a_cut_file_is_damage() {
+        let blobs = MemoryBlobs::new(system::clock(), system::random());
+        let body = blobs.create(&Space::Unit).await.unwrap();
+        let mut writer = RecordFileWriter::new(body);
+        let record = |n: usize| {
+            let key = Key::table(b'k').u64(n as u64).build();
+            (key, Bytes::from(vec![n.to_le_bytes()[0]; n * 1_000]))
+        };
+        for n in 0..700 {
+            let (key, value) = record(n);
+            writer.append(&key, &value).await.unwrap();
+        }
+        let (id, sum) = writer.finish().await.unwrap();
+        let open = async || blobs.open(&Space::Unit, &id).await.unwrap().unwrap();
+        let mut reader = RecordFileReader::new(open().await);
+        for n in 0..700 {
+            assert_eq!(reader.next().await.unwrap(), Some(record(n)));
+        }
+        assert_eq!(reader.next().await.unwrap(), None);
+        assert_eq!((reader.sum(), sum.records), (sum, 700));
+
+        let mut whole = open().await;
+        for len in [3, 9, 20] {
+            let part = whole.read_at(0, len).await.unwrap();
+            let mut cut = blobs.create(&Space::Unit).await.unwrap();
+            cut.write(part).await.unwrap();
+            let id = cut.finish().await.unwrap();
+            let body = blobs.open(&Space::Unit, &id).await.unwrap().unwrap();
+            let mut reader = RecordFileReader::new(body);
+            let found = loop {
+                match reader.next().await {
+                    Ok(Some(_)) => {}
+                    other => break other,
+                }
+            };
+            assert!(matches!(found, Err(StoreError::Corrupt(_))), "{len}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The options of `personium backup` and `personium restore`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{load_settings, print, runtime};
+use crate::backup::{self, BackupOptions};
+use crate::config::ConfigSources;
+use crate::restore::{self, RestoreOptions};
+use crate::{copy, data_folder};
+
+#[derive(Debug, Args)]
+pub(super) struct BackupArguments {
+    /// Folder of back-ups, which is empty or has those of this unit.
+    #[arg(long, value_name = "FOLDER")]
+    to: PathBuf,
+    /// Remove all generations but the last N.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    keep: Option<u32>,
+    /// File with a secret of at least 32 characters, by which the back-ups are encrypted.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Leave out the secret, the private key and the certificate of the unit, without which it cannot be restored.
+    #[arg(long)]
+    without_keys: bool,
+    /// Read every cell, also those without a change since the last generation.
+    #[arg(long)]
+    full: bool,
+}
+
+impl BackupArguments {
+    pub(super) fn run(self, sources: &ConfigSources) -> Result<ExitCode, String> {
+        let config = load_settings(sources)?.config;
+        data_folder::restrict_new_files();
+        let options = BackupOptions {
+            to: self.to,
+            keep: self.keep.and_then(|keep| usize::try_from(keep).ok()),
+            key_file: self.key,
+            without_keys: self.without_keys,
+            full: self.full,
+        };
+        let done = runtime(0)?.block_on(Box::pin(backup::run(&config, &options)));
+        finish(done)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RestoreArguments {
+    /// Folder of back-ups.
+    #[arg(long, value_name = "FOLDER")]
+    from: PathBuf,
+    /// Name of the generation, such as 20261129T160000000Z [default: the last one].
+    #[arg(long, value_name = "NAME")]
+    generation: Option<String>,
+    /// File with the secret by which the back-ups are encrypted.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    #[command(flatten)]
+    action: RestoreAction,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct RestoreAction {
+    /// Settings file, or data folder, of the restored unit, which must not have a unit yet.
+    #[arg(long, value_name = "SETTINGS")]
+    to: Option<PathBuf>,
+    /// Only print the generations.
+    #[arg(long)]
+    list: bool,
+    /// Only compare all checksums of the generation.
+    #[arg(long)]
+    dry_run: bool,
+    /// Restore the generation to a new folder in this one, verify the unit there, and remove it again.
+    #[arg(long, value_name = "FOLDER")]
+    drill: Option<PathBuf>,
+}
+
+impl RestoreArguments {
+    pub(super) fn run(self, is_plain: bool) -> Result<ExitCode, String> {
+        if !is_plain {
+            let text = "restore takes all settings from the file that --to names; leave --config, --data, --port and -c out";
+            return Err(text.to_owned());
+        }
+        data_folder::restrict_new_files();
+        let options = RestoreOptions {
+            from: self.from,
+            generation: self.generation,
+            key_file: self.key,
+        };
+        let runtime = runtime(0)?;
+        let RestoreAction {
+            to,
+            list,
+            dry_run,
+            drill,
+        } = self.action;
+        let done = match (to, list, dry_run, drill) {
+            (_, true, _, _) => restore::list(&options).map(|text| (text, true)),
+            (_, _, true, _) => {
+                let checked = runtime.block_on(Box::pin(restore::check(&options)));
+                checked.map(|text| (text, true))
+            }
+            (Some(to), ..) => {
+                let to = copy::load(&to)?;
+                let restored = runtime.block_on(Box::pin(restore::run(&options, &to)));
+                restored.map(|text| (text, true))
+            }
+            (_, _, _, Some(folder)) => {
+                runtime.block_on(Box::pin(restore::drill(&options, &folder)))
+            }
+            (None, false, false, None) => Err("give --to, --list, --dry-run or --drill".to_owned()),
+        };
+        finish(done)
+    }
+}
+
+/// Prints the outcome. The status says whether all is well.
+fn finish(done: Result<(String, bool), String>) -> Result<ExitCode, String> {
+    let (text, is_well) = done?;
+    print(&text).map_err(|error| format!("the outcome could not be written: {error}"))?;
+    Ok(match is_well {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}

@@ -1,0 +1,200 @@
+//! The records of a generation as a record port, which can be read only.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use personium_store::{
+    Batch, BlobStore, CommitSeq, Direction, ErrorDetail, Key, KeyRange, Limit, Record, RecordStore,
+    Result, Snapshot, Space, StoreError, StructureVersion,
+};
+use tokio::sync::Mutex;
+
+use crate::backup::manifest::Manifest;
+use crate::backup::record_file::RecordFileReader;
+
+/// The records of a generation. Scans upwards are fast if each goes on where the last one ended.
+pub(super) struct GenerationRecords {
+    files: Arc<dyn BlobStore>,
+    manifest: Arc<Manifest>,
+    cursor: Mutex<Option<Cursor>>,
+}
+
+/// A place in the file of the records of a space.
+struct Cursor {
+    space: Space,
+    reader: RecordFileReader,
+    /// The record that was read last and not returned.
+    next: Option<(Key, Bytes)>,
+    /// The last key that was passed.
+    passed: Option<Key>,
+}
+
+impl GenerationRecords {
+    pub(super) fn new(files: Arc<dyn BlobStore>, manifest: Arc<Manifest>) -> Self {
+        Self {
+            files,
+            manifest,
+            cursor: Mutex::new(None),
+        }
+    }
+
+    /// A cursor before the first record of a range; `None` if there is no such space.
+    async fn seek(&self, space: &Space, range: &KeyRange) -> Result<Option<Cursor>> {
+        let kept = self.cursor.lock().await.take();
+        let mut cursor = match kept {
+            Some(kept)
+                if kept.space == *space
+                    && kept
+                        .passed
+                        .as_ref()
+                        .is_none_or(|passed| *passed < range.start) =>
+            {
+                kept
+            }
+            _ => {
+                let Some(entry) = self.manifest.entry(space) else {
+                    return Ok(None);
+                };
+                let body = self.files.open(space, &entry.records).await?;
+                let body = body.ok_or_else(|| {
+                    StoreError::Corrupt(ErrorDetail::new("a file of records is missing"))
+                })?;
+                let mut reader = RecordFileReader::new(body);
+                Cursor {
+                    space: *space,
+                    next: reader.next().await?,
+                    reader,
+                    passed: None,
+                }
+            }
+        };
+        while let Some((key, _)) = &cursor.next
+            && *key < range.start
+        {
+            cursor.advance().await?;
+        }
+        Ok(Some(cursor))
+    }
+}
+
+impl Cursor {
+    /// Passes the next record, and returns it.
+    async fn advance(&mut self) -> Result<Option<(Key, Bytes)>> {
+        let next = self.reader.next().await?;
+        let passed = std::mem::replace(&mut self.next, next);
+        if let Some((key, _)) = &passed {
+            self.passed = Some(key.clone());
+        }
+        Ok(passed)
+    }
+}
+
+fn unsupported() -> StoreError {
+    StoreError::Unsupported(ErrorDetail::new(
+        "a generation of a back-up can only be read",
+    ))
+}
+
+#[async_trait]
+impl RecordStore for GenerationRecords {
+    async fn get(&self, space: &Space, keys: &[Key]) -> Result<Snapshot<Vec<Option<Record>>>> {
+        let mut value = Vec::with_capacity(keys.len());
+        for key in keys {
+            let range = KeyRange {
+                start: key.clone(),
+                end: Some(KeyRange::all().after(key).start),
+            };
+            let found = self
+                .scan(space, &range, Direction::Up, Limit::records(1))
+                .await?;
+            value.push(found.value.into_iter().next().map(|(_, record)| record));
+        }
+        Ok(Snapshot {
+            value,
+            structure: 0,
+        })
+    }
+
+    async fn scan(
+        &self,
+        space: &Space,
+        range: &KeyRange,
+        order: Direction,
+        limit: Limit,
+    ) -> Result<Snapshot<Vec<(Key, Record)>>> {
+        if order == Direction::Down {
+            return Err(unsupported());
+        }
+        let (mut value, mut bytes) = (Vec::new(), 0);
+        let Some(mut cursor) = self.seek(space, range).await? else {
+            return Ok(Snapshot {
+                value,
+                structure: 0,
+            });
+        };
+        while let Some((key, _)) = &cursor.next
+            && range.contains(key)
+            && !limit.is_reached(value.len(), bytes)
+        {
+            if let Some((key, found)) = cursor.advance().await? {
+                bytes += found.len();
+                let record = Record {
+                    value: found,
+                    version: 0,
+                };
+                value.push((key, record));
+            }
+        }
+        *self.cursor.lock().await = Some(cursor);
+        Ok(Snapshot {
+            value,
+            structure: 0,
+        })
+    }
+
+    async fn count(&self, space: &Space, range: &KeyRange) -> Result<Snapshot<u64>> {
+        let mut rest = range.clone();
+        let mut count = 0;
+        loop {
+            let page = self
+                .scan(space, &rest, Direction::Up, Limit::records(1_000))
+                .await?;
+            count += page.value.len() as u64;
+            match page.value.last() {
+                Some((last, _)) => rest = rest.after(last),
+                None => return Ok(page.map(|_| count)),
+            }
+        }
+    }
+
+    async fn structure(&self, _: &Space) -> Result<StructureVersion> {
+        Ok(0)
+    }
+
+    async fn commit(&self, _: &Space, _: Batch) -> Result<CommitSeq> {
+        Err(unsupported())
+    }
+
+    async fn create_space(&self, _: &Space) -> Result<()> {
+        Err(unsupported())
+    }
+
+    async fn list_spaces(&self, after: Option<&Space>, limit: usize) -> Result<Vec<Space>> {
+        let spaces = self.manifest.spaces().map(|(space, _)| space);
+        let spaces = spaces.filter(|space| after.is_none_or(|after| space > after));
+        Ok(spaces.take(limit).collect())
+    }
+
+    async fn drop_space(&self, _: &Space) -> Result<()> {
+        Err(unsupported())
+    }
+
+    async fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
+}

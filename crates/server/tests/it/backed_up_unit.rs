@@ -1,0 +1,481 @@
+//! `personium backup` and `personium restore`: a restored unit answers as the original did, and nothing that happens to a back-up or to the
+//! folder of back-ups leads to another unit than the one that was backed up.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use personium_testkit::{PostgresCluster, create_unit_database};
+
+use crate::copied_unit::stage::{Side, Stage};
+use crate::full_disk::{Kind, Mount};
+use crate::program;
+use crate::storage_unit::{cell_files, files};
+use crate::verified_unit::{expect_whole, stage, verify};
+
+/// More lines than a back-up or a restore writes.
+const LINES_MAX: usize = 40;
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789a";
+
+struct Backups {
+    folder: PathBuf,
+    key: Option<PathBuf>,
+}
+
+impl Backups {
+    fn new(stage: &Stage) -> Self {
+        Self {
+            folder: stage.unit.folder().join("backups"),
+            key: None,
+        }
+    }
+
+    fn encrypted(stage: &Stage) -> Self {
+        let key = stage.unit.folder().join("backup-key");
+        fs::write(&key, SECRET).unwrap();
+        Self {
+            key: Some(key),
+            ..Self::new(stage)
+        }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = program::command(arguments);
+        if let Some(key) = &self.key {
+            command.arg("--key").arg(key);
+        }
+        command
+    }
+
+    fn backup_command(&self, side: &Side, more: &[&str]) -> Command {
+        let to = self.folder.to_str().unwrap();
+        let own = ["backup", "--config", side.settings(), "--to", to];
+        self.command(&[&own, more].concat())
+    }
+
+    fn restore_command(&self, more: &[&str]) -> Command {
+        let own = ["restore", "--from", self.folder.to_str().unwrap()];
+        self.command(&[&own, more].concat())
+    }
+
+    /// Whether a back-up succeeds, and what it says.
+    fn backup(&self, side: &Side, more: &[&str]) -> (bool, String) {
+        let output = self.backup_command(side, more).output().unwrap();
+        (output.status.success(), program::text(&output))
+    }
+
+    fn expect_backup(&self, side: &Side, more: &[&str]) -> String {
+        let (done, text) = self.backup(side, more);
+        assert!(done && text.contains("Generation "), "{text}");
+        text
+    }
+
+    fn restore(&self, more: &[&str]) -> (bool, String) {
+        let output = self.restore_command(more).output().unwrap();
+        (output.status.success(), program::text(&output))
+    }
+
+    fn expect_restored(&self, to: &Side) -> String {
+        let (done, text) = self.restore(&["--to", to.settings()]);
+        assert!(
+            done && text.contains("Copied and compared: 4 cells"),
+            "{text}"
+        );
+        text
+    }
+
+    fn expect_drill(&self, stage: &Stage) -> String {
+        let scratch = stage.unit.folder().join("scratch");
+        let (done, text) = self.restore(&["--drill", scratch.to_str().unwrap()]);
+        assert!(done && text.contains(": 0 damaged, 0 orphaned"), "{text}");
+        assert_eq!(fs::read_dir(scratch).unwrap().count(), 0);
+        text
+    }
+
+    /// The names of the complete generations.
+    fn generations(&self) -> Vec<String> {
+        let (done, text) = self.restore(&["--list"]);
+        assert!(done, "{text}");
+        let names = text.lines().filter_map(|line| line.split_once(": "));
+        names.map(|(name, _)| name.to_owned()).collect()
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        files(&self.folder.join("files"), "")
+    }
+}
+
+fn database(cluster: &PostgresCluster) -> String {
+    let settings = create_unit_database(cluster, Path::new(env!("CARGO_BIN_EXE_personium")));
+    let line = |(key, value): &(&str, String)| format!("io.personium.core.{key}={value}\n");
+    settings.iter().map(line).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unit_restored_to_other_stores_answers_as_before() {
+    let mut stage = Stage::start("").await;
+    let backups = Backups::encrypted(&stage);
+    let text = backups.expect_backup(&stage.source, &[]);
+    assert!(text.contains("4 cells (4 new or changed)"), "{text}");
+    assert!(text.contains("16 file bodies"), "{text}");
+    let again = backups.expect_backup(&stage.source, &[]);
+    assert!(again.contains("4 cells (0 new or changed)"), "{again}");
+    assert!(again.contains("(0 new, 0 bytes)"), "{again}");
+    // Nobody but the owner can read them, and nothing is readable in them.
+    use std::os::unix::fs::PermissionsExt;
+    let mode = fs::metadata(&backups.folder).unwrap().permissions().mode();
+    assert_eq!(mode & 0o077, 0);
+    for path in backups.files() {
+        let bytes = fs::read(path).unwrap();
+        for text in [&b"personium"[..], b"xxxxxxxx", b"PRIVATE KEY"] {
+            assert!(!bytes.windows(text.len()).any(|part| part == text));
+        }
+    }
+    let cluster = PostgresCluster::shared();
+    for (name, stores) in [("files", String::new()), ("database", database(&cluster))] {
+        let there = stage.side(name, &stores);
+        backups.expect_restored(&there);
+        stage.expect_same_answers(&there).await;
+        let (done, text) = backups.restore(&["--to", there.settings()]);
+        assert!(!done && text.contains("it is not empty"), "{text}");
+        // Its numbers of commits are not those of the generation.
+        let next = backups.expect_backup(&there, &[]);
+        assert!(next.contains("4 cells (4 new or changed)"), "{next}");
+        assert!(next.contains("(0 new, 0 bytes)"), "{next}");
+    }
+    backups.expect_drill(&stage);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_changed_cells_and_new_bodies_are_copied_and_each_generation_is_as_it_was() {
+    let mut stage = Stage::start("").await;
+    let backups = Backups::new(&stage);
+    backups.expect_backup(&stage.source, &[]);
+    stage.unit.restart();
+    stage
+        .unit
+        .put_file("two/box/new", &"n".repeat(400_000))
+        .await;
+    stage
+        .unit
+        .admin_request("DELETE", "one/box/f0")
+        .send()
+        .await
+        .expect(204);
+    stage.unit.create_cell("five").await;
+    let four = stage.unit.admin_request("DELETE", "four");
+    four.header("x-personium-recursive", "true")
+        .send()
+        .await
+        .expect(204);
+    stage.unit.terminate();
+    assert!(stage.unit.wait());
+    let text = backups.expect_backup(&stage.source, &[]);
+    assert!(text.contains("4 cells (3 new or changed)"), "{text}");
+    assert!(text.contains("(1 new, 400"), "{text}");
+    let full = backups.expect_backup(&stage.source, &["--full"]);
+    assert!(full.contains("4 cells (4 new or changed)"), "{full}");
+    let generations = backups.generations();
+    assert_eq!(generations.len(), 3);
+    let first = stage.side("first", "");
+    let name = generations[0].as_str();
+    let (done, text) = backups.restore(&["--generation", name, "--to", first.settings()]);
+    assert!(done, "{text}");
+    stage.expect_same_answers(&first).await;
+
+    // Only the last one stays, and what it needs.
+    let before = backups.files().len();
+    let text = backups.expect_backup(&stage.source, &["--keep", "1"]);
+    assert!(text.contains("3 former generations were removed"), "{text}");
+    assert_eq!(backups.generations().len(), 1);
+    assert!(backups.files().len() < before);
+    let last = stage.side("last", "");
+    backups.expect_restored(&last);
+    expect_whole(&last);
+    let (done, text) = backups.restore(&["--generation", name, "--to", first.settings()]);
+    assert!(!done && text.contains("no such generation"), "{text}");
+    let needed = backups.files().len();
+    backups.expect_backup(&stage.source, &["--keep", "1", "--full"]);
+    assert_eq!(backups.files().len(), needed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unit_that_serves_is_verified_and_backed_up_while_it_is_changed() {
+    let cluster = PostgresCluster::shared();
+    for stores in [String::new(), database(&cluster)] {
+        let mut stage = stage(&stores).await;
+        let backups = Backups::new(&stage);
+        stage.unit.restart();
+        let writer = {
+            let (unit, stop) = (stage.unit.with_token("none"), std::sync::Arc::default());
+            let stopped: std::sync::Arc<std::sync::atomic::AtomicBool> =
+                std::sync::Arc::clone(&stop);
+            let task = tokio::spawn(async move {
+                let mut n = 0;
+                while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+                    let path = format!("two/box/w{}", n % 5);
+                    let put = unit
+                        .admin_request("PUT", &path)
+                        .body("w".repeat(150_000 + n));
+                    put.send().await.expect_success();
+                    let row = format!(r#"{{"__id":"w{n}","text":"{n}"}}"#);
+                    unit.create("two/box/data/Row", &row).await;
+                    let name = format!("w{n}");
+                    unit.create_cell(&name).await;
+                    if n % 2 == 0 {
+                        let gone = unit.admin_request("DELETE", &name);
+                        let gone = gone.header("x-personium-recursive", "true");
+                        gone.send().await.expect_success();
+                    }
+                    n += 1;
+                }
+                n
+            });
+            (stop, task)
+        };
+        for _ in 0..3 {
+            backups.expect_backup(&stage.source, &["--keep", "2"]);
+            let (status, text) = verify(&stage.source, &[]);
+            assert!(status == Some(0) && text.contains(": 0 damaged"), "{text}");
+        }
+        writer.0.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(writer.1.await.unwrap() > 0);
+        let drilled = backups.expect_drill(&stage);
+        assert!(drilled.contains("Verified: "), "{drilled}");
+        stage.unit.terminate();
+        assert!(stage.unit.wait());
+        expect_whole(&stage.source);
+    }
+}
+
+/// A command that runs, and that has written this number of lines. `None` if it ended before.
+fn until_line(mut command: Command, lines: usize) -> Option<Child> {
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut output = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    for _ in 0..lines {
+        if output.read_line(&mut line).unwrap() == 0 {
+            child.wait().unwrap();
+            return None;
+        }
+    }
+    std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
+    Some(child)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_backups_and_restores_leave_the_former_generations_and_go_on() {
+    let mut stage = Stage::start("").await;
+    let backups = Backups::new(&stage);
+    let mut killed = 0;
+    for lines in 0..LINES_MAX {
+        let before = if lines == 0 {
+            Vec::new()
+        } else {
+            backups.generations()
+        };
+        let command = backups.backup_command(&stage.source, &["--full", "--keep", "2"]);
+        let Some(mut child) = until_line(command, lines) else {
+            break;
+        };
+        let _ = child.kill();
+        if !child.wait().unwrap().success() {
+            killed += 1;
+        }
+        if backups.folder.join("personium-backup.json").exists() {
+            let after = backups.generations();
+            let (done, text) = backups.restore(&["--dry-run"]);
+            assert!(
+                done || (after.is_empty() && text.contains("no such generation")),
+                "{text}"
+            );
+            assert!(after.len() >= before.len().min(2), "{before:?} {after:?}");
+        } else {
+            backups.expect_backup(&stage.source, &[]);
+        }
+    }
+    assert!(killed > 0);
+    backups.expect_backup(&stage.source, &["--keep", "1"]);
+    let left = |end| files(&backups.folder.join("generations"), end).len();
+    assert_eq!(
+        (left(".json"), left(".removed"), left(".unfinished")),
+        (1, 0, 0)
+    );
+    // 16 bodies, 4 + 1 files of records, the list and the keys.
+    assert_eq!(backups.files().len(), 16 + 5 + 2);
+
+    let there = stage.side("there", "");
+    let mut killed = 0;
+    for lines in 1..LINES_MAX {
+        let command = backups.restore_command(&["--to", there.settings()]);
+        let Some(mut child) = until_line(command, lines) else {
+            break;
+        };
+        let _ = child.kill();
+        if child.wait().unwrap().success() {
+            break;
+        }
+        killed += 1;
+        let (done, text) = there.run("check");
+        if done && text.contains("has all its parts") {
+            break;
+        }
+    }
+    assert!(killed > 0);
+    let (done, text) = backups.restore(&["--to", there.settings()]);
+    assert!(
+        done || text.contains("it is not empty: it has a unit"),
+        "{text}"
+    );
+    stage.expect_same_answers(&there).await;
+}
+
+fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let before = fs::read(path).unwrap();
+    let mut bytes = before.clone();
+    change(&mut bytes);
+    fs::write(path, bytes).unwrap();
+    before
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn altered_truncated_and_missing_file_of_a_generation_is_found_before_anything_is_restored() {
+    let stage = Stage::start("").await;
+    for backups in [Backups::new(&stage), Backups::encrypted(&stage)] {
+        let _ = fs::remove_dir_all(&backups.folder);
+        backups.expect_backup(&stage.source, &[]);
+        let there = stage.side("there", "");
+        for (number, path) in backups.files().into_iter().enumerate() {
+            let middle = usize::try_from(fs::metadata(&path).unwrap().len() / 2).unwrap();
+            let whole = match number % 3 {
+                0 => change(&path, |bytes| bytes[middle] ^= 1),
+                1 => change(&path, |bytes| bytes.truncate(middle)),
+                _ => {
+                    let whole = fs::read(&path).unwrap();
+                    fs::remove_file(&path).unwrap();
+                    whole
+                }
+            };
+            let (done, text) = backups.restore(&["--to", there.settings()]);
+            assert!(!done, "{path:?} {number}: {text}");
+            assert!(
+                !there.data.join("records/unit.db").exists(),
+                "{path:?}: {text}"
+            );
+            fs::write(&path, whole).unwrap();
+        }
+        let generation = &files(&backups.folder.join("generations"), ".json")[0];
+        let whole = change(generation, |bytes| bytes[20] ^= 1);
+        let (done, text) = backups.restore(&["--to", there.settings()]);
+        assert!(!done && text.contains("cannot be read"), "{text}");
+        // The next back-up does not rely on it.
+        backups.expect_backup(&stage.source, &[]);
+        fs::write(generation, whole).unwrap();
+        assert_eq!(backups.generations().len(), 2);
+        backups.expect_restored(&there);
+        fs::remove_dir_all(&there.data).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damaged_cell_keeps_its_former_state_in_the_next_generation_and_is_named() {
+    let stage = Stage::start("").await;
+    let backups = Backups::new(&stage);
+    backups.expect_backup(&stage.source, &[]);
+    let cell = &cell_files(&stage.source.data)[0];
+    let text = br#""xxxxxxxxxxxxxxx""#;
+    change(cell, |bytes| {
+        let at = bytes.windows(text.len()).position(|part| part == text);
+        bytes[at.unwrap() + 3] ^= 1;
+    });
+    let lost = &crate::storage_unit::bodies(&stage.source.data)[..];
+    let lost = lost
+        .iter()
+        .find(|path| fs::metadata(path).unwrap().len() > 1_000_000);
+    let lost = lost.unwrap();
+    fs::remove_file(lost).unwrap();
+    // The body is in the folder of back-ups.
+    let (done, text) = backups.backup(&stage.source, &["--full"]);
+    assert!(!done, "{text}");
+    assert!(
+        text.contains("is not complete: ") && text.contains("checksum"),
+        "{text}"
+    );
+    let there = stage.side("there", "");
+    backups.expect_restored(&there);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn full_disk_ends_a_backup_and_the_former_generation_stays() {
+    let stage = Stage::start("").await;
+    let folder = tempfile::tempdir().unwrap();
+    let small = folder.path().join("small");
+    let Some(_mount) = Mount::new(Kind::Tmpfs, &small, 12) else {
+        return;
+    };
+    let backups = Backups {
+        folder: small.clone(),
+        key: None,
+    };
+    let (done, text) = backups.backup(&stage.source, &[]);
+    assert!(!done && text.contains("file body"), "{text}");
+    assert!(backups.generations().is_empty());
+    let grown = Command::new("mount")
+        .args(["-o", "remount,size=100m"])
+        .arg(&small)
+        .status();
+    assert!(grown.unwrap().success());
+    backups.expect_backup(&stage.source, &[]);
+    backups.expect_drill(&stage);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_key_foreign_folder_and_two_backups_at_once_are_refused() {
+    let stage = Stage::start("").await;
+    let backups = Backups::encrypted(&stage);
+    backups.expect_backup(&stage.source, &["--without-keys"]);
+    let key = backups.key.as_ref().unwrap();
+    let refused = |reason: &str| {
+        let (done, text) = backups.backup(&stage.source, &[]);
+        assert!(!done && text.contains(reason), "{reason}: {text}");
+        let (done, text) = backups.restore(&["--list"]);
+        assert!(!done && text.contains(reason), "{reason}: {text}");
+    };
+    fs::write(key, SECRET.replace('a', "b")).unwrap();
+    refused("encrypted with another key");
+    fs::write(key, "short").unwrap();
+    refused("at least 32 characters");
+    fs::write(key, SECRET).unwrap();
+    let plain = Backups::new(&stage);
+    let (done, text) = plain.backup(&stage.source, &[]);
+    assert!(
+        !done && text.contains("is encrypted; give its key"),
+        "{text}"
+    );
+    // Without its keys no unit is restored.
+    let there = stage.side("there", "");
+    let (done, text) = backups.restore(&["--to", there.settings()]);
+    assert!(
+        !done && text.contains("the generation has no keys"),
+        "{text}"
+    );
+    // Another unit, and a folder of something else.
+    let second = Stage::start("").await;
+    let (done, text) = backups.backup(&second.source, &[]);
+    assert!(!done && text.contains("another unit"), "{text}");
+    let foreign = Backups {
+        folder: stage.source.data.clone(),
+        key: None,
+    };
+    let (done, text) = foreign.backup(&stage.source, &[]);
+    assert!(
+        !done && text.contains("is not empty and has no back-ups"),
+        "{text}"
+    );
+    let lock = fs::File::open(backups.folder.join("lock")).unwrap();
+    lock.lock().unwrap();
+    refused("in use by another back-up");
+}
