@@ -22,7 +22,7 @@ pub(crate) struct CredentialsFile {
     last: Mutex<LastRead>,
 }
 
-/// What was read last.
+/// The credentials that were read last.
 #[derive(Default)]
 struct LastRead {
     found: Option<(FileState, Arc<AwsCredential>)>,

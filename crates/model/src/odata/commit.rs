@@ -13,7 +13,7 @@ use crate::commit::Invalidation;
 use crate::keys;
 
 /// The future of the consequences of events.
-type Consequences<'a> = Pin<Box<dyn Future<Output = Result<PostCommit>> + Send + 'a>>;
+type ConsequencesFuture<'a> = Pin<Box<dyn Future<Output = Result<PostCommit>> + Send + 'a>>;
 
 impl ServiceRoot {
     /// Builds a batch and commits it; see [`Records::transact`](crate::records::Records::transact).
@@ -67,7 +67,7 @@ impl ServiceRoot {
                     *staged_events.lock() = events;
                 } else if !events.is_empty() {
                     // The type of the future is part of those of most requests, whose depth the compiler limits.
-                    let consequences: Consequences<'_> =
+                    let consequences: ConsequencesFuture<'_> =
                         Box::pin(self.add_events(&mut batch, events));
                     more = more.and(consequences.await?);
                 }
