@@ -312,10 +312,10 @@ impl OmittedRecords {
                 keys: vec![keys::unit_mark(), keys::unfinished_copy(), keys::store_id()],
                 ranges: vec![keys::server_nodes(), keys::cell_deletions().range],
             },
-            // A deletion that was not done.
+            // A deletion that was not done, and events in the order of commits of this store.
             Space::Cell(_) => Self {
                 keys: vec![keys::seal()],
-                ranges: Vec::new(),
+                ranges: vec![keys::feed_events()],
             },
         }
     }
@@ -365,4 +365,24 @@ pub(super) async fn references(
         found.extend(keys::referenced_blob(&key));
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_of_one_store_and_its_processes_are_omitted() {
+        let (unit, cell) = (Space::Unit, Space::Cell(CellId::from_bytes([7; 16])));
+        let node = keys::server_node(&personium_types::ServerNodeId::from_bytes([1; 16]));
+        let deletion = keys::cell_deletion(&CellId::from_bytes([7; 16]));
+        for key in [keys::unit_mark(), keys::store_id(), node, deletion] {
+            assert!(OmittedRecords::of(&unit).has(&key));
+        }
+        for key in [keys::seal(), keys::feed_event(9, 1)] {
+            assert!(OmittedRecords::of(&cell).has(&key));
+        }
+        assert!(!OmittedRecords::of(&unit).has(&keys::body_key()));
+        assert!(!OmittedRecords::of(&cell).has(&keys::signing_key()));
+    }
 }

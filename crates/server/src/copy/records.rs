@@ -81,7 +81,11 @@ fn difference(space: &Space, (wanted, mut found): (Page, Page), counts: &mut Cop
 /// Whether a record says something about the store that it is in.
 fn is_of_one_store(space: &Space, key: &Key) -> bool {
     let own = [keys::unit_mark(), keys::unfinished_copy(), keys::store_id()];
-    *space == Space::Unit && own.contains(key)
+    match space {
+        Space::Unit => own.contains(key),
+        // Their keys are numbers of commits.
+        Space::Cell(_) => keys::feed_events().contains(key),
+    }
 }
 
 async fn read(
@@ -159,6 +163,15 @@ mod tests {
         let progress = Progress::new("copy", system::clock());
         let sides: (&dyn RecordStore, &dyn RecordStore) = (source, target);
         copy(sides, &Space::Unit, &progress).await.unwrap()
+    }
+
+    #[test]
+    fn events_that_are_ordered_by_commits_of_the_source_are_not_copied() {
+        let cell = Space::Cell(personium_types::CellId::from_bytes([7; 16]));
+        assert!(is_of_one_store(&cell, &keys::feed_event(900, 1)));
+        assert!(!is_of_one_store(&cell, &keys::feed()));
+        assert!(!is_of_one_store(&cell, &keys::unit_mark()));
+        assert!(is_of_one_store(&Space::Unit, &keys::unit_mark()));
     }
 
     #[tokio::test]
