@@ -43,7 +43,8 @@ impl BackgroundReplay {
         let mut command = Command::new("unshare");
         command
             .args(IN_OWN_NETWORK)
-            .arg(std::env::current_exe().map_err(failed)?)
+            // This program also if its file was replaced since, as by the build of the tests.
+            .arg(format!("/proc/{}/exe", std::process::id()))
             .args(["conformance", "--nodes"])
             .args(class_prefixes)
             .stdout(stdout)
