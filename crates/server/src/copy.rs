@@ -106,7 +106,8 @@ async fn run((from, to): (&Config, &Config), progress: &Progress) -> CopyResult<
     progress.note("opening the source");
     let source = Box::pin(Source::open(from, progress)).await?;
     let put_keys = |to: &Config| KeySet::read(from)?.write(to);
-    copy_from(source, to, put_keys, progress).await
+    let text = copy_from(source, to, put_keys, progress).await?;
+    Ok(text + "The copy is a whole unit now. Do not start the source any more.\n")
 }
 
 /// Copies a unit to the stores of these settings, and closes it. `put_keys` gives the target its keys.
@@ -218,8 +219,7 @@ fn outcome(cells: usize, counts: &CopyCounts, notes: &[String]) -> String {
         ..
     } = counts;
     let mut text = format!(
-        "Copied and compared: {cells} cells, {records} records (checksum {checksum:016x}), {bodies} file bodies ({body_bytes} bytes).\n\
-         The copy is a whole unit now. Do not start the source any more.\n"
+        "Copied and compared: {cells} cells, {records} records (checksum {checksum:016x}), {bodies} file bodies ({body_bytes} bytes).\n"
     );
     for note in notes {
         text.push_str(note);

@@ -95,7 +95,8 @@ pub async fn check(options: &RestoreOptions) -> BackupResult<String> {
 pub async fn run(options: &RestoreOptions, to: &Config) -> BackupResult<String> {
     let progress = Progress::new("restore", system::clock());
     let opened = Box::pin(open(options, &progress)).await?;
-    Box::pin(restore(&opened, to, &progress)).await
+    let text = Box::pin(restore(&opened, to, &progress)).await?;
+    Ok(text + "The unit is restored.\n")
 }
 
 /// Restores a generation into a folder of its own, verifies the unit there, and removes the folder. Returns what is shown at the end, and whether the
@@ -137,14 +138,7 @@ async fn drill_in(options: &RestoreOptions, folder: &Path) -> BackupResult<(Stri
     let verified = Box::pin(verify::verify(&stores, None, report)).await;
     unit.close().await;
     let is_whole = verified? == VerifyOutcome::Whole;
-    let text = lines.into_inner();
-    Ok((
-        text.replace(
-            "The copy is a whole unit now. Do not start the source any more.\n",
-            "",
-        ),
-        is_whole,
-    ))
+    Ok((lines.into_inner(), is_whole))
 }
 
 async fn restore(
