@@ -231,21 +231,12 @@ impl LineReader {
 }
 
 /// Writes the content of a stored file to a temporary one.
-async fn spool(folder: &std::path::Path, content: FileContent) -> Result<TempFile> {
+async fn spool(folder: &std::path::Path, mut content: FileContent) -> Result<TempFile> {
     let mut file = TempFile::create(folder).await?;
-    match content {
-        FileContent::Whole(bytes) => file.append(bytes).await?,
-        FileContent::Chunks(mut reader) => {
-            let mut at = 0;
-            while at < reader.len() {
-                let chunk = reader.read_at(at, CHUNK_BYTES).await.map_err(store_error)?;
-                if chunk.is_empty() {
-                    return Err(Code::DavContent.into());
-                }
-                at += chunk.len() as u64;
-                file.append(chunk).await?;
-            }
-        }
+    let mut at = 0;
+    while let Some(chunk) = content.chunk_at(at).await? {
+        at += chunk.len() as u64;
+        file.append(chunk).await?;
     }
     Ok(file)
 }

@@ -13,7 +13,7 @@ use crate::cell::IMPORT_FAILED;
 use crate::cell_deletion::CellDeletion;
 use crate::commit::Invalidation;
 use crate::entity::StoredEntity;
-use crate::file::{self, FileContent, FileHeaders, Upload};
+use crate::file::{self, FileHeaders, Upload};
 use crate::keys::{self, ControlSet, SetKey};
 use crate::listing::Members;
 use crate::node::{FileBody, NodeKind};
@@ -25,8 +25,6 @@ use crate::{Cell, CellContext, PostCommit, Unit, garbage_collection, timer_index
 const MAX_ATTEMPTS: usize = 20;
 /// The number of records that are copied at once.
 const COPIED_RECORDS: usize = 200;
-/// The size of the chunks of files.
-const CHUNK_BYTES: usize = 256 << 10;
 
 /// A cell that is being filled, and will replace another one.
 pub struct CellReplacement {
@@ -115,20 +113,12 @@ impl CellReplacement {
         batch: &mut Batch,
     ) -> Result<FileBody> {
         let mut upload = Upload::into_cell(&self.unit, self.new.id);
-        match file::open_body(&self.unit, old, body).await? {
-            None => return Err(Code::DavContent.into()),
-            Some(FileContent::Whole(bytes)) => upload.write(bytes).await?,
-            Some(FileContent::Chunks(mut reader)) => {
-                let mut at = 0;
-                while at < reader.len() {
-                    let chunk = reader.read_at(at, CHUNK_BYTES).await.map_err(store_error)?;
-                    if chunk.is_empty() {
-                        return Err(Code::DavContent.into());
-                    }
-                    at += chunk.len() as u64;
-                    upload.write(chunk).await?;
-                }
-            }
+        let opened = file::open_body(&self.unit, old, body).await?;
+        let mut content = opened.ok_or(Code::DavContent)?;
+        let mut at = 0;
+        while let Some(chunk) = content.chunk_at(at).await? {
+            at += chunk.len() as u64;
+            upload.write(chunk).await?;
         }
         let headers = FileHeaders {
             media_type: body.media_type.clone(),

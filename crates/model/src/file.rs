@@ -22,6 +22,9 @@ use crate::{Permit, PostCommit, PostedEvent, Resource, Unit};
 /// The number of attempts to open a body that was replaced between reading the node and opening the body.
 const MAX_OPEN_ATTEMPTS: usize = 20;
 
+/// The largest chunk of a stored body that is read at once.
+const CHUNK_BYTES: usize = 256 << 10;
+
 /// The result of a PUT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PutResult {
@@ -278,6 +281,38 @@ pub enum FileContent {
     Chunks(Box<dyn BlobReader>),
 }
 
+impl FileContent {
+    /// The length in bytes.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        match self {
+            Self::Whole(bytes) => bytes.len() as u64,
+            Self::Chunks(reader) => reader.len(),
+        }
+    }
+
+    /// The bytes from an offset on: all of a body that is in memory, else 256 KiB at most. `None` at the end.
+    ///
+    /// # Errors
+    /// [`Code::DavContent`] if the body ends early; a failure of the store.
+    pub async fn chunk_at(&mut self, offset: u64) -> Result<Option<Bytes>> {
+        if offset >= self.length() {
+            return Ok(None);
+        }
+        let chunk = match self {
+            Self::Whole(bytes) => bytes.slice(usize::try_from(offset).unwrap_or(bytes.len())..),
+            Self::Chunks(reader) => reader
+                .read_at(offset, CHUNK_BYTES)
+                .await
+                .map_err(store_error)?,
+        };
+        match chunk.is_empty() {
+            true => Err(Code::DavContent.into()),
+            false => Ok(Some(chunk)),
+        }
+    }
+}
+
 /// A file that was opened.
 pub struct OpenedFile {
     /// The file.
@@ -300,11 +335,7 @@ pub async fn open(resource: &Resource, found: &Target) -> Result<OpenedFile> {
             return Err(resource.not_found());
         };
         if let Some(content) = open_found(resource, &target, body).await? {
-            let length = match &content {
-                FileContent::Whole(bytes) => bytes.len() as u64,
-                FileContent::Chunks(reader) => reader.len(),
-            };
-            if length != body.length {
+            if content.length() != body.length {
                 return Err(Code::DavContent.into());
             }
             return Ok(OpenedFile { node, content });

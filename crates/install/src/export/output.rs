@@ -115,10 +115,7 @@ impl ArchiveOutput {
         (body, content): (&FileBody, FileContent),
         memory: &mut AnswerReservation,
     ) -> Result<()> {
-        let length = match &content {
-            FileContent::Whole(bytes) => bytes.len() as u64,
-            FileContent::Chunks(reader) => reader.len(),
-        };
+        let length = content.length();
         if length != body.length {
             return Err(Code::DavContent.into());
         }

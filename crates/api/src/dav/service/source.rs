@@ -1,10 +1,9 @@
 //! The sources of a service.
 
 use personium_model::Resource;
-use personium_model::file::{self, FileContent};
+use personium_model::file;
 use personium_model::locate::Target;
 use personium_model::node::NodeKind;
-use personium_model::records::store_error;
 use personium_types::name::is_dot_segment;
 use personium_types::{Code, Error, Result};
 
@@ -48,26 +47,14 @@ impl Sources {
         if !target.exists() || target.node().value().kind != NodeKind::File {
             return Ok(Source::Missing);
         }
-        let opened = file::open(&resource, &target).await?;
-        let bytes = match opened.content {
-            FileContent::Whole(bytes) => bytes.to_vec(),
-            FileContent::Chunks(mut reader) => {
-                if reader.len() > SOURCE_MAX_BYTES {
-                    return Err(Error::new(Code::BodyTooLarge).with(SOURCE_MAX_BYTES.to_string()));
-                }
-                let length = usize::try_from(reader.len()).unwrap_or(usize::MAX);
-                let mut bytes = Vec::with_capacity(length);
-                while bytes.len() < length {
-                    let (offset, left) = (bytes.len() as u64, length - bytes.len());
-                    let chunk = reader.read_at(offset, left).await.map_err(store_error)?;
-                    if chunk.is_empty() {
-                        return Err(Code::DavContent.into());
-                    }
-                    bytes.extend_from_slice(&chunk);
-                }
-                bytes
-            }
-        };
+        let mut content = file::open(&resource, &target).await?.content;
+        if content.length() > SOURCE_MAX_BYTES {
+            return Err(Error::new(Code::BodyTooLarge).with(SOURCE_MAX_BYTES.to_string()));
+        }
+        let mut bytes = Vec::new();
+        while let Some(chunk) = content.chunk_at(bytes.len() as u64).await? {
+            bytes.extend_from_slice(&chunk);
+        }
         Ok(String::from_utf8(bytes).map_or(Source::NotText, Source::Text))
     }
 }
