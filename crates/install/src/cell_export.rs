@@ -27,14 +27,12 @@ use personium_model::{
 use personium_types::error::chain;
 use personium_types::{Code, Error, NodeId, Preconditions, Result};
 use serde_json::json;
-use tokio::task::JoinSet;
 
 pub(crate) use self::documents::is_of_schema;
 pub(crate) use self::meta::KINDS;
 use self::stored_names::StoredNames;
-use crate::cell_event;
 use crate::export::{ArchiveOutput, EntryLimit};
-use crate::progress;
+use crate::{cell_event, own_task, progress};
 
 /// The largest number of entries of a snapshot: each file has three.
 pub(crate) const MAX_SNAPSHOT_ENTRIES: usize = 300_000;
@@ -110,21 +108,11 @@ impl CellExporter {
     /// Writes the snapshot. If that fails, a file beside it tells why.
     pub async fn run(self) {
         let exporter = Arc::new(self);
-        // A task of its own, so that a panic ends only that.
-        let mut writing = JoinSet::new();
-        writing.spawn({
-            let exporter = Arc::clone(&exporter);
-            async move { Box::pin(exporter.export()).await }
-        });
-        let written = match writing.join_next().await {
-            Some(Ok(written)) => written,
-            Some(Err(panic)) => Err(Error::internal(panic)),
-            None => Err(Code::Unknown.into()),
-        };
-        let Some(exporter) = Arc::into_inner(exporter) else {
-            return;
-        };
-        exporter.finish(written).await;
+        let running = Arc::clone(&exporter);
+        let written = own_task::run(async move { Box::pin(running.export()).await }).await;
+        if let Some(exporter) = Arc::into_inner(exporter) {
+            exporter.finish(written).await;
+        }
     }
 
     async fn finish(self, written: Result<()>) {

@@ -25,13 +25,12 @@ use personium_model::{CellContext, Permit, ServerAuthority, Unit};
 use personium_odata::key::EntityKey;
 use personium_odata::value::MAX_DATE_MS;
 use personium_types::error::chain;
-use personium_types::{CellId, Code, Error, NodeId, Result};
-use tokio::task::JoinSet;
+use personium_types::{CellId, Code, NodeId, Result};
 
 use self::own_urls::OwnUrls;
 use self::values::ImportedType;
 use crate::snapshot_package::{SnapshotPackage, invalid};
-use crate::{cell_event, progress};
+use crate::{cell_event, own_task, progress};
 
 /// The steps that the progress is counted by: nine sets of control objects, the tree, schemas, user data, its links, and snapshots.
 const STEPS: u64 = 14;
@@ -107,17 +106,8 @@ impl CellImporter {
     /// Imports the snapshot. If that fails, the cell is as it was, and its state tells why.
     pub async fn run(self) {
         let importer = Arc::new(self);
-        // A task of its own, so that a panic ends only that.
-        let mut importing = JoinSet::new();
-        importing.spawn({
-            let importer = Arc::clone(&importer);
-            async move { Box::pin(importer.import()).await }
-        });
-        let imported = match importing.join_next().await {
-            Some(Ok(imported)) => imported,
-            Some(Err(panic)) => Err(Error::internal(panic)),
-            None => Err(Code::Unknown.into()),
-        };
+        let running = Arc::clone(&importer);
+        let imported = own_task::run(async move { Box::pin(running.import()).await }).await;
         if let Some(importer) = Arc::into_inner(importer) {
             importer.finish(imported).await;
         }

@@ -38,6 +38,7 @@ mod files;
 mod installer;
 mod odata_collection;
 mod odata_schema;
+mod own_task;
 mod package;
 mod progress;
 mod rollback;
