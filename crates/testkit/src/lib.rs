@@ -91,7 +91,7 @@ pub use model_unit::{ModelUnit, box_removal_permit, cell_permit, create, server_
 #[cfg(feature = "tls")]
 pub use nginx::{Nginx, NginxBuilder, WEB_HOST};
 pub use patroni_cluster::PatroniCluster;
-pub use polling::wait_until;
+pub use polling::{wait_until, wait_until_within};
 pub use postgres_cluster::{PostgresCluster, PostgresFiles};
 pub use process::{OnDrop, Process, free_port};
 pub use process_unit::{ProcessUnit, ProcessUnitBuilder};

@@ -13,9 +13,18 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Waits for a condition; returns the time that it took. Fails with `what` after 60 seconds of the runtime's clock, which a
 /// test may have paused.
 pub async fn wait_until(what: &str, condition: impl AsyncFn() -> bool) -> Duration {
+    wait_until_within(LIMIT, what, condition).await
+}
+
+/// As [`wait_until`], for what may take longer.
+pub async fn wait_until_within(
+    limit: Duration,
+    what: &str,
+    condition: impl AsyncFn() -> bool,
+) -> Duration {
     let start = Instant::now();
     while !condition().await {
-        assert!(start.elapsed() < LIMIT, "not in time: {what}");
+        assert!(start.elapsed() < limit, "not in time: {what}");
         sleep(PAUSE).await;
     }
     start.elapsed()

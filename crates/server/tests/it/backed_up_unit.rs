@@ -2,13 +2,12 @@
 //! folder of back-ups leads to another unit than the one that was backed up.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use personium_testkit::{PostgresCluster, create_unit_database};
 
-use crate::copied_unit::stage::{Side, Stage};
+use crate::copied_unit::stage::{Side, Stage, change, until_line};
 use crate::full_disk::{Kind, Mount};
 use crate::program;
 use crate::storage_unit::{cell_files, files};
@@ -250,22 +249,6 @@ async fn unit_that_serves_is_verified_and_backed_up_while_it_is_changed() {
     }
 }
 
-/// A command that runs, and that has written this number of lines. `None` if it ended before.
-fn until_line(mut command: Command, lines: usize) -> Option<Child> {
-    command.stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut output = BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    for _ in 0..lines {
-        if output.read_line(&mut line).unwrap() == 0 {
-            child.wait().unwrap();
-            return None;
-        }
-    }
-    std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
-    Some(child)
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_backups_and_restores_leave_the_former_generations_and_go_on() {
     let mut stage = Stage::start("").await;
@@ -331,14 +314,6 @@ async fn killed_backups_and_restores_leave_the_former_generations_and_go_on() {
         "{text}"
     );
     stage.expect_same_answers(&there).await;
-}
-
-fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let before = fs::read(path).unwrap();
-    let mut bytes = before.clone();
-    change(&mut bytes);
-    fs::write(path, bytes).unwrap();
-    before
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use personium_testkit::{PostgresCluster, S3Program, S3Server, create_unit_database};
 
-use self::stage::{Side, Stage, copy, copy_until_line, expect_copied, expect_refused};
+use self::stage::{Side, Stage, change, copy, copy_until_line, expect_copied, expect_refused};
 use crate::full_disk::{Kind, Mount};
 use crate::storage_unit::{bodies, cell_files};
 
@@ -195,14 +195,6 @@ async fn running_unit_is_not_copied_and_a_killed_one_is() {
     stage.unit.kill();
     expect_copied(&stage.source, &there);
     stage.expect_same_answers(&there).await;
-}
-
-fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let before = fs::read(path).unwrap();
-    let mut bytes = before.clone();
-    change(&mut bytes);
-    fs::write(path, bytes).unwrap();
-    before
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

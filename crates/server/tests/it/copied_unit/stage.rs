@@ -265,9 +265,22 @@ pub fn expect_refused(from: &Side, to: &Side, reason: &str) {
     assert!(!done && text.contains(reason), "{reason} in {text}");
 }
 
-/// A copy that runs, and that has written this number of lines. `None` if it ended before.
+/// Changes a file. Returns its former content.
+pub fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let before = fs::read(path).unwrap();
+    let mut bytes = before.clone();
+    change(&mut bytes);
+    fs::write(path, bytes).unwrap();
+    before
+}
+
+/// A copy that runs, as by [`until_line`].
 pub fn copy_until_line(from: &Side, to: &Side, lines: usize) -> Option<Child> {
-    let mut command = copy_command(from, to);
+    until_line(copy_command(from, to), lines)
+}
+
+/// A command that runs, and that has written this number of lines. `None` if it ended before.
+pub fn until_line(mut command: Command, lines: usize) -> Option<Child> {
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut output = BufReader::new(child.stderr.take().unwrap());

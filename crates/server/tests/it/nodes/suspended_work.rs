@@ -1,8 +1,8 @@
 //! An installation and a garbage collection of a node whose process is stopped for longer than its lease, and goes on.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use personium_testkit::{PostgresCluster, TestClient};
+use personium_testkit::{PostgresCluster, TestClient, wait_until_within};
 
 use super::suspension::wait_until_found_dead;
 use super::{Nodes, database_settings};
@@ -23,13 +23,8 @@ const ATTEMPTS: usize = 10;
 /// The records of the only cell, more or less, that do not belong to what is installed or removed.
 const MARGIN: usize = 200;
 
-/// As that of the test kit, for what takes longer.
 async fn wait_until(what: &str, condition: impl AsyncFn() -> bool) {
-    let start = Instant::now();
-    while !condition().await {
-        assert!(start.elapsed() < LIMIT, "not in time: {what}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    wait_until_within(LIMIT, what, condition).await;
 }
 
 /// Three nodes, and their database.
@@ -99,6 +94,17 @@ impl Unit {
         .await;
     }
 
+    /// Waits until the content that was installed is removed. `before` is the number of records without it.
+    async fn wait_until_removed(&self, what: &str, before: usize) {
+        wait_until(what, async || self.count_records() < before + MARGIN).await;
+    }
+
+    /// The file that was neither installed nor removed is there.
+    async fn expect_others_kept(&self) {
+        let kept = self.client.request("GET", "c/box/f").send().await;
+        assert_eq!(kept.expect(200).text(), "content");
+    }
+
     /// The content of the archive is there once, on every node.
     async fn expect_installed_once(&self) {
         for node in &self.nodes.nodes {
@@ -142,10 +148,8 @@ async fn installation_of_a_stopped_node_is_removed_and_a_second_one_is_not_distu
         node.resume();
         unit.wait_for_status("ready").await;
         unit.remove_box(&unit.client).await;
-        wait_until("the content is removed", async || {
-            unit.count_records() < before + MARGIN
-        })
-        .await;
+        unit.wait_until_removed("the content is removed", before)
+            .await;
     }
     wait_until_found_dead(&unit.nodes).await;
     unit.wait_for_status("installation failed").await;
@@ -158,10 +162,8 @@ async fn installation_of_a_stopped_node_is_removed_and_a_second_one_is_not_distu
     ] {
         wait_until(set, async || count(&other, set).await == expected).await;
     }
-    wait_until("what was installed is removed", async || {
-        unit.count_records() < before + MARGIN
-    })
-    .await;
+    unit.wait_until_removed("what was installed is removed", before)
+        .await;
     // The name is free, while the stopped node would still fill the first box.
     unit.install(&other).await;
     unit.resume().await;
@@ -169,18 +171,10 @@ async fn installation_of_a_stopped_node_is_removed_and_a_second_one_is_not_distu
     unit.expect_installed_once().await;
     let installed = unit.count_records();
     unit.remove_box(&node.reconnect().admin()).await;
-    wait_until("nothing is left of either", async || {
-        unit.count_records() < before + MARGIN
-    })
-    .await;
+    unit.wait_until_removed("nothing is left of either", before)
+        .await;
     assert!(installed > before + ENTITIES);
-    let kept = unit
-        .client
-        .request("GET", "c/box/f")
-        .send()
-        .await
-        .expect(200);
-    assert_eq!(kept.text(), "content");
+    unit.expect_others_kept().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -204,20 +198,12 @@ async fn garbage_collection_of_a_stopped_node_is_ended_by_another_and_nothing_el
         node.resume();
     }
     wait_until_found_dead(&unit.nodes).await;
-    wait_until("another node removes the content", async || {
-        unit.count_records() < before + MARGIN
-    })
-    .await;
+    unit.wait_until_removed("another node removes the content", before)
+        .await;
     // A box of the same name, which the stopped node must not take for the one that it removes.
     unit.install(&unit.other()).await;
     unit.wait_for_status("ready").await;
     unit.resume().await;
     unit.expect_installed_once().await;
-    let kept = unit
-        .client
-        .request("GET", "c/box/f")
-        .send()
-        .await
-        .expect(200);
-    assert_eq!(kept.text(), "content");
+    unit.expect_others_kept().await;
 }
