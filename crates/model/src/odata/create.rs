@@ -83,13 +83,17 @@ async fn store_new_with(
     let is_retry = AtomicBool::new(false);
     root.transact_with(invalidation, || async {
         let mut post_commit = PostCommit::none();
-        let guard = if is_retry.swap(true, Ordering::AcqRel) {
+        let (guard, mut batch) = if is_retry.swap(true, Ordering::AcqRel) {
             check_types(root, creations).await?;
-            root.reload_collection().await?
+            (root.reload_collection().await?, CreationBatch::new(root))
+        } else if creations.len() == 1 && root.unit.store().is_shared() && !root.is_staged() {
+            (
+                root.collection_guard(),
+                CreationBatch::assuming_free_keys(root),
+            )
         } else {
-            root.collection_guard()
+            (root.collection_guard(), CreationBatch::new(root))
         };
-        let mut batch = CreationBatch::new(root);
         batch.read_keys(creations).await?;
         let mut out = Vec::with_capacity(creations.len());
         for creation in creations {

@@ -109,6 +109,42 @@ async fn change_in_a_known_cell_makes_one_call_to_read_and_one_to_commit() {
     assert!(found.iter().all(|(_, calls)| *calls == 2), "{found:?}");
 }
 
+/// A creation asks for the modes of maintenance, and commits.
+#[tokio::test]
+async fn creation_over_a_shared_store_reads_nothing_of_its_cell() {
+    let unit = unit().await;
+    let token = token_of(&unit, "exact").await;
+    let node = unit.sharing_node();
+    for body in [r#"{"p":"text"}"#, r#"{"p":"text"}"#] {
+        let request = ["POST", "c/b/od/T", body];
+        assert_eq!(calls_with_body(&node, &token, request).await.0, 201);
+    }
+    for body in [r#"{"__id":"n","p":"text"}"#, r#"{"p":"text"}"#] {
+        let found = calls_with_body(&node, &token, ["POST", "c/b/od/T", body]).await;
+        assert_eq!(found, (201, 2));
+    }
+}
+
+/// A creation that finds its key taken is refused as on any other unit, whichever node made the other entity.
+#[tokio::test]
+async fn creation_with_a_taken_id_is_refused_and_changes_nothing() {
+    let unit = unit().await;
+    let token = token_of(&unit, "exact").await;
+    let node = unit.sharing_node();
+    let entity = |text: &str| format!(r#"{{"__id":"taken","p":"{text}"}}"#);
+    let post = ["POST", "c/b/od/T", &entity("first")];
+    assert_eq!(calls_with_body(&unit, &token, post).await.0, 201);
+    for text in ["second", "third"] {
+        let request = node.request("POST", "c/b/od/T").bearer(&token);
+        let refused = request.body(entity(text)).send().await;
+        assert_eq!(refused.status.as_u16(), 409);
+        assert_eq!(refused.json()["code"], "PR409-OD-0003");
+    }
+    let read = node.request("GET", "c/b/od/T('taken')").bearer(&token);
+    let read = read.header("accept", "application/json").send().await;
+    assert_eq!(read.json()["d"]["results"]["p"], "first");
+}
+
 /// Changes of collections do not ask for the version of the structure in a call of its own either. MKCOL reads once before its body,
 /// and once after it.
 #[tokio::test]
