@@ -7,6 +7,7 @@ mod config_options;
 mod generated;
 mod options;
 mod selftest_options;
+mod service_options;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use cert_options::CertSubcommand;
 use config_options::ConfigSubcommand;
 use options::Options;
 use selftest_options::{AddressOptions, SelfTestOptions};
+use service_options::ServiceSubcommand;
 
 use crate::administration;
 use crate::check::CheckReport;
@@ -135,6 +137,11 @@ enum Command {
     },
     /// Make a cell in a unit that runs, use what belongs to a cell, and remove it again.
     Selftest(SelfTestOptions),
+    /// Develop the scripts of a service in a local folder, with a unit that runs.
+    Service {
+        #[command(subcommand)]
+        command: ServiceSubcommand,
+    },
     /// Make, sign, trust, list and renew keys and certificates.
     Cert {
         #[command(subcommand)]
@@ -191,6 +198,7 @@ pub fn run() -> ExitCode {
         ) => check_from_outside(&url, address, json),
         (Some(Command::Check { json, .. }), sources) => check(sources, json),
         (Some(Command::Selftest(options)), _) => options.run(),
+        (Some(Command::Service { command }), _) => command.run(),
         (Some(Command::Config { command }), sources) => command.run(sources),
         (Some(Command::ScriptWorker), _) => personium_script::run_worker(system::clock())
             .map(|()| ExitCode::SUCCESS)

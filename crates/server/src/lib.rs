@@ -47,6 +47,7 @@ pub mod running_settings;
 mod script_metrics;
 pub mod selftest;
 pub mod serve;
+pub mod service;
 pub mod storage_watch;
 pub mod system;
 mod unit_reader;

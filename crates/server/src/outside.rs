@@ -1,9 +1,12 @@
-//! A unit as its clients see it: over the network, by names and TLS. For the check and the self-test of a unit that runs.
+//! A unit as its clients see it: over the network, by names and TLS. For the check and the self-test of a unit that runs, and for
+//! the development of services.
 
 mod certificates;
+mod login;
 mod resolver;
 mod tls;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +25,7 @@ use serde_json::Value;
 use crate::system;
 pub use certificates::SeenCertificate;
 use certificates::SeenCertificates;
+pub use login::{log_in, password_form};
 use resolver::Resolver;
 
 /// The time that one exchange may take.
@@ -79,7 +83,7 @@ pub struct OutsideRequest {
     /// The URL.
     pub url: String,
     /// Headers.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(Cow<'static, str>, String)>,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -98,6 +102,17 @@ pub struct OutsideResponse {
 }
 
 impl OutsideResponse {
+    /// The beginning of the body, for messages: 300 characters without control characters.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        const MAX_CHARS: usize = 300;
+        let text = String::from_utf8_lossy(&self.body);
+        text.chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .take(MAX_CHARS)
+            .collect()
+    }
+
     /// The body as JSON; null if it is none.
     #[must_use]
     pub fn json(&self) -> Value {
@@ -140,7 +155,7 @@ impl OutsideClient {
     pub async fn send(&self, request: OutsideRequest) -> Result<OutsideResponse, String> {
         let mut built = Request::builder().method(request.method).uri(&request.url);
         for (name, value) in request.headers {
-            built = built.header(name, value);
+            built = built.header(&*name, value);
         }
         let built = built
             .body(Full::new(Bytes::from(request.body)))

@@ -3,6 +3,7 @@
 mod bodies;
 mod steps;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use personium_types::{Clock, Secret};
 use serde_json::{Value, json};
 
 use crate::outside::{OutsideClient, OutsideRequest, OutsideResponse, UnitAddress, UnitFacts};
-use crate::{key_files, system};
+use crate::{key_files, outside, system};
 
 /// The beginning of the names of cells that the test makes.
 const CELL_PREFIX: &str = "selftest-";
@@ -156,7 +157,7 @@ impl Scene {
         let client = OutsideClient::new(address)?;
         let described = OutsideRequest {
             url: address.url().to_owned(),
-            headers: vec![("accept", "application/json".to_owned())],
+            headers: vec![("accept".into(), "application/json".to_owned())],
             ..OutsideRequest::default()
         };
         let described = client.send(described).await;
@@ -182,8 +183,8 @@ impl Scene {
                 account,
                 password,
             } => {
-                let login = bodies::login(&account, password.reveal(), Some(&facts.url));
-                log_in(&client, &facts.cell_url(&cell), login).await?
+                let login = outside::password_form(&account, password.reveal(), Some(&facts.url));
+                outside::log_in(&client, &facts.cell_url(&cell), login).await?
             }
         };
         let random = system::random();
@@ -207,11 +208,14 @@ impl Scene {
         token: &Secret<String>,
         (headers, body): (&[(&'static str, &str)], String),
     ) -> Result<OutsideResponse, String> {
-        let mut all = vec![("authorization", format!("Bearer {}", token.reveal()))];
+        let mut all = vec![(
+            Cow::Borrowed("authorization"),
+            format!("Bearer {}", token.reveal()),
+        )];
         all.extend(
             headers
                 .iter()
-                .map(|(name, value)| (*name, (*value).to_owned())),
+                .map(|(name, value)| (Cow::Borrowed(*name), (*value).to_owned())),
         );
         let request = OutsideRequest {
             method,
@@ -221,42 +225,6 @@ impl Scene {
         };
         self.client.send(request).await
     }
-}
-
-/// Logs in to a cell; returns the token.
-async fn log_in(
-    client: &OutsideClient,
-    cell: &str,
-    form: String,
-) -> Result<Secret<String>, String> {
-    let url = format!("{cell}__token");
-    let request = OutsideRequest {
-        method: Method::POST,
-        url: url.clone(),
-        headers: vec![(
-            "content-type",
-            "application/x-www-form-urlencoded".to_owned(),
-        )],
-        body: form.into_bytes(),
-    };
-    let response = client.send(request).await;
-    let response = response.map_err(|error| format!("{url}: {error}"))?;
-    let json = response.json();
-    let token = json.get("access_token").and_then(Value::as_str);
-    let token = token.filter(|_| response.status == 200);
-    token
-        .map(|token| Secret::new(token.to_owned()))
-        .ok_or_else(|| format!("{url} answers {}: {}", response.status, shown(&response)))
-}
-
-/// The beginning of the body of a response, for messages.
-fn shown(response: &OutsideResponse) -> String {
-    const MAX_CHARS: usize = 300;
-    let text = String::from_utf8_lossy(&response.body);
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(MAX_CHARS)
-        .collect()
 }
 
 /// The time since a moment.

@@ -40,7 +40,7 @@ pub async fn check_from_outside(address: &UnitAddress) -> CheckReport {
 async fn get(client: &OutsideClient, url: String) -> Result<OutsideResponse, String> {
     let request = OutsideRequest {
         url,
-        headers: vec![("accept", "application/json".to_owned())],
+        headers: vec![("accept".into(), "application/json".to_owned())],
         ..OutsideRequest::default()
     };
     client.send(request).await

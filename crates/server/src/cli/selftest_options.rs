@@ -90,7 +90,7 @@ impl SelfTestOptions {
 }
 
 /// Reads the first line of a file or of the standard input.
-fn read_secret(file: Option<PathBuf>) -> Result<Secret<String>, String> {
+pub(super) fn read_secret(file: Option<PathBuf>) -> Result<Secret<String>, String> {
     let name = file.as_ref().map_or_else(
         || "the standard input".to_owned(),
         |path| path.display().to_string(),

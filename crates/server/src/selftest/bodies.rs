@@ -1,27 +1,10 @@
 //! The bodies of the requests of the test.
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-
 /// A script that answers with [`SCRIPT_ANSWER`].
 pub(super) const SCRIPT: &str = "(function(request) {\n  return {\n    status: 200,\n    headers: {\"Content-Type\": \"text/plain\"},\n    body: [\"hello world\"]\n  };\n})\n";
 
 /// The body of the answer of the script.
 pub(super) const SCRIPT_ANSWER: &str = "hello world";
-
-/// The form of a log-in with a password; for a token for another URL with a target.
-pub(super) fn login(account: &str, password: &str, target: Option<&str>) -> String {
-    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-    let mut form = format!(
-        "grant_type=password&username={}&password={}",
-        encoded(account),
-        encoded(password)
-    );
-    if let Some(target) = target {
-        form.push_str("&p_target=");
-        form.push_str(&encoded(target));
-    }
-    form
-}
 
 /// The body of MKCOL for a collection of a kind.
 pub(super) fn collection(kind: &str) -> String {

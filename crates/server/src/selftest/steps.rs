@@ -6,8 +6,8 @@ use http::Method;
 use personium_types::{Clock, Secret};
 use serde_json::{Value, json};
 
-use super::{Scene, SelfTestReport, Step, StepOutcome, StepProblem, bodies, log_in, shown, since};
-use crate::outside::OutsideResponse;
+use super::{Scene, SelfTestReport, Step, StepOutcome, StepProblem, bodies, since};
+use crate::outside::{self, OutsideResponse};
 
 /// The name of account, role, box and collections in the cell.
 const NAME: &str = "selftest";
@@ -137,12 +137,12 @@ impl<'c> Call<'c> {
             status if status == self.expected => Ok(response),
             UNSUPPORTED => Err(StepProblem::Unsupported(format!(
                 "{what}: {}",
-                shown(&response)
+                response.shown()
             ))),
             status => Err(wrong(format!(
                 "{status} instead of {}: {}",
                 self.expected,
-                shown(&response)
+                response.shown()
             ))),
         }
     }
@@ -196,8 +196,8 @@ async fn make_box(scene: &Scene) -> Outcome<Secret<String>> {
         .headers(&[("content-type", "application/xml")])
         .text(bodies::access(&role));
     access.send(scene, &scene.token).await?;
-    let login = bodies::login(NAME, scene.password.reveal(), None);
-    let token = log_in(&scene.client, &scene.cell, login).await;
+    let login = outside::password_form(NAME, scene.password.reveal(), None);
+    let token = outside::log_in(&scene.client, &scene.cell, login).await;
     token.map_err(StepProblem::Wrong)
 }
 
@@ -213,7 +213,7 @@ async fn use_file(scene: &Scene, token: &Secret<String>) -> Outcome {
         false => Err(StepProblem::Wrong(format!(
             "GET {}: another content than was put: {}",
             url(),
-            shown(&got)
+            got.shown()
         ))),
     }
 }
@@ -238,7 +238,7 @@ async fn use_entity(scene: &Scene, token: &Secret<String>) -> Outcome {
         Some(text) if *text == CONTENT => Ok(()),
         _ => Err(StepProblem::Wrong(format!(
             "GET {url}: another entity than was made: {}",
-            shown(&got)
+            got.shown()
         ))),
     }
 }
@@ -266,7 +266,7 @@ async fn use_service(scene: &Scene, token: &Secret<String>) -> Outcome {
         true => Ok(()),
         false => Err(StepProblem::Wrong(format!(
             "GET {url}: another answer than that of the script: {}",
-            shown(&ran)
+            ran.shown()
         ))),
     }
 }
@@ -289,7 +289,7 @@ async fn remove(scene: &Scene) -> Outcome {
             "DELETE {} answers {}: {}; remove the cell yourself",
             scene.cell,
             response.status,
-            shown(&response)
+            response.shown()
         )));
     }
     let call = Call::new(b"GET", scene.cell.clone(), 404);

@@ -66,6 +66,7 @@ mod rolling_restart;
 mod saml_clients;
 mod script_mail;
 mod script_workers;
+mod service_commands;
 mod settings_reload;
 mod slow_clients;
 mod start_checks;

@@ -1,0 +1,53 @@
+//! Log-ins to cells.
+
+use http::Method;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use personium_types::Secret;
+use serde_json::Value;
+
+use super::{OutsideClient, OutsideRequest};
+
+/// The form of a log-in with a password; for a token for another URL with a target.
+#[must_use]
+pub fn password_form(account: &str, password: &str, target: Option<&str>) -> String {
+    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let mut form = format!(
+        "grant_type=password&username={}&password={}",
+        encoded(account),
+        encoded(password)
+    );
+    if let Some(target) = target {
+        form.push_str("&p_target=");
+        form.push_str(&encoded(target));
+    }
+    form
+}
+
+/// Logs in to the cell with this URL, which ends with a slash; returns the access token.
+///
+/// # Errors
+/// A text if the cell does not answer with a token.
+pub async fn log_in(
+    client: &OutsideClient,
+    cell: &str,
+    form: String,
+) -> Result<Secret<String>, String> {
+    let url = format!("{cell}__token");
+    let request = OutsideRequest {
+        method: Method::POST,
+        url: url.clone(),
+        headers: vec![(
+            "content-type".into(),
+            "application/x-www-form-urlencoded".to_owned(),
+        )],
+        body: form.into_bytes(),
+    };
+    let response = client.send(request).await;
+    let response = response.map_err(|error| format!("{url}: {error}"))?;
+    let json = response.json();
+    let token = json.get("access_token").and_then(Value::as_str);
+    let token = token.filter(|_| response.status == 200);
+    token
+        .map(|token| Secret::new(token.to_owned()))
+        .ok_or_else(|| format!("{url} answers {}: {}", response.status, response.shown()))
+}
