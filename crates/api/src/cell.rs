@@ -11,7 +11,7 @@ use crate::response::{self, Response};
 use crate::route::CellRoute;
 use crate::{
     authorize, box_url, cell_root, compression, content_policy, dav, discovery, error_page, event,
-    introspect, jwks, log, message, odata, password, role_list, rule, sign, token, transfer,
+    introspect, jwks, log, message, odata, password, role_list, rule, sign, token, topic, transfer,
 };
 
 /// Answers a request to a cell.
@@ -64,6 +64,7 @@ async fn answer(
         CellRoute::WellKnown => Box::pin(discovery::handle(request)).await,
         CellRoute::Message => Box::pin(message::handle(request)).await,
         CellRoute::Event => Box::pin(event::handle(request)).await,
+        CellRoute::Topic => topic::handle(request),
         CellRoute::Rule => Box::pin(rule::handle(request)).await,
         CellRoute::Log => Box::pin(log::handle(request)).await,
         CellRoute::Snapshot => Box::pin(dav::snapshots(request)).await,

@@ -121,7 +121,7 @@ async fn by_kind(
             }
             outcome
         }
-        TargetKind::BelowStream => stream::handle(&request, &resource, &target),
+        TargetKind::BelowStream => Box::pin(stream::handle(request, resource, target)).await,
         _ => {
             let read = ReadReport::of(&request, &resource, &target);
             // Boxed: the future of a request to an OData collection, the most frequent one, would have the size of this one.

@@ -8,7 +8,7 @@ use personium_types::{Code, Error, Operation, Result};
 use crate::event_cause::event_of;
 use crate::request_context::CellRequest;
 use crate::response::{self, Response};
-use crate::{feed, preflight};
+use crate::{feed, preflight, web_socket};
 
 /// The largest event in bytes: three texts with each character escaped.
 const MAX_EVENT_BYTES: usize = 1 << 20;
@@ -20,7 +20,7 @@ const MAX_EVENT_BYTES: usize = 1 << 20;
 pub(crate) async fn handle(mut request: CellRequest) -> Result<Response> {
     match request.method {
         Method::POST => {}
-        Method::GET if feed::is_upgrade(&request) => return feed::upgrade(request),
+        Method::GET if web_socket::is_upgrade(&request) => return feed::upgrade(request),
         Method::GET if feed::accepts_event_stream(&request) => return feed::stream(request).await,
         Method::OPTIONS => return Ok(preflight::allow("OPTIONS, POST")),
         ref other if matches!(other.as_str(), "PROPFIND" | "PROPPATCH") => {

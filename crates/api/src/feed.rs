@@ -5,76 +5,23 @@ mod reader;
 mod session;
 mod sse;
 
-use http::{HeaderValue, StatusCode, header};
-use hyper_util::rt::TokioIo;
-use personium_types::{Code, Error, Result};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use personium_types::Result;
 
 use self::session::Session;
-pub(crate) use self::sse::{accepts_event_stream, stream};
+pub(crate) use self::sse::{EVENT_STREAM, LAST_EVENT_ID, accepts_event_stream, stream};
 use crate::request_context::CellRequest;
-use crate::response::{self, Response};
+use crate::response::Response;
+use crate::web_socket;
 
 /// The largest message of a client in bytes: an event with each character escaped.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
-/// The size of the buffers of a connection in bytes.
-const BUFFER_BYTES: usize = 4 << 10;
-/// The largest number of bytes that wait to be sent to a client.
-const MAX_UNSENT_BYTES: usize = 2 << 20;
-
-/// Whether a request asks for a WebSocket (RFC 6455, section 4.2.1).
-pub(crate) fn is_upgrade(request: &CellRequest) -> bool {
-    let names = |name, wanted: &str| {
-        request.header_lines(name).is_some_and(|value: String| {
-            let mut tokens = value.split(',');
-            tokens.any(|token| token.trim().eq_ignore_ascii_case(wanted))
-        })
-    };
-    names(header::CONNECTION, "upgrade") && names(header::UPGRADE, "websocket")
-}
 
 /// Answers the request for a WebSocket. The first message of the client must authenticate it.
 ///
 /// # Errors
-/// [`Code::HeaderInvalid`] if a header of the handshake is missing or wrong, or the connection cannot be one.
-pub(crate) fn upgrade(mut request: CellRequest) -> Result<Response> {
-    let invalid = |name: header::HeaderName, value: Option<&str>| {
-        Error::new(Code::HeaderInvalid)
-            .with(name.as_str())
-            .with(value.unwrap_or_default())
-    };
-    let version = request.header(header::SEC_WEBSOCKET_VERSION);
-    if version != Some("13") {
-        return Err(invalid(header::SEC_WEBSOCKET_VERSION, version));
-    }
-    let key = request.header(header::SEC_WEBSOCKET_KEY);
-    let Some(accept) = key.map(|key| derive_accept_key(key.as_bytes())) else {
-        return Err(invalid(header::SEC_WEBSOCKET_KEY, None));
-    };
-    let on_upgrade = request.upgrade.take();
-    let on_upgrade = on_upgrade.ok_or_else(|| invalid(header::UPGRADE, None))?;
-    tokio::spawn(async move {
-        let Ok(upgraded) = on_upgrade.await else {
-            return;
-        };
-        let config = WebSocketConfig::default()
-            .read_buffer_size(BUFFER_BYTES)
-            .write_buffer_size(0)
-            .max_write_buffer_size(MAX_UNSENT_BYTES)
-            .max_message_size(Some(MAX_MESSAGE_BYTES))
-            .max_frame_size(Some(MAX_MESSAGE_BYTES));
-        let io = TokioIo::new(upgraded);
-        let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
-        Box::pin(Session::new(request, socket).run()).await;
-    });
-    let mut response = response::status(StatusCode::SWITCHING_PROTOCOLS);
-    let headers = response.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    if let Ok(accept) = HeaderValue::from_str(&accept) {
-        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    }
-    Ok(response)
+/// As [`web_socket::upgrade`].
+pub(crate) fn upgrade(request: CellRequest) -> Result<Response> {
+    web_socket::upgrade(request, MAX_MESSAGE_BYTES, |request, socket| {
+        Session::new(request, socket).run()
+    })
 }

@@ -64,9 +64,12 @@ mod scripts;
 mod service;
 mod sign;
 mod status;
+mod stream_text;
 mod token;
+mod topic;
 mod transfer;
 mod unit;
+mod web_socket;
 
 pub use admin::AdminHooks;
 pub use body::{Body, BoxError};

@@ -27,6 +27,8 @@ pub enum CellRoute {
     BoxUrl,
     /// `__event`: external events.
     Event,
+    /// `__topic`: topics of stream collections.
+    Topic,
     /// `__log`: event logs.
     Log,
     /// `__rule`: active rules.
@@ -57,6 +59,7 @@ pub const CELL_SEGMENTS: &[(&str, CellRoute)] = &[
     ("__role", CellRoute::Role),
     ("__box", CellRoute::BoxUrl),
     ("__event", CellRoute::Event),
+    ("__topic", CellRoute::Topic),
     ("__log", CellRoute::Log),
     ("__rule", CellRoute::Rule),
     ("__message", CellRoute::Message),
@@ -96,6 +99,7 @@ impl CellRoute {
             Self::Log => "OPTIONS, GET, HEAD, DELETE, PROPFIND",
             Self::WellKnown | Self::Html | Self::Role | Self::BoxUrl => "GET, HEAD",
             Self::Export | Self::Import => "OPTIONS, GET, HEAD, POST",
+            Self::Topic => "GET",
             Self::Control | Self::Snapshot | Self::Box => "OPTIONS",
         }
     }

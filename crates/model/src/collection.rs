@@ -129,8 +129,11 @@ async fn build(
 /// removed, [`Code::CollectionNotEmpty`] if it has content and `recursive` is not set, [`Code::DavTagMismatch`] if a
 /// condition of the request is false.
 pub async fn remove(resource: &Resource, recursive: bool) -> Result<()> {
-    check_remove(resource, &resource.locate().await?)?;
-    let mark = match recursive {
+    let located = resource.locate().await?;
+    check_remove(resource, &located)?;
+    // The messages of a stream collection are removed with it, and do not keep it.
+    let has_messages = located.node().value().kind == NodeKind::Stream;
+    let mark = match recursive || has_messages {
         true => Some(garbage_collection::mark_pending(&resource.unit, &resource.context).await?),
         false => None,
     };

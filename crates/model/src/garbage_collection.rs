@@ -207,6 +207,11 @@ async fn collect_node(
             records.remove_range(&table).await?;
         }
     }
+    if garbage.kind == NodeKind::Stream {
+        for range in keys::messages_of_collection(&garbage.id) {
+            records.remove_range(&range).await?;
+        }
+    }
     let mut batch = Batch::new();
     batch.delete(keys::child_count(&garbage.id));
     batch.delete(key.clone());

@@ -13,12 +13,18 @@
 //! | `B` | blob id | a small file body |
 //! | `R` | blob id | nothing: a body in the blob store that a node names |
 //! | `F` | number of the commit, number in it | an event of the feed |
+//! | `S` | stream collection, queue, message id | a message of a queue, without its content |
+//! | `A` | stream collection, message id | the content of a message of a queue |
+//! | `W` | stream collection, topic, number of the commit, number in it | a message of a topic |
+//! | `Z` | kind, stream collection, channel, what | number and size of the messages of a channel |
+//! | `O` | time, stream collection, kind, channel | nothing: a channel with messages that expire then |
 //! | `G` | generation, event id | a line of the event log |
 //! | `H` | rule id | number of events that the rule has matched |
 //! | `Q` | rule id, event id | [`crate::event::outbox::OutboxEntry`]: a request that waits to be sent |
 //! | `T` | day, digest | nothing: consumed tokens and revoked token families, until that day is over |
 //! | `M` | name | single values of the space |
 
+mod messages;
 mod sets;
 mod single_values;
 mod timers;
@@ -26,6 +32,12 @@ mod timers;
 use personium_store::{Key, KeyBuilder, KeyRange};
 use personium_types::{BlobId, NodeId};
 
+pub use self::messages::{
+    all_topics, cell_of_expiring, cell_with_expiring, cells_with_expiring, expiring_channel,
+    expiring_channels, id_of_queued_message, last_dropped_message, message_body, message_bytes,
+    message_count, messages_of_collection, numbers_of_topic_message, parts_of_expiring_channel,
+    queued_message, queued_messages, topic_messages, topic_messages_prefix,
+};
 pub use self::sets::{ControlSet, SetKey, SetParts};
 pub(crate) use self::single_values::transfer_in_memory;
 pub use self::single_values::{
@@ -36,8 +48,8 @@ pub use self::single_values::{
     installation, installation_marker, installation_markers, installations, log_size, log_sizes,
     log_state, login_history, maintenance, node_agreement, orphan_scan, outbox_count,
     outbox_marker, outbox_markers, outbox_owner, removed_cell, removed_cells, seal, server_node,
-    server_nodes, signing_key, store_id, takeover, timer_claim, transfer, unfinished_copy,
-    unit_mark,
+    server_nodes, signing_key, store_id, stream_claim, takeover, timer_claim, transfer,
+    unfinished_copy, unit_mark,
 };
 pub use self::timers::{
     cell_of_timer, cell_with_timer, cells_with_timers, due_timer, due_timers, parts_of_due_timer,

@@ -35,6 +35,8 @@ pub struct Settings {
     pub outgoing_proxy: Option<OutgoingProxy>,
     /// Events.
     pub events: EventSettings,
+    /// Queues and topics.
+    pub streams: StreamSettings,
     /// Scripts.
     pub scripts: ScriptSettings,
     /// Archives.
@@ -135,6 +137,19 @@ pub struct ArchiveSettings {
 pub struct EventSettings {
     /// The largest number of rules that may lead from one event to another; 0 disables all rules.
     pub hops_max: u32,
+}
+
+/// Settings of queues and topics.
+#[derive(Debug, Clone, Copy)]
+pub struct StreamSettings {
+    /// The time for which a message is kept.
+    pub retention: Duration,
+    /// The largest message in bytes.
+    pub message_max_bytes: usize,
+    /// The largest number of messages of a queue or topic.
+    pub queue_messages_max: u64,
+    /// The largest size of the messages of a queue or topic in bytes.
+    pub queue_max_bytes: u64,
 }
 
 /// Settings of scripts. The limits and where they run take effect at the start of the unit.
@@ -346,6 +361,7 @@ impl Default for Settings {
             mail_server: None,
             outgoing_proxy: None,
             events: EventSettings::default(),
+            streams: StreamSettings::default(),
             scripts: ScriptSettings::default(),
             archives: ArchiveSettings::default(),
             trusted_proxies: Networks::default_proxies(),
@@ -378,6 +394,17 @@ impl Default for ScriptSettings {
             depth_max: 8,
             log: ScriptLogLevel::Info,
             log_max_bytes: 64 << 10,
+        }
+    }
+}
+
+impl Default for StreamSettings {
+    fn default() -> Self {
+        Self {
+            retention: Duration::from_secs(3_600),
+            message_max_bytes: 256 << 10,
+            queue_messages_max: 10_000,
+            queue_max_bytes: 64 << 20,
         }
     }
 }

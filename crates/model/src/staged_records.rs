@@ -166,6 +166,7 @@ impl Staging {
                 | Op::PutSequenced(..)
                 | Op::Delete(_)
                 | Op::Add(..)
+                | Op::TellNews
                 | Op::ChangeStructure => true,
             };
             if !holds {
@@ -230,6 +231,7 @@ impl Staging {
             Op::Assert(..)
             | Op::AssertEmpty(_)
             | Op::AssertStructure(_)
+            | Op::TellNews
             | Op::Seal
             | Op::Unseal => return,
             Op::ChangeStructure => {

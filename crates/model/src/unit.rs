@@ -16,6 +16,7 @@ use crate::keys::{ControlSet, SetKey};
 use crate::known_maintenance::KnownMaintenance;
 use crate::known_orphans::KnownOrphans;
 use crate::memory_budget::MemoryBudget;
+use crate::message_news::MessageNews;
 use crate::monotonic_ids::MonotonicIds;
 use crate::outbox_queue::OutboxQueue;
 use crate::records::{Records, store_error};
@@ -86,6 +87,7 @@ struct EventState {
     outbox: OutboxQueue,
     ids: MonotonicIds,
     feed: Arc<EventFeed>,
+    messages: Arc<MessageNews>,
 }
 
 impl Limits {
@@ -125,6 +127,7 @@ impl Unit {
                 outbox: OutboxQueue::default(),
                 ids: MonotonicIds::new(&ports.random),
                 feed: Arc::default(),
+                messages: Arc::default(),
             },
             structures: CellStructureCache::default(),
             commits: Arc::default(),
@@ -205,6 +208,12 @@ impl Unit {
     #[must_use]
     pub fn event_feed(&self) -> &Arc<EventFeed> {
         &self.shared.events.feed
+    }
+
+    /// Those who wait for messages in this process.
+    #[must_use]
+    pub fn message_news(&self) -> &Arc<MessageNews> {
+        &self.shared.events.messages
     }
 
     /// An event id that is greater than all before it; see [`crate::keys::monotonic_id`].

@@ -6,7 +6,7 @@ use personium_model::Settings;
 use personium_model::credentials::{LoginRateLimit, PasswordRule};
 use personium_model::settings::{
     ArchiveSettings, AuthSettings, DavSettings, EventSettings, ODataSettings, OidcProvider,
-    OutgoingProxy, ScriptSettings,
+    OutgoingProxy, ScriptSettings, StreamSettings,
 };
 use personium_script::Isolation;
 use personium_types::ScriptLimits;
@@ -39,6 +39,12 @@ pub fn model_settings(config: &Config) -> Settings {
         scripts: scripts(config),
         events: EventSettings {
             hops_max: config.events.hops_max,
+        },
+        streams: StreamSettings {
+            retention: Duration::from_secs(config.stream.retention_secs),
+            message_max_bytes: config.stream.message_max_bytes,
+            queue_messages_max: config.stream.queue_messages_max,
+            queue_max_bytes: config.stream.queue_max_bytes,
         },
     }
 }

@@ -299,6 +299,10 @@ fn spawn(
     background.push(tokio::spawn(async move {
         personium_model::event::feed::follow(&following).await;
     }));
+    let removing = Arc::clone(&unit);
+    background.push(tokio::spawn(async move {
+        personium_model::message_queue::remove_when_expired(&removing).await;
+    }));
     background.extend(spawn_record_socket(components));
     if components.config.events.timer_threads > 0 {
         let unit = Arc::clone(&unit);

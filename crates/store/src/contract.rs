@@ -14,6 +14,7 @@ mod blob;
 mod cache;
 mod history;
 mod linearizability;
+mod message_queue;
 mod record;
 mod split_mix;
 
@@ -21,5 +22,6 @@ pub use blob::blobs;
 pub use cache::cache;
 pub use history::history;
 pub use linearizability::concurrent_history;
+pub use message_queue::message_queue;
 pub use record::{records, records_shared};
 pub use split_mix::SplitMix64;

@@ -1,4 +1,4 @@
-//! The ports of the unit to its storage: records, file bodies and short-lived shared values.
+//! The ports of the unit to its storage: records, file bodies, short-lived shared values and messages.
 //!
 //! Engines live in `adapters/`. The in-memory versions in [`memory`] are the reference that every engine is compared
 //! with. Nothing in this crate knows what a cell contains.
@@ -10,6 +10,7 @@ mod error;
 mod health;
 mod key;
 pub mod memory;
+mod message_queue;
 mod record;
 pub mod record_checksum;
 mod record_limits;
@@ -22,6 +23,10 @@ pub use cache::Cache;
 pub use error::{ErrorDetail, Result, StoreError};
 pub use health::StoreHealth;
 pub use key::{Key, KeyBuilder, KeyRange};
+pub use message_queue::{
+    Channel, ChannelKind, Delivery, Message, MessageQueue, SubscriptionEnd, TopicMessage,
+    TopicSubscription,
+};
 pub use record::{
     Batch, CommitSeq, Direction, Expect, Limit, Op, Record, RecordSnapshot, RecordStore, Snapshot,
     Space, StructureVersion,

@@ -121,6 +121,8 @@ pub enum Op {
     /// Creates a record whose key is this one, followed by the number of the commit and that of the record among those of the batch;
     /// see [`Key::sequenced`]. So the records with one prefix are in the order of their commits.
     PutSequenced(Key, Bytes),
+    /// Tells other processes that there is something new in the space, as [`Op::PutSequenced`] does.
+    TellNews,
     /// Adds to a counter: a record whose value is a little-endian `i64`; absent counts as 0. Never conflicts.
     Add(Key, i64),
     /// Makes this commit the version of the structure of the space.
@@ -202,11 +204,16 @@ impl Batch {
         numbered.map(move |(number, (prefix, value))| (prefix.sequenced(seq, number), value))
     }
 
-    /// Whether the batch has [`Op::PutSequenced`].
+    /// Adds that other processes are told that there is something new in the space.
+    pub fn tell_news(&mut self) {
+        self.ops.push(Op::TellNews);
+    }
+
+    /// Whether other processes are told of the batch: it has [`Op::PutSequenced`] or [`Op::TellNews`].
     #[must_use]
-    pub fn is_sequenced(&self) -> bool {
+    pub fn is_news(&self) -> bool {
         let mut ops = self.ops.iter();
-        ops.any(|op| matches!(op, Op::PutSequenced(..)))
+        ops.any(|op| matches!(op, Op::PutSequenced(..) | Op::TellNews))
     }
 
     /// Adds the removal of a record, which need not exist.
@@ -395,8 +402,8 @@ pub trait RecordStore: Send + Sync + 'static {
         false
     }
 
-    /// Waits for the news that another process may have put sequenced records, and returns the space; `None`: in any space.
-    /// The news may come late, or never, or be wrong: whoever needs the records looks for them from time to time as well. One
+    /// Waits for the news that another process may have put sequenced records, or told of something new, and returns the space; `None`:
+    /// in any space. The news may come late, or never, or be wrong: whoever needs the records looks for them from time to time as well. One
     /// caller waits at a time. An engine without such news never returns.
     async fn next_sequenced(&self) -> Option<Space> {
         std::future::pending().await

@@ -33,8 +33,13 @@ impl EventStream {
     /// Begins to listen to all events of a cell with the token of the client. `last_id` is the id of the last event that it knows.
     pub async fn open(client: &TestClient, cell: &str, last_id: Option<&str>) -> Self {
         let path = format!("{cell}/__event?type=*&object=*");
+        Self::open_at(client, &path, last_id).await
+    }
+
+    /// Begins to read what a path streams with the token of the client.
+    pub async fn open_at(client: &TestClient, path: &str, last_id: Option<&str>) -> Self {
         let mut request = client
-            .request("GET", &path)
+            .request("GET", path)
             .header("accept", "text/event-stream");
         if let Some(id) = last_id {
             request = request.header("last-event-id", id);

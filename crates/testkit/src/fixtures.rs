@@ -77,6 +77,16 @@ impl TestClient {
             .expect(201);
     }
 
+    /// Creates a stream collection with the queue `q` and the topic `t`.
+    pub async fn create_stream_collection(&self, path: &str) {
+        let names = "<propertyupdate xmlns='DAV:' xmlns:p='urn:x-personium:xmlns'><set><prop>\
+             <p:queues><p:queue>q</p:queue></p:queues><p:topics><p:topic>t</p:topic></p:topics>\
+             </prop></set></propertyupdate>";
+        self.create_collection(path, "stream").await;
+        let patched = self.admin_request("PROPPATCH", path).body(names);
+        patched.send().await.expect(207);
+    }
+
     /// Creates an OData collection with an entity type.
     pub async fn create_odata_collection(&self, path: &str, entity_type: &str) {
         self.create_collection(path, "odata").await;

@@ -282,6 +282,10 @@ codes! {
     WebLayerBusy = "PR503-WL-0001", "The web layer is busy. Try again.";
     NodeTimeout = "PR504-WL-0001", "The unit did not answer in time.";
     BrokerDisabled = "PR403-ST-0001", "Streaming is disabled on this unit.";
+    MessageText = "PR400-ST-0001", "The message is not a text in UTF-8.";
+    NoSuchDelivery = "PR404-ST-0001", "There is no delivery with this receipt: the message was acknowledged, has expired, or was delivered again.";
+    MessagesMissed = "PR410-ST-0001", "The messages after this position are not kept any more.";
+    QueueFull = "PR503-ST-0001", "The queue or topic [{0}] is full. Try again when messages were received.";
     ServiceConnect = "PR500-SC-0001", "The script engine could not be reached.";
 }
 

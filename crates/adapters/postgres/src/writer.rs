@@ -111,7 +111,7 @@ impl Writer {
                 Ok(Ended::Judged(results)) => {
                     self.health.set_full(false);
                     self.health.set_read_only(false);
-                    if batches.iter().any(|batch| batch.is_sequenced()) {
+                    if batches.iter().any(|batch| batch.is_news()) {
                         self.news.tell(space);
                     }
                     return Ok(results);

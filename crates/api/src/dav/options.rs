@@ -24,7 +24,7 @@ pub(super) fn supported(kind: TargetKind) -> &'static str {
         TargetKind::Missing => "OPTIONS, PUT, MKCOL",
         TargetKind::BelowOdata => "OPTIONS, GET, HEAD, POST, PUT, MERGE, PATCH, DELETE",
         TargetKind::BelowService => "GET, HEAD, POST, PUT, DELETE",
-        TargetKind::BelowStream => "OPTIONS, GET, HEAD, POST, PUT",
+        TargetKind::BelowStream => "OPTIONS, GET, HEAD, POST, PUT, DELETE",
         TargetKind::BelowFile => "OPTIONS",
     }
 }

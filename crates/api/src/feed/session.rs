@@ -4,15 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use personium_model::event::feed::{self, FeedListener};
 use personium_model::event::{self, Event};
 use personium_model::event_feed::{FeedEnd, FeedEvent};
 use personium_types::error::chain;
 use personium_types::{Code, Operation, Result};
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Bytes, Message, Utf8Bytes};
@@ -21,6 +18,7 @@ use super::protocol::{Answer, ClientMessage, PostedByClient, Subscription, text_
 use super::reader::EventReader;
 use crate::event_cause::event_by;
 use crate::request_context::CellRequest;
+use crate::web_socket::Socket;
 
 /// The time for which a token is accepted, seconds.
 const TOKEN_SECS: u64 = 3_600;
@@ -48,7 +46,7 @@ enum Next {
 /// A connection.
 pub(super) struct Session {
     request: CellRequest,
-    socket: WebSocketStream<TokioIo<Upgraded>>,
+    socket: Socket,
     /// There while the client is subscribed to something: who is not costs no writer anything.
     listener: Option<FeedListener>,
     subscriptions: Vec<Subscription>,
@@ -59,7 +57,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(request: CellRequest, socket: WebSocketStream<TokioIo<Upgraded>>) -> Self {
+    pub(super) fn new(request: CellRequest, socket: Socket) -> Self {
         Self {
             accepted: request.unit.monotonic(),
             request,

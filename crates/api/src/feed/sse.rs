@@ -18,12 +18,12 @@ use crate::request_context::CellRequest;
 use crate::response::{self, Response};
 
 /// The media type of the feed.
-const EVENT_STREAM: &str = "text/event-stream";
+pub(crate) const EVENT_STREAM: &str = "text/event-stream";
 /// The time after which a comment is sent, so that a connection without a client is found.
 const COMMENT_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The header with the id of the last event that a client has received.
-const LAST_EVENT_ID: &str = "last-event-id";
+pub(crate) const LAST_EVENT_ID: &str = "last-event-id";
 /// The text that tells a client that events are missing before what follows.
 const GAP: &str = "event: gap\ndata: events were missed\n\n";
 /// The text that tells a client that it loses the feed because it was too slow.

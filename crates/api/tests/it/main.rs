@@ -21,3 +21,4 @@ mod permits;
 mod scripts;
 mod snapshots;
 mod status;
+mod streams;

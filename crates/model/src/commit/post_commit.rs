@@ -53,6 +53,8 @@ enum PostCommitAction {
     Enqueue(OutboxPartition),
     /// Wakes those who listen to the events of a cell.
     WakeFeed(CellId),
+    /// Wakes those who wait for messages of a cell.
+    WakeReceivers(CellId),
 }
 
 impl PostCommit {
@@ -134,6 +136,12 @@ impl PostCommit {
     #[must_use]
     pub(crate) fn wake_feed(self, cell: CellId) -> Self {
         self.with(PostCommitAction::WakeFeed(cell))
+    }
+
+    /// Adds that those are woken who wait for messages of a cell.
+    #[must_use]
+    pub(crate) fn wake_receivers(self, cell: CellId) -> Self {
+        self.with(PostCommitAction::WakeReceivers(cell))
     }
 
     /// Adds an event that the batch causes, if there is one.
@@ -242,6 +250,7 @@ impl PostCommit {
                 PostCommitAction::OwnOutbox(cell, node) => unit.outbox().own(cell, node),
                 PostCommitAction::Enqueue(partition) => unit.outbox().enqueue(partition),
                 PostCommitAction::WakeFeed(cell) => unit.event_feed().wake(&cell),
+                PostCommitAction::WakeReceivers(cell) => unit.message_news().wake(&cell),
             }
         }
     }

@@ -123,17 +123,26 @@ async fn poll(unit: &Unit) {
     }
 }
 
-/// Waits for news of other processes as long as somebody listens.
+/// Waits for news of other processes as long as somebody listens, or waits for messages.
 async fn hear(unit: &Unit) {
-    let all = unit.event_feed();
+    let (all, messages) = (unit.event_feed(), unit.message_news());
     loop {
-        if all.listeners() == 0 {
-            all.wanted.notified().await;
+        if all.listeners() == 0 && !messages.is_wanted() {
+            tokio::select! {
+                () = all.wanted.notified() => {}
+                () = messages.wanted.notified() => {}
+            }
         }
         match unit.store().next_sequenced().await {
-            Some(Space::Cell(cell)) => all.wake(&cell),
+            Some(Space::Cell(cell)) => {
+                all.wake(&cell);
+                messages.wake(&cell);
+            }
             Some(Space::Unit) => {}
-            None => all.list().iter().for_each(|feed| feed.news.notify_one()),
+            None => {
+                all.list().iter().for_each(|feed| feed.news.notify_one());
+                messages.wake_all();
+            }
         }
     }
 }

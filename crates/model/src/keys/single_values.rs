@@ -184,6 +184,12 @@ pub fn timer_claim() -> Key {
     single("timer/worker")
 }
 
+/// In the space of the unit: the claim to remove messages that have expired.
+#[must_use]
+pub fn stream_claim() -> Key {
+    single("stream/worker")
+}
+
 /// In the space of the unit: a removed cell whose records and bodies are still stored.
 #[must_use]
 pub fn removed_cell(cell: &CellId) -> Key {

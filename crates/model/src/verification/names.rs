@@ -155,6 +155,15 @@ impl ResourceNames {
             Some(b'B') => id_at(key, 1).map(|id| format!("small file body {id}")),
             Some(b'R') => id_at(key, 1).map(|id| format!("reference to file body {id}")),
             Some(b'F') => Some("event of the feed".to_owned()),
+            Some(b'S' | b'A' | b'W') => match id_at(key, 1) {
+                Some(id) => Some(format!("messages of {}", self.path(&id).await)),
+                None => None,
+            },
+            Some(b'Z') => match id_at(key, 2) {
+                Some(id) => Some(format!("state of a stream of {}", self.path(&id).await)),
+                None => None,
+            },
+            Some(b'O') => Some("time at which messages expire".to_owned()),
             Some(b'X') => id_at(key, 1).map(|id| format!("record of removed file body {id}")),
             Some(b'G') => Some("line of the event log".to_owned()),
             Some(b'H') => Some("number of events of a rule".to_owned()),

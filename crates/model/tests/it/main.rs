@@ -11,6 +11,7 @@ mod cancelled_commits;
 mod cell_deletion;
 mod concurrent_creation;
 mod file_bodies;
+mod message_queue;
 mod nodes;
 mod permits;
 mod server_nodes;

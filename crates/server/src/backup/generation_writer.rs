@@ -312,11 +312,15 @@ impl OmittedRecords {
                 keys: vec![keys::unit_mark(), keys::unfinished_copy(), keys::store_id()],
                 ranges: vec![keys::server_nodes(), keys::cell_deletions().range],
             },
-            // A deletion that was not done, and events in the order of commits of this store.
-            Space::Cell(_) => Self {
-                keys: vec![keys::seal()],
-                ranges: vec![keys::feed_events()],
-            },
+            // A deletion that was not done, and what is in the order of commits of this store.
+            Space::Cell(_) => {
+                let mut ranges = keys::all_topics();
+                ranges.push(keys::feed_events());
+                Self {
+                    keys: vec![keys::seal()],
+                    ranges,
+                }
+            }
         }
     }
 
@@ -369,6 +373,8 @@ pub(super) async fn references(
 
 #[cfg(test)]
 mod tests {
+    use personium_types::NodeId;
+
     use super::*;
 
     #[test]
@@ -379,7 +385,8 @@ mod tests {
         for key in [keys::unit_mark(), keys::store_id(), node, deletion] {
             assert!(OmittedRecords::of(&unit).has(&key));
         }
-        for key in [keys::seal(), keys::feed_event(9, 1)] {
+        let topic = keys::topic_messages_prefix(&NodeId::from_bytes([1; 16]), "t").sequenced(9, 1);
+        for key in [keys::seal(), keys::feed_event(9, 1), topic] {
             assert!(OmittedRecords::of(&cell).has(&key));
         }
         assert!(!OmittedRecords::of(&unit).has(&keys::body_key()));

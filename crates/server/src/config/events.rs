@@ -42,8 +42,8 @@ section! {
 }
 
 section! {
-    /// Settings of stream collections. They have no effect: this version sends no messages through streams.
-    StreamConfig "Streams (no effect)" {
+    /// Settings of the queues and topics of stream collections. Their messages are in the records of the cells.
+    StreamConfig "Streams" {
         /// The kind of broker; by default, there is none.
         _broker_kind: Option<BrokerKind> = "stream.mq", "", Optional(BROKERS);
         /// The address of the broker.
@@ -53,6 +53,12 @@ section! {
         /// The password at the broker.
         _password: Option<Secret<String>> = "stream.password", "", Optional(SecretText { min_bytes: 1 });
         /// The number of seconds for which a message is kept.
-        _retention_secs: u64 = "stream.expiresIn", "3600", Number(1..=31_536_000);
+        retention_secs: u64 = "stream.expiresIn", "3600", Number(1..=31_536_000);
+        /// The largest size of a message in bytes.
+        message_max_bytes: usize = "stream.message.maxBytes", "262144", Number(1..=16_777_216);
+        /// The largest number of messages of a queue or topic. A queue that is full takes no more; a topic loses its oldest ones.
+        queue_messages_max: u64 = "stream.queue.maxMessages", "10000", Number(1..=100_000_000);
+        /// The largest total size of the messages of a queue or topic in bytes.
+        queue_max_bytes: u64 = "stream.queue.maxBytes", "67108864", Number(16_777_216..=1_099_511_627_776);
     }
 }

@@ -84,7 +84,10 @@ fn is_of_one_store(space: &Space, key: &Key) -> bool {
     match space {
         Space::Unit => own.contains(key),
         // Their keys are numbers of commits.
-        Space::Cell(_) => keys::feed_events().contains(key),
+        Space::Cell(_) => {
+            let topics = keys::all_topics();
+            keys::feed_events().contains(key) || topics.iter().any(|range| range.contains(key))
+        }
     }
 }
 

@@ -72,6 +72,7 @@ mod slow_clients;
 mod start_checks;
 mod start_order;
 mod storage_unit;
+mod streams;
 mod trust_between_units;
 mod verified_unit;
 mod web_layer;

@@ -6,6 +6,7 @@ mod failover;
 mod full_disks;
 mod layers;
 mod partition;
+mod streams;
 mod suspended_work;
 mod suspension;
 mod writers;

@@ -276,22 +276,23 @@ fn special() -> Vec<Case> {
         let run = case_on(O::Execute, method, "c/b/svc/run", "c/b/svc");
         out.push(run.expect(status, says));
     }
-    for queue in ["c/b/str/queue/q", "c/b/str/topic/q"] {
-        let registered = queue.contains("queue");
-        let missing = |c: Case| match registered {
-            true => c.expect(501, "PR501-MC-0002"),
-            false => c.expect(404, "PR404-DV-0001"),
-        };
-        out.push(case_on(O::OptionsStream, "OPTIONS", queue, "c/b/str"));
-        out.push(missing(case_on(
-            O::ReceiveFromStream,
-            "GET",
-            queue,
-            "c/b/str",
-        )));
-        out.push(missing(case_on(O::SendToStream, "POST", queue, "c/b/str")));
-        out.push(missing(case_on(O::SendToStream, "PUT", queue, "c/b/str")));
+    let stream = |operation, method, path: &str| case_on(operation, method, path, "c/b/str");
+    for (channel, status, says, received) in [
+        ("c/b/str/queue/q", 200, "", "[]"),
+        ("c/b/str/queue/q(x)", 200, "", "[]"),
+        ("c/b/str/topic/q", 404, "PR404-DV-0001", "PR404-DV-0001"),
+    ] {
+        let receive = format!("{channel}?wait=0");
+        out.extend([
+            stream(O::OptionsStream, "OPTIONS", channel),
+            stream(O::ReceiveFromStream, "GET", &receive).expect(status, received),
+            stream(O::SendToStream, "POST", channel).expect(status, says),
+            stream(O::SendToStream, "PUT", channel).expect(status, says),
+        ]);
     }
+    let acknowledge = stream(O::ReceiveFromStream, "DELETE", "c/b/str/queue/q(x)");
+    out.push(acknowledge.expect(404, "PR404-ST-0001"));
+    out.push(stream(O::ReceiveFromStream, "DELETE", "c/b/str/queue/q").expect(400, "receipt"));
     out
 }
 
