@@ -5,17 +5,19 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use personium_install::InstallAuthority;
 use personium_model::{ServerAuthority, Settings, Unit};
+use personium_plugin::PluginSet;
 
 use crate::compression::Compressor;
 use crate::http_client::NetworkClient;
-use crate::oidc_providers::OidcProviders;
+use crate::oidc_plugin;
 use crate::scripts::Scripts;
 
 /// The parts that requests share as long as the settings stay the same. A request keeps the state that it began with.
 pub(crate) struct AppState {
     pub(crate) unit: Arc<Unit>,
     pub(crate) network: Arc<NetworkClient>,
-    pub(crate) oidc_providers: Arc<OidcProviders>,
+    /// The plugins that are built in.
+    pub(crate) built_in_plugins: Arc<PluginSet>,
     pub(crate) install_authority: InstallAuthority,
     pub(crate) compressor: Compressor,
     pub(crate) scripts: Arc<Scripts>,
@@ -29,7 +31,7 @@ impl AppState {
     ) -> Arc<Self> {
         Arc::new(Self {
             network: Arc::new(NetworkClient::new(unit.settings())),
-            oidc_providers: Arc::default(),
+            built_in_plugins: Arc::new(oidc_plugin::plugins(&unit.settings().auth.oidc_providers)),
             install_authority,
             compressor: Compressor::default(),
             scripts,

@@ -346,7 +346,7 @@ impl<'a> Dispatcher<'a> {
         Ok(RequestContext {
             http_client: self.http_client().counted_by(answers.clone()),
             scripts: Arc::clone(&self.state.scripts),
-            oidc_providers: Arc::clone(&self.state.oidc_providers),
+            built_in_plugins: Arc::clone(&self.state.built_in_plugins),
             install_authority: self.state.install_authority.clone(),
             method: match head.method {
                 Method::HEAD => Method::GET,

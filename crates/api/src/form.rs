@@ -15,6 +15,12 @@ impl Form {
         Self(fields.into_owned().collect())
     }
 
+    /// Names and values of all fields in their order.
+    #[must_use]
+    pub fn fields(&self) -> &[(String, String)] {
+        &self.0
+    }
+
     /// The value of a field, even if it is empty.
     #[must_use]
     pub fn raw(&self, name: &str) -> Option<&str> {

@@ -45,9 +45,11 @@ mod maintenance;
 mod message;
 mod message_framing;
 mod odata;
+mod oidc_plugin;
 mod oidc_providers;
 mod overrides;
 mod password;
+mod plugin_host;
 mod posting;
 mod preflight;
 mod propfind_request;
@@ -75,6 +77,7 @@ pub use admin::AdminHooks;
 pub use body::{Body, BoxError};
 /// The numbers of scripts and workers at a moment.
 pub use personium_script::ScriptMetrics;
+pub use plugin_host::NetworkPluginHost;
 pub use request_target::TargetWithFragment;
 pub use service::ApiService;
 

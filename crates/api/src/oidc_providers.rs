@@ -5,14 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{Request, StatusCode, header};
 use parking_lot::Mutex;
+use personium_plugin::{BoxError, PluginHost};
 use personium_token::jwt::JwkSet;
-use personium_types::{Code, Error, Result};
 use serde::Deserialize;
-
-use crate::body::BoxError;
-use crate::http_client::{HttpClient, UrlTrust};
 
 /// The largest discovery document or key set in bytes.
 const MAX_DOCUMENT_BYTES: usize = 1 << 20;
@@ -48,15 +45,13 @@ impl OidcProviders {
     /// The provider with a discovery document at this URL.
     ///
     /// # Errors
-    /// [`Code::PluginFailed`] if its documents cannot be fetched.
+    /// An error if its documents cannot be fetched.
     pub async fn get(
         &self,
-        http_client: &HttpClient,
+        host: &dyn PluginHost,
         url: &str,
-        now: Instant,
-    ) -> Result<Arc<CachedProvider>> {
-        self.get_not_older_than(http_client, url, now, DISCOVERY_TTL)
-            .await
+    ) -> Result<Arc<CachedProvider>, BoxError> {
+        self.get_not_older_than(host, url, DISCOVERY_TTL).await
     }
 
     /// The same, fetched again unless that was done a short time ago.
@@ -65,21 +60,20 @@ impl OidcProviders {
     /// As [`OidcProviders::get`].
     pub async fn refetch(
         &self,
-        http_client: &HttpClient,
+        host: &dyn PluginHost,
         url: &str,
-        now: Instant,
-    ) -> Result<Arc<CachedProvider>> {
-        self.get_not_older_than(http_client, url, now, JWKS_REFETCH_COOLDOWN)
+    ) -> Result<Arc<CachedProvider>, BoxError> {
+        self.get_not_older_than(host, url, JWKS_REFETCH_COOLDOWN)
             .await
     }
 
     async fn get_not_older_than(
         &self,
-        http_client: &HttpClient,
+        host: &dyn PluginHost,
         url: &str,
-        now: Instant,
         max_age: Duration,
-    ) -> Result<Arc<CachedProvider>> {
+    ) -> Result<Arc<CachedProvider>, BoxError> {
+        let now = host.monotonic();
         let cached = || {
             let cached = self.cached.lock().get(url).cloned();
             cached.filter(|p| now.saturating_duration_since(p.fetched_at) <= max_age)
@@ -91,40 +85,34 @@ impl OidcProviders {
         if let Some(provider) = cached() {
             return Ok(provider);
         }
-        let provider = Arc::new(fetch(http_client, url, now).await?);
+        let provider = Arc::new(fetch(host, url, now).await?);
         let mut cached = self.cached.lock();
         cached.insert(url.to_owned(), Arc::clone(&provider));
         Ok(provider)
     }
 }
 
-async fn fetch(http_client: &HttpClient, url: &str, now: Instant) -> Result<CachedProvider> {
-    let discovery: DiscoveryDocument =
-        serde_json::from_slice(&fetch_document(http_client, url).await?)
-            .map_err(|e| failed(e.into()))?;
+async fn fetch(host: &dyn PluginHost, url: &str, now: Instant) -> Result<CachedProvider, BoxError> {
+    let discovery: DiscoveryDocument = serde_json::from_slice(&fetch_document(host, url).await?)?;
     // Keys without TLS could be replaced on the way.
     if url.starts_with("https:") && !discovery.jwks_uri.starts_with("https:") {
-        return Err(failed("the keys are not served over TLS".into()));
+        return Err("the keys are not served over TLS".into());
     }
-    let keys = fetch_document(http_client, &discovery.jwks_uri).await?;
+    let keys = fetch_document(host, &discovery.jwks_uri).await?;
     let keys = String::from_utf8_lossy(&keys);
     Ok(CachedProvider {
         issuer: discovery.issuer,
-        keys: JwkSet::from_json(&keys).map_err(|e| failed(e.into()))?,
+        keys: JwkSet::from_json(&keys)?,
         fetched_at: now,
     })
 }
 
-async fn fetch_document(http_client: &HttpClient, url: &str) -> Result<Bytes> {
-    let trust = UrlTrust::Operator;
-    let fetched = http_client.get(url, "application/json", trust, MAX_DOCUMENT_BYTES);
-    let fetched = fetched.await.map_err(|e| failed(e.into()))?;
-    if fetched.status != StatusCode::OK {
-        return Err(failed(format!("status {}", fetched.status).into()));
+async fn fetch_document(host: &dyn PluginHost, url: &str) -> Result<Bytes, BoxError> {
+    let request = Request::get(url).header(header::ACCEPT, "application/json");
+    let request = request.body(Bytes::new())?;
+    let fetched = host.send(request, MAX_DOCUMENT_BYTES).await?;
+    if fetched.status() != StatusCode::OK {
+        return Err(format!("status {}", fetched.status()).into());
     }
-    Ok(fetched.body)
-}
-
-fn failed(source: BoxError) -> Error {
-    Error::new(Code::PluginFailed).with_source(source)
+    Ok(fetched.into_body())
 }

@@ -13,6 +13,7 @@ use personium_install::InstallAuthority;
 use personium_model::event::EventCause;
 use personium_model::maintenance::Maintenance;
 use personium_model::{Access, AnswerReservation, AnswerShare, CellContext, Permit, Unit};
+use personium_plugin::PluginSet;
 use personium_types::name::is_dot_segment;
 use personium_types::preconditions::{ConditionHeaders, Outcome, RequestKind, ResourceState};
 use personium_types::{Code, Error, Operation, Preconditions, Result};
@@ -21,7 +22,6 @@ use personium_xml::XmlLimits;
 use crate::body::{self, Body, BodyMemory};
 use crate::headers;
 use crate::http_client::HttpClient;
-use crate::oidc_providers::OidcProviders;
 use crate::scripts::Scripts;
 
 /// One request to the unit or to one of its cells.
@@ -32,8 +32,8 @@ pub struct RequestContext {
     pub http_client: HttpClient,
     /// The script engine.
     pub scripts: Arc<Scripts>,
-    /// The OpenID providers that accounts can log in with.
-    pub oidc_providers: Arc<OidcProviders>,
+    /// The authentication plugins that are built in.
+    pub built_in_plugins: Arc<PluginSet>,
     /// The method after overrides.
     pub method: Method,
     /// The headers after overrides.

@@ -3,7 +3,7 @@
 mod client;
 mod error;
 mod grant;
-mod oidc;
+mod plugin;
 mod request;
 mod response;
 

@@ -17,6 +17,7 @@
 //! | [`cell_token`] | seals and opens the local tokens of one cell |
 //! | [`claims`] | names of claims in local tokens |
 //! | [`one_time_tokens`] | replay detection of refresh tokens and codes |
+//! | [`plugin_login`] | logins by authentication plugins |
 //! | [`pkce`] | proof key for code exchange (RFC 7636) |
 //! | [`scope`] | granted scopes |
 //! | [`client`] | authentication of OAuth clients |
@@ -44,6 +45,7 @@ pub mod login_history;
 pub mod login_refusal;
 pub mod one_time_tokens;
 pub mod pkce;
+pub mod plugin_login;
 pub mod scope;
 pub mod token_exchange;
 pub mod token_issuer;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use personium_plugin::PluginRegistry;
 use personium_store::{BlobStore, Cache, RecordStore, Space, StoreError};
 use personium_types::{CellId, Clock, Code, Random, Result};
 use tokio::sync::{RwLock, Semaphore};
@@ -61,6 +62,7 @@ struct Shared {
     server_node: ServerNodeState,
     known_orphans: KnownOrphans,
     known_maintenance: KnownMaintenance,
+    plugins: PluginRegistry,
 }
 
 /// The limits of concurrent work in a process. Several server nodes of a unit have their own each.
@@ -134,6 +136,7 @@ impl Unit {
             server_node: ServerNodeState::default(),
             known_orphans: KnownOrphans::default(),
             known_maintenance: KnownMaintenance::default(),
+            plugins: PluginRegistry::default(),
             ports,
         };
         let unit = Self {
@@ -183,6 +186,12 @@ impl Unit {
     #[must_use]
     pub fn credentials(&self) -> &Credentials {
         &self.shared.credentials
+    }
+
+    /// The authentication plugins that are loaded.
+    #[must_use]
+    pub fn plugins(&self) -> &PluginRegistry {
+        &self.shared.plugins
     }
 
     /// The limits of concurrent work.

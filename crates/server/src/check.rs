@@ -4,6 +4,7 @@ mod clock;
 mod nodes;
 mod outside;
 mod paths;
+mod plugins;
 mod report;
 mod stored_data;
 
@@ -58,6 +59,7 @@ pub fn check(sources: &ConfigSources) -> CheckReport {
     check_encryption(&mut report, &loaded);
     check_folders(&mut report, &loaded);
     paths::check(&mut report, &loaded);
+    plugins::check(&mut report, &loaded);
     check_layers(&mut report, &loaded);
     let administrators = stored_data::check(&mut report, &loaded);
     let administrators =

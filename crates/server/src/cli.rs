@@ -6,6 +6,7 @@ mod cert_options;
 mod config_options;
 mod generated;
 mod options;
+mod plugin_options;
 mod selftest_options;
 mod service_options;
 
@@ -22,6 +23,7 @@ use backup_options::{BackupArguments, RestoreArguments};
 use cert_options::CertSubcommand;
 use config_options::ConfigSubcommand;
 use options::Options;
+use plugin_options::PluginSubcommand;
 use selftest_options::{AddressOptions, SelfTestOptions};
 use service_options::ServiceSubcommand;
 
@@ -147,6 +149,11 @@ enum Command {
         #[command(subcommand)]
         command: CertSubcommand,
     },
+    /// Authentication plugins: list, check, try, enable or disable them.
+    Plugin {
+        #[command(subcommand)]
+        command: PluginSubcommand,
+    },
     /// Print the completions of this command line for a shell.
     Completions {
         /// Shell.
@@ -221,6 +228,7 @@ pub fn run() -> ExitCode {
         (Some(Command::RenameUnit { from, dry_run }), Ok(sources)) => {
             rename_unit(&sources, &from, dry_run)
         }
+        (Some(Command::Plugin { command }), Ok(sources)) => command.run(&sources),
         (Some(Command::Admin { command }), Ok(sources)) => administrate(&sources, command),
     };
     result.unwrap_or_else(|error| {

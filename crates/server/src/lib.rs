@@ -37,6 +37,7 @@ mod node_metrics;
 mod node_settings;
 pub mod outside;
 mod passwords;
+mod plugins;
 mod progress;
 pub mod record_engine;
 mod record_socket;

@@ -31,6 +31,7 @@ use crate::local_api::Administrator;
 use crate::logging;
 use crate::metrics::Metrics;
 use crate::node_metrics::NodeCollector;
+use crate::plugins::{self, PluginLoader};
 use crate::record_engine::RecordEngine;
 use crate::record_socket::{self, RecordSocket};
 use crate::running_settings::InitialSettings;
@@ -140,6 +141,8 @@ pub async fn start(
     let info = background::node_info(bound.address, unit.now_ms(), digests);
     join(&unit, info).await?;
 
+    let plugin_loader =
+        plugins::folder(config).map(|folder| PluginLoader::start(folder, Arc::clone(&unit)));
     let listeners = Listeners {
         clients: bound.listen()?,
         admin: admin_listener,
@@ -148,7 +151,9 @@ pub async fn start(
     let service = ApiService::new(Arc::clone(&unit), server).with_admin_hooks(settings);
     let handlers = handlers(&components, &unit, service)?;
     let limits = http_limits(config, budget.connections_max);
-    let running = spawn(&components, unit, listeners, handlers, limits);
+    let mut running = spawn(&components, unit, listeners, handlers, limits);
+    let following = plugin_loader.map(|loader| tokio::spawn(loader.run()));
+    running.background.extend(following);
     tracing::info!(
         unit.url = running.unit.urls().unit(),
         address = %running.address,

@@ -246,7 +246,10 @@ codes! {
     CodeRedirect = "PR400-AN-0025", "The redirect_uri does not match the code.";
     RootCertificate = "PR500-AN-0001", "The configured root certificates are not valid.";
     PluginRefused = "PR400-PA-0001", "Authentication failed: {0}.";
+    PluginDenied = "PR401-PA-0001", "Authentication failed: {0}.";
     PluginFailed = "PR500-PA-0001", "The authentication provider could not be reached.";
+    PluginUnavailable = "PR503-PA-0001", "The authentication plugin is not available, try again later.";
+    PluginBroken = "PR500-PL-0001", "The authentication plugin failed.";
     ResponseTypeUnsupported = "PR400-AZ-0001", "The response_type is not supported.";
     ClientIdInvalid = "PR400-AZ-0002", "The client_id is not valid.";
     RedirectUriInvalid = "PR400-AZ-0003", "The redirect_uri is not valid.";

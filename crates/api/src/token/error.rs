@@ -10,12 +10,12 @@ use crate::response::{self, Response, WithHeader};
 /// The OAuth2 error code of a refusal; `None` if OAuth2 has none.
 fn oauth_error(refusal: &Error) -> Option<&str> {
     Some(match refusal.code() {
-        Code::PluginRefused => refusal
+        Code::PluginRefused | Code::PluginDenied => refusal
             .params()
             .get(1)
             .map_or("invalid_grant", String::as_str),
         Code::PluginFailed => "server_error",
-        Code::LoginsTooMany => "temporarily_unavailable",
+        Code::LoginsTooMany | Code::PluginUnavailable => "temporarily_unavailable",
         Code::GrantType => "unsupported_grant_type",
         Code::TargetInvalid | Code::GrantParameter => "invalid_request",
         Code::ClientAssertionParse
@@ -68,7 +68,10 @@ pub fn render(refusal: Error, realm: &str, request_key: &str) -> Result<Response
 
 /// Logs a refused grant or client. A refused login has a line of its own.
 fn log_refusal(refusal: &Error, request_key: &str) {
-    let has_own_line = matches!(refusal.code(), Code::AuthnFailed | Code::LoginsTooMany);
+    let has_own_line = matches!(
+        refusal.code(),
+        Code::AuthnFailed | Code::LoginsTooMany | Code::PluginRefused | Code::PluginDenied
+    );
     if !has_own_line && !refusal.code().is_server_error() {
         tracing::info!(
             request.key = request_key,

@@ -5,7 +5,7 @@ use personium_model::auth::token_exchange::{self, CodeBinding};
 use personium_model::cell_policy::{OAuthPolicy, policy_enabled};
 use personium_types::{Code, Result};
 
-use super::oidc;
+use super::plugin;
 use super::request::TokenRequest;
 use super::response::{self, TokenExtras};
 use crate::request_context::CellRequest;
@@ -25,9 +25,10 @@ pub(super) async fn dispatch(
         "urn:ietf:params:oauth:grant-type:saml2-bearer" => assertion(request, token_request).await,
         "authorization_code" => code(request, token_request).await,
         other => {
-            let providers = &request.unit.settings().auth.oidc_providers;
-            match providers.iter().find(|p| p.grant_type == other) {
-                Some(provider) => oidc::handle(request, token_request, provider).await,
+            let loaded = request.unit.plugins().current();
+            let built_in = request.built_in_plugins.find(other);
+            match built_in.or_else(|| loaded.find(other)) {
+                Some(found) => plugin::handle(request, token_request, found).await,
                 None => Err(Code::GrantType.into()),
             }
         }

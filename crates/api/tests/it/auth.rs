@@ -13,6 +13,7 @@ mod login_page;
 mod oidc;
 mod pacing;
 mod peer_units;
+mod plugins;
 mod public_clients;
 mod single_use;
 mod tokens;

@@ -28,13 +28,15 @@ pub enum LoginRefusal {
     PasswordChangeRequired,
     /// Too many logins from this address failed.
     TooManyFailures,
-    /// The token of the identity provider is not accepted.
-    ProviderTokenRefused,
+    /// The authentication plugin has refused the credentials, such as the token of an identity provider.
+    PluginRefused,
+    /// The authentication plugin has failed, or cannot reach what it asks.
+    PluginFailed,
 }
 
 impl LoginRefusal {
     /// All reasons.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NoAccount,
         Self::TooSoon,
         Self::Locked,
@@ -44,7 +46,8 @@ impl LoginRefusal {
         Self::TypeNotAllowed,
         Self::PasswordChangeRequired,
         Self::TooManyFailures,
-        Self::ProviderTokenRefused,
+        Self::PluginRefused,
+        Self::PluginFailed,
     ];
 
     /// The code in the log. The first six are those of the original.
@@ -60,7 +63,8 @@ impl LoginRefusal {
             Self::TypeNotAllowed => "PL-AN-0101",
             Self::PasswordChangeRequired => "PL-AN-0102",
             Self::TooManyFailures => "PL-AN-0103",
-            Self::ProviderTokenRefused => "PL-AN-0104",
+            Self::PluginRefused => "PL-AN-0104",
+            Self::PluginFailed => "PL-AN-0105",
         }
     }
 
@@ -77,7 +81,8 @@ impl LoginRefusal {
             Self::TypeNotAllowed => "the account may not log in this way",
             Self::PasswordChangeRequired => "the password must be changed first",
             Self::TooManyFailures => "too many failed logins from the address",
-            Self::ProviderTokenRefused => "the token of the identity provider is refused",
+            Self::PluginRefused => "refused by the authentication plugin",
+            Self::PluginFailed => "the authentication plugin failed",
         }
     }
 

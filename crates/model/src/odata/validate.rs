@@ -77,13 +77,11 @@ fn with_body_context<T>(
     run: impl FnOnce(&mut BodyContext<'_>) -> Result<T, BodyError>,
 ) -> Result<T, BodyError> {
     let unit_url = root.unit().urls().unit();
-    let types: Vec<&str> = root
-        .unit()
-        .settings()
-        .auth
-        .account_types
-        .iter()
+    let plugins = root.unit().plugins().current();
+    let built_in = root.unit().settings().auth.account_types.iter();
+    let types: Vec<&str> = built_in
         .map(String::as_str)
+        .chain(plugins.account_types())
         .collect();
     let now = root.unit().now_ms();
     let mut new_id = || NodeId::at(now, root.unit().random()).to_string();

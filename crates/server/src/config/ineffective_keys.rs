@@ -76,7 +76,6 @@ const INEFFECTIVE: &[(&str, &str)] = &[
         "core.odata.batch.sleep*",
         "a batch yields to other requests by itself",
     ),
-    ("core.plugin.path", OIDC),
     ("core.oidc.google.trustedClientIds", OIDC),
     // Keys of features that this version does not have.
     ("core.cellSnapshot.*", NO_SNAPSHOTS),

@@ -57,10 +57,10 @@ section! {
 }
 
 section! {
-    /// Settings of authentication plugins. They have no effect: OpenID Connect is built in.
-    PluginConfig "Plugins (no effect)" {
-        /// The folder of plugins.
-        _dir: Option<PathBuf> = "plugin.path", "", Optional(FilePath);
+    /// Settings of authentication plugins. OpenID Connect is built in.
+    PluginConfig "Plugins" {
+        /// The folder of authentication plugins; see docs/plugins.md. A change of a file in it needs no restart.
+        dir: Option<PathBuf> = "plugin.path", "", Optional(FilePath);
         /// The Java class that loads plugins.
         _default_class: Option<String> = "plugin.defaultClassname", "", Optional(Text);
         /// The client ids that the plugin for Google accepted. Describe the provider with plugin.oidc.* instead.

@@ -19,7 +19,11 @@ const SECTIONS_OF_THE_SERVER: &[&str] = &[
 ];
 
 /// Keys of other sections whose values the server itself uses.
-const KEYS_OF_THE_SERVER: &[&str] = &["rule.timerEvent.thread.num", "engine.extensions.dir"];
+const KEYS_OF_THE_SERVER: &[&str] = &[
+    "rule.timerEvent.thread.num",
+    "engine.extensions.dir",
+    "plugin.path",
+];
 
 /// Keys that must be given together with others, and those.
 const COMPANIONS: &[(&str, &[(&str, &str)])] = &[

@@ -171,6 +171,32 @@ fn serve(command: &mut Command, folder: &TempDir) -> Result<(Process, Value), St
     }
 }
 
+/// A program on this machine that serves. Dropping it ends the program.
+pub struct LocalServer {
+    _process: Process,
+    info: Value,
+    _folder: TempDir,
+}
+
+impl LocalServer {
+    /// Starts a program, and waits until it prints a line of JSON.
+    pub fn start(command: &mut Command) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let served = serve(command, &folder);
+        let (process, info) = served.unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        Self {
+            _process: process,
+            info,
+            _folder: folder,
+        }
+    }
+
+    /// A port of the JSON that the program printed.
+    pub fn port(&self, name: &str) -> u16 {
+        u16::try_from(self.info[name].as_u64().unwrap()).unwrap()
+    }
+}
+
 /// A Python program that serves mail. Dropping it ends the program.
 pub struct MailServerProgram {
     _process: Process,

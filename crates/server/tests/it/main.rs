@@ -56,6 +56,7 @@ mod odata_clients;
 mod openid_provider;
 mod outside;
 mod peer_units;
+mod plugins;
 mod postgres_unit;
 mod program;
 mod rclone;

@@ -1,92 +1,102 @@
-//! The grant by the ID token of an OpenID provider that the operator trusts.
+//! The plugin for the ID tokens of an OpenID provider that the operator trusts. Its settings are those of the unit.
 
-use personium_model::auth::account::{self, AccountStatus};
-use personium_model::auth::login_refusal::LoginRefusal;
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use personium_model::settings::OidcProvider;
+use personium_plugin::{
+    AuthPlugin, Declaration, LoadedPlugin, OAuthError, PluginCall, PluginError, PluginIdentity,
+    PluginSet,
+};
 use personium_token::jwt::{self, JwtError};
-use personium_types::{Code, Error, Result};
 use serde_json::Value;
 
-use super::request::TokenRequest;
-use super::response::{self, TokenExtras};
-use crate::request_context::CellRequest;
-use crate::response::Response;
+use crate::oidc_providers::OidcProviders;
 
 /// The seconds by which the clock of a provider may be ahead.
 const CLOCK_LEEWAY_SECS: i64 = 120;
+/// The largest number of logins by one provider at once.
+const CALLS_MAX: usize = 1_000;
 
-/// Issues tokens for the account that the ID token names.
-///
-/// # Errors
-/// [`Code::PluginRefused`], [`Code::PluginFailed`] or [`Code::AuthnFailed`].
-pub async fn handle(
-    request: &CellRequest,
-    token_request: &TokenRequest,
-    provider: &OidcProvider,
-) -> Result<Response> {
-    let Some(id_token) = token_request.form.get("id_token") else {
-        return Err(refused("invalid_request", "id_token is missing"));
-    };
-    let log = |reason: LoginRefusal, name: &str| {
-        reason.log(&request.context, name, request.client_address);
-    };
-    let name = account_name(request, provider, id_token)
-        .await
-        .inspect_err(|_| log(LoginRefusal::ProviderTokenRefused, ""))?;
-    let Some(account) = account::find(&request.context, &name).await? else {
-        log(LoginRefusal::NoAccount, &name);
-        return Err(Code::AuthnFailed.into());
-    };
-    if !account.has_type(&provider.account_type) {
-        log(LoginRefusal::TypeNotAllowed, &name);
-        return Err(Code::AuthnFailed.into());
-    }
-    match account.status {
-        AccountStatus::Deactivated => {
-            log(LoginRefusal::Deactivated, &name);
-            Err(Code::AuthnFailed.into())
-        }
-        AccountStatus::PasswordChangeRequired => {
-            let grant = token_request.account_grant(account, token_request.scopes());
-            response::password_change(request, token_request, &grant, None)
-        }
-        AccountStatus::Active => {
-            let scopes = token_request.ropc_scopes(request).await?;
-            let grant = token_request.account_grant(account, scopes);
-            response::tokens(request, token_request, &grant, TokenExtras::default()).await
-        }
+/// The plugins for the providers that the settings name.
+pub(crate) fn plugins(providers: &[OidcProvider]) -> PluginSet {
+    let cache = Arc::<OidcProviders>::default();
+    let plugins = providers.iter().map(|provider| {
+        let declaration = Declaration {
+            name: provider.account_type.clone(),
+            kind: "oidc",
+            label: "OpenID Connect".to_owned(),
+            grant_type: provider.grant_type.clone(),
+            account_types: vec![provider.account_type.clone()],
+        };
+        let plugin = OidcPlugin {
+            provider: provider.clone(),
+            providers: Arc::clone(&cache),
+        };
+        Arc::new(LoadedPlugin::new(declaration, Arc::new(plugin), CALLS_MAX))
+    });
+    PluginSet::new(plugins.collect())
+}
+
+/// The plugin for one provider.
+struct OidcPlugin {
+    provider: OidcProvider,
+    providers: Arc<OidcProviders>,
+}
+
+#[async_trait]
+impl AuthPlugin for OidcPlugin {
+    async fn authenticate(
+        &self,
+        call: &PluginCall<'_>,
+    ) -> Result<Option<PluginIdentity>, PluginError> {
+        let Some(id_token) = call.field("id_token") else {
+            let error = OAuthError::InvalidRequest;
+            return Err(PluginError::refused(error, "id_token is missing"));
+        };
+        Ok(Some(PluginIdentity {
+            name: self.account_name(call, id_token).await?,
+            account_type: self.provider.account_type.clone(),
+        }))
     }
 }
 
-fn refused(oauth_error: &str, reason: &str) -> Error {
-    Error::new(Code::PluginRefused)
-        .with(reason)
-        .with(oauth_error)
-}
-
-/// Returns the account name in a token that is signed by the provider, made for a trusted client, and not expired.
-async fn account_name(
-    request: &CellRequest,
-    provider: &OidcProvider,
-    id_token: &str,
-) -> Result<String> {
-    let (now_ms, now) = (request.unit.now_ms(), request.unit.monotonic());
-    let (http_client, url) = (&request.http_client, &provider.config_url);
-    let cached = request.oidc_providers.get(http_client, url, now).await?;
-    let payload = match cached.keys.verify(id_token) {
-        // The provider may have a new key.
-        Err(JwtError::UnknownKey) if jwt::read_kid(id_token).is_ok() => {
-            let newer = request.oidc_providers.refetch(http_client, url, now);
-            newer.await?.keys.verify(id_token)
-        }
-        other => other,
-    };
-    let payload = payload
-        .map_err(|e| refused("invalid_grant", "the id_token is not valid").with_source(e))?;
-    let claims: Value = serde_json::from_slice(&payload)
-        .map_err(|e| refused("invalid_grant", "the id_token is not valid").with_source(e))?;
-    check_claims(&claims, &cached.issuer, provider, now_ms / 1_000)
-        .map_err(|reason| refused("invalid_grant", reason))
+impl OidcPlugin {
+    /// Returns the account name in a token that is signed by the provider, made for a trusted client, and not expired.
+    async fn account_name(
+        &self,
+        call: &PluginCall<'_>,
+        id_token: &str,
+    ) -> Result<String, PluginError> {
+        let url = &self.provider.config_url;
+        let unreachable = |error| {
+            let text = "the provider could not be reached";
+            PluginError::refused_because(OAuthError::ServerError, text, error)
+        };
+        let cached = self
+            .providers
+            .get(call.host, url)
+            .await
+            .map_err(unreachable)?;
+        let payload = match cached.keys.verify(id_token) {
+            // The provider may have a new key.
+            Err(JwtError::UnknownKey) if jwt::read_kid(id_token).is_ok() => {
+                let newer = self.providers.refetch(call.host, url).await;
+                newer.map_err(unreachable)?.keys.verify(id_token)
+            }
+            other => other,
+        };
+        let invalid = |error: crate::body::BoxError| {
+            let text = "the id_token is not valid";
+            PluginError::refused_because(OAuthError::InvalidGrant, text, error)
+        };
+        let payload = payload.map_err(|error| invalid(error.into()))?;
+        let claims: Value =
+            serde_json::from_slice(&payload).map_err(|error| invalid(error.into()))?;
+        let now_secs = call.host.now_ms() / 1_000;
+        check_claims(&claims, &cached.issuer, &self.provider, now_secs)
+            .map_err(|reason| PluginError::refused(OAuthError::InvalidGrant, reason))
+    }
 }
 
 /// Validates the claims and returns the account name (OpenID Connect Core 1.0 section 3.1.3.7).

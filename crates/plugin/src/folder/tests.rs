@@ -1,0 +1,195 @@
+use std::fs::Permissions;
+
+use async_trait::async_trait;
+
+use super::*;
+use crate::{AuthPlugin, HttpPluginKind, PluginCall, PluginError, PluginIdentity, PluginSource};
+
+/// A kind whose plugins authenticate nobody.
+struct Nobody;
+
+#[async_trait]
+impl AuthPlugin for Nobody {
+    async fn authenticate(
+        &self,
+        _: &PluginCall<'_>,
+    ) -> Result<Option<PluginIdentity>, PluginError> {
+        Ok(None)
+    }
+}
+
+impl PluginKind for Nobody {
+    fn name(&self) -> &'static str {
+        "nobody"
+    }
+
+    fn load(&self, _: PluginSource<'_>) -> Result<Arc<dyn AuthPlugin>, String> {
+        Ok(Arc::new(Self))
+    }
+}
+
+/// A folder with plugins.
+struct Place {
+    _temporary: tempfile::TempDir,
+    folder: PluginFolder,
+}
+
+impl Place {
+    fn new() -> Self {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path().to_owned();
+        fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
+        let kinds: Vec<Arc<dyn PluginKind>> = vec![Arc::new(Nobody), Arc::new(HttpPluginKind)];
+        let folder = PluginFolder::new(path, kinds);
+        Self {
+            _temporary: temporary,
+            folder: folder.without_types(vec!["urn:built-in".into()], vec!["oidc:x".into()]),
+        }
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// The state of each plugin: `loaded`, `disabled`, or the reason why it is broken.
+    fn states(&self) -> Vec<(String, String)> {
+        let found = self.folder.load().unwrap();
+        let text = |state| match state {
+            PluginState::Loaded(_) => "loaded".to_owned(),
+            PluginState::Disabled => "disabled".to_owned(),
+            PluginState::Broken(reason) => reason,
+        };
+        found
+            .into_iter()
+            .map(|found| (found.name, text(found.state)))
+            .collect()
+    }
+}
+
+fn nobody(grant: &str, account: &str) -> String {
+    format!(
+        "kind = 'nobody'\ngrant_type = 'urn:{grant}'\naccount_types = ['{account}']\n[nobody]\n"
+    )
+}
+
+#[test]
+fn broken_plugins_are_named_and_stop_no_other() {
+    let place = Place::new();
+    let long = "x".repeat(70_000);
+    let good = nobody("good", "good");
+    for (name, text, reason) in [
+        ("a.jar", "", "plugins in Java"),
+        ("b.toml", "kind = ", "TOML parse error"),
+        ("c.toml", "", "kind is missing"),
+        (
+            "d.toml",
+            "kind = 'other'",
+            "kind must be one of nobody, http",
+        ),
+        ("e.toml", "kind = 'nobody'", "the table [nobody] is missing"),
+        (
+            "f.toml",
+            "kind = 'nobody'\n[nobody]",
+            "missing field `grant_type`",
+        ),
+        ("g.toml", &long, "more than 65536 bytes"),
+        ("h.toml", &good, "loaded"),
+        (
+            "i.toml",
+            &nobody("good", "b"),
+            "the grant type urn:good is that of h",
+        ),
+        (
+            "j.toml",
+            &nobody("b", "good"),
+            "the account type good is that of h",
+        ),
+        ("k.toml", &nobody("built-in", "c"), "is built in"),
+        ("l.toml", &nobody("d", "oidc:x"), "is built in"),
+        ("m.toml", &nobody("e", "basic"), "not allowed"),
+        (
+            "n.toml",
+            &nobody("f", "f").replace("[nobody]", "calls_max = 0\n[nobody]"),
+            "calls_max",
+        ),
+        (
+            "o.toml",
+            &nobody("g", "g").replace("[nobody]", "extra = 0\n[nobody]"),
+            "unknown field",
+        ),
+        ("p q.toml", &nobody("h", "h"), "not a name"),
+        ("r.toml.disabled", "kind = ", "disabled"),
+        ("z.toml", &nobody("last", "last"), "loaded"),
+    ] {
+        place.write(name, text);
+        let states = place.states();
+        let (found, state) = states.last().unwrap();
+        assert!(name.starts_with(found.as_str()), "{name}");
+        assert!(state.contains(reason), "{name}: {state}");
+    }
+    fs::create_dir(place.folder.path().join("y.toml")).unwrap();
+    place.write("unrelated.txt", "x");
+    let loaded: PluginSet = place.folder.load().unwrap().into_iter().collect();
+    assert_eq!(loaded.account_types().collect::<Vec<_>>(), ["good", "last"]);
+    assert!(loaded.find("urn:last").is_some());
+    assert!(loaded.find("urn:b").is_none());
+}
+
+#[test]
+fn files_that_strangers_can_use_are_refused() {
+    let place = Place::new();
+    let text = "kind = 'http'\ngrant_type = 'urn:x'\naccount_types = ['x']\n\
+        [http]\nurl = 'https://auth.example/'\nsecret_file = 'x.secret'\n";
+    place.write("x.toml", text);
+    let state = || place.states().remove(0).1;
+    assert!(state().contains("No such file"), "{}", state());
+    place.write("x.secret", "short\n");
+    assert!(state().contains("at least 32 bytes"), "{}", state());
+    place.write("x.secret", "");
+    assert!(state().contains("empty"), "{}", state());
+    place.write("x.secret", &"x".repeat(5_000));
+    assert!(state().contains("at most"), "{}", state());
+    place.write("x.secret", &"x".repeat(32));
+    assert_eq!(state(), "loaded");
+    let set_mode = |name: &str, mode| {
+        let path = place.folder.path().join(name);
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    };
+    set_mode("x.secret", 0o644);
+    assert!(state().contains("0600"), "{}", state());
+    set_mode("x.secret", 0o640);
+    assert_eq!(state(), "loaded");
+    set_mode("x.toml", 0o646);
+    assert!(state().contains("can change it"), "{}", state());
+    set_mode("x.toml", 0o644);
+    assert_eq!(state(), "loaded");
+    set_mode("", 0o777);
+    assert!(matches!(place.folder.load(), Err(FolderError::Writable(_))));
+}
+
+#[test]
+fn plugins_are_disabled_and_enabled_by_their_names() {
+    let place = Place::new();
+    place.write("x.toml", &nobody("x", "x"));
+    let set = |name: &str, is_enabled| place.folder.set_enabled(name, is_enabled);
+    let before = place.folder.fingerprint().unwrap();
+    set("x", true).unwrap();
+    assert_eq!(place.folder.fingerprint().unwrap(), before);
+    set("x", false).unwrap();
+    set("x", false).unwrap();
+    assert_eq!(place.states(), [("x".to_owned(), "disabled".to_owned())]);
+    assert_ne!(place.folder.fingerprint().unwrap(), before);
+    set("x", true).unwrap();
+    assert_eq!(place.states(), [("x".to_owned(), "loaded".to_owned())]);
+    place.write("x.toml.disabled", "");
+    assert!(matches!(set("x", false), Err(FolderError::Exists(_))));
+    assert!(matches!(set("y", true), Err(FolderError::Missing(_))));
+    for name in ["", "../x", "a/b", ".x"] {
+        assert!(
+            matches!(set(name, true), Err(FolderError::Name(_))),
+            "{name}"
+        );
+    }
+}

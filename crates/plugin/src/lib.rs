@@ -1,0 +1,30 @@
+//! Authentication plugins: the contract, the set of the loaded ones, the folder that they are loaded from, and the plugin that
+//! asks a service of the operator over HTTP.
+//!
+//! A plugin declares a grant type and account types ([`Declaration`]). It gets the form fields of a token request ([`PluginCall`])
+//! and returns the name and type of an account ([`PluginIdentity`]), nothing, or an error of OAuth2 ([`PluginError`]). It reaches
+//! the network, the time and randomness through a [`PluginHost`], which the crate `api` implements. [`LoadedPlugin`] holds each
+//! plugin to its declaration and to limits.
+
+mod call;
+mod declaration;
+mod folder;
+mod http_plugin;
+mod identity;
+mod loaded;
+mod manifest;
+mod oauth_error;
+mod private_file;
+mod registry;
+mod signature;
+
+pub use call::{BoxError, PluginCall, PluginHost};
+pub use declaration::Declaration;
+pub use folder::{Fingerprint, FolderError, FoundPlugin, PluginFolder, PluginState};
+pub use http_plugin::HttpPluginKind;
+pub use identity::{AuthPlugin, PluginError, PluginIdentity};
+pub use loaded::LoadedPlugin;
+pub use manifest::{PluginKind, PluginSource};
+pub use oauth_error::OAuthError;
+pub use private_file::read_secret;
+pub use registry::{PluginRegistry, PluginSet};

@@ -1,0 +1,42 @@
+//! Files with secrets.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use personium_types::Secret;
+
+/// The largest size of a file with a secret in bytes.
+const MAX_SECRET_BYTES: u64 = 4_096;
+/// The permissions of others than owner and group, and that of the group to write.
+const STRANGERS: u32 = 0o027;
+
+/// Reads a secret: the text of a file without the white space at its end.
+///
+/// # Errors
+/// A text for the operator: if the file cannot be read, is too large, is empty, or is accessible to all users.
+pub fn read_secret(path: &Path) -> Result<Secret<String>, String> {
+    let shown = path.display();
+    let failed = |error: std::io::Error| format!("{shown}: {error}");
+    let file = File::open(path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.permissions().mode();
+    if mode & STRANGERS != 0 {
+        return Err(format!(
+            "{shown}: other users can read or change it; set its permissions to 0600 or 0640"
+        ));
+    }
+    let mut text = String::new();
+    let read = file.take(MAX_SECRET_BYTES + 1).read_to_string(&mut text);
+    let read = read.map_err(failed)?;
+    if u64::try_from(read).is_ok_and(|read| read > MAX_SECRET_BYTES) {
+        return Err(format!(
+            "{shown}: a secret has at most {MAX_SECRET_BYTES} bytes"
+        ));
+    }
+    let text = text.trim_end();
+    match text.is_empty() {
+        true => Err(format!("{shown}: it is empty")),
+        false => Ok(Secret::new(text.to_owned())),
+    }
+}

@@ -1,0 +1,173 @@
+//! The authentication plugins of a node: loads those in the folder of the settings, and follows changes of the folder.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use personium_model::Unit;
+use personium_plugin::{
+    Fingerprint, FolderError, FoundPlugin, HttpPluginKind, PluginFolder, PluginKind, PluginState,
+};
+use personium_types::error::chain;
+
+use crate::config::Config;
+
+/// The time between two looks at the folder.
+const PERIOD: Duration = Duration::from_secs(2);
+
+/// Returns the folder of plugins; `None` if the settings name none.
+#[must_use]
+pub(crate) fn folder(config: &Config) -> Option<PluginFolder> {
+    let path = config.plugins.dir.clone()?;
+    let kinds: Vec<Arc<dyn PluginKind>> = vec![Arc::new(HttpPluginKind)];
+    let grant_types = config
+        .oidc
+        .iter()
+        .map(|provider| provider.grant_type.clone());
+    let account_types = config
+        .oidc
+        .iter()
+        .map(|provider| provider.account_type.clone());
+    let folder = PluginFolder::new(path, kinds);
+    Some(folder.without_types(grant_types.collect(), account_types.collect()))
+}
+
+/// Keeps the plugins of a unit as they are in a folder.
+pub(crate) struct PluginLoader {
+    folder: Arc<PluginFolder>,
+    unit: Arc<Unit>,
+    /// The folder when it was read last.
+    fingerprint: Option<Fingerprint>,
+    /// What was logged of each plugin.
+    logged: BTreeMap<String, String>,
+    /// The last error of the folder as a whole that was logged.
+    logged_error: Option<String>,
+}
+
+impl PluginLoader {
+    /// Loads the plugins for the first time. What cannot be loaded is logged.
+    pub(crate) fn start(folder: PluginFolder, unit: Arc<Unit>) -> Self {
+        let mut loader = Self {
+            folder: Arc::new(folder),
+            unit,
+            fingerprint: None,
+            logged: BTreeMap::new(),
+            logged_error: None,
+        };
+        let read = read(&loader.folder, None);
+        loader.apply(read);
+        loader
+    }
+
+    /// Follows changes of the folder.
+    pub(crate) async fn run(mut self) {
+        loop {
+            tokio::time::sleep(PERIOD).await;
+            let folder = Arc::clone(&self.folder);
+            let known = self.fingerprint.clone();
+            let reading = tokio::task::spawn_blocking(move || read(&folder, known.as_ref()));
+            match reading.await {
+                Ok(read) => self.apply(read),
+                Err(error) => tracing::error!(%error, "reading the folder of plugins failed"),
+            }
+        }
+    }
+
+    /// Applies what was read. While the folder cannot be read, all plugins stay as they are.
+    fn apply(&mut self, read: Result<Option<FolderContent>, FolderError>) {
+        let error = match read {
+            Ok(None) => None,
+            Ok(Some(content)) => {
+                self.log(&content.plugins);
+                self.fingerprint = Some(content.fingerprint);
+                self.unit
+                    .plugins()
+                    .replace(content.plugins.into_iter().collect());
+                None
+            }
+            Err(error) => Some(chain(&error)),
+        };
+        if error != self.logged_error {
+            if let Some(error) = &error {
+                let folder = self.folder.path().display();
+                tracing::error!(%folder, error, "the folder of plugins cannot be used");
+            }
+            self.logged_error = error;
+        }
+    }
+
+    /// Logs what is new since the last time.
+    fn log(&mut self, plugins: &[FoundPlugin]) {
+        let now: BTreeMap<String, String> = plugins
+            .iter()
+            .map(|found| (found.name.clone(), state_text(found)))
+            .collect();
+        for found in plugins {
+            let name = &found.name;
+            if self.logged.get(name) == now.get(name) {
+                continue;
+            }
+            match &found.state {
+                PluginState::Loaded(plugin) => {
+                    let declared = plugin.declaration();
+                    tracing::info!(
+                        plugin.name = name,
+                        plugin.kind = declared.kind,
+                        grant.type = declared.grant_type,
+                        account.types = declared.account_types.join(" "),
+                        "authentication plugin loaded"
+                    );
+                }
+                PluginState::Disabled => {
+                    tracing::info!(plugin.name = name, "authentication plugin is disabled");
+                }
+                PluginState::Broken(reason) => {
+                    tracing::error!(
+                        plugin.name = name,
+                        reason,
+                        "authentication plugin not loaded"
+                    );
+                }
+            }
+        }
+        for name in self.logged.keys().filter(|name| !now.contains_key(*name)) {
+            tracing::info!(plugin.name = name, "authentication plugin removed");
+        }
+        self.logged = now;
+    }
+}
+
+/// The content of the folder at a moment.
+struct FolderContent {
+    fingerprint: Fingerprint,
+    plugins: Vec<FoundPlugin>,
+}
+
+/// Reads the folder; `None` if it is as it was known.
+fn read(
+    folder: &PluginFolder,
+    known: Option<&Fingerprint>,
+) -> Result<Option<FolderContent>, FolderError> {
+    // What changes after this is read the next time.
+    let fingerprint = folder.fingerprint()?;
+    if Some(&fingerprint) == known {
+        return Ok(None);
+    }
+    Ok(Some(FolderContent {
+        plugins: folder.load()?,
+        fingerprint,
+    }))
+}
+
+/// What the log says of a plugin.
+fn state_text(found: &FoundPlugin) -> String {
+    match &found.state {
+        PluginState::Loaded(plugin) => {
+            let declared = plugin.declaration();
+            let types = declared.account_types.join(" ");
+            format!("{} {} {types}", declared.kind, declared.grant_type)
+        }
+        PluginState::Disabled => "disabled".to_owned(),
+        PluginState::Broken(reason) => reason.clone(),
+    }
+}
