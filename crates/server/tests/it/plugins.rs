@@ -73,7 +73,7 @@ impl PluginPlace {
 
     fn unit(&self) -> ProcessUnit {
         crate::unit()
-            .setting("plugin.path", self.path("").display())
+            .setting("io.personium.core.plugin.path", self.path("").display())
             .start()
     }
 
@@ -186,7 +186,7 @@ async fn services_of_the_page_log_accounts_in() {
         );
 
         let unit = crate::unit()
-            .setting("plugin.path", place.path("").display())
+            .setting("io.personium.core.plugin.path", place.path("").display())
             .environment("SSL_CERT_FILE", root.to_str().unwrap())
             .start();
         create_accounts(&unit).await;
@@ -333,14 +333,14 @@ async fn missing_folder_stops_nothing() {
     let place = PluginPlace::new();
     let missing = place.path("missing");
     let unit = crate::unit()
-        .setting("plugin.path", missing.display())
+        .setting("io.personium.core.plugin.path", missing.display())
         .start();
     logged_after(&unit, 0, "the folder of plugins cannot be used").await;
     fs::create_dir(&missing).unwrap();
     fs::set_permissions(&missing, Permissions::from_mode(0o700)).unwrap();
     fs::write(missing.join("x.toml"), "").unwrap();
     logged_after(&unit, 0, "kind is missing").await;
-    let settings = format!("plugin.path={}", missing.display());
+    let settings = format!("io.personium.core.plugin.path={}", missing.display());
     let output = program::run(&["plugin", "check", "-c", &settings]);
     assert_eq!(output.status.code(), Some(1));
     let output = program::run(&["plugin", "check"]);
