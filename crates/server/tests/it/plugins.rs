@@ -296,6 +296,7 @@ async fn folder_of_a_running_unit_is_followed() {
     assert_eq!(place.run(&["disable", "sample"]).0, Some(0));
     log_in_until(&unit, 400).await;
     let refused = unit
+        .admin()
         .request("POST", "ours/__ctl/Account")
         .body(r#"{"Name":"bob","Type":"auth:sample"}"#);
     assert_eq!(refused.send().await.status, 400);
