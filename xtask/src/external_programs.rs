@@ -157,6 +157,11 @@ const PROGRAMS: &[ExternalProgram] = &[
         purpose: "a primary and a standby of the database server",
     },
     ExternalProgram {
+        program: "slapd",
+        package: "slapd",
+        purpose: "a directory that authenticates users",
+    },
+    ExternalProgram {
         program: "wrk",
         package: "wrk",
         purpose: "load from a second generator",

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use personium_ldap::LdapPluginKind;
 use personium_model::Unit;
 use personium_plugin::{
     Fingerprint, FolderError, FoundPlugin, HttpPluginKind, PluginFolder, PluginKind, PluginState,
@@ -19,7 +20,7 @@ const PERIOD: Duration = Duration::from_secs(2);
 #[must_use]
 pub(crate) fn folder(config: &Config) -> Option<PluginFolder> {
     let path = config.plugins.dir.clone()?;
-    let kinds: Vec<Arc<dyn PluginKind>> = vec![Arc::new(HttpPluginKind)];
+    let kinds: Vec<Arc<dyn PluginKind>> = vec![Arc::new(HttpPluginKind), Arc::new(LdapPluginKind)];
     let grant_types = config
         .oidc
         .iter()

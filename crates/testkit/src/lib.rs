@@ -63,6 +63,7 @@ mod s3_proxy;
 mod s3_server;
 #[cfg(feature = "server")]
 mod server_unit;
+mod slapd;
 mod split_mix64;
 mod stub_node;
 mod stub_server;
@@ -102,6 +103,7 @@ pub use s3_proxy::{Disturbance, S3Proxy};
 pub use s3_server::{S3Program, S3Server};
 #[cfg(feature = "server")]
 pub use server_unit::ServerUnit;
+pub use slapd::{DIRECTORY_BASE, READER_PASSWORD, Slapd};
 pub use split_mix64::SplitMix64;
 pub use stub_node::{StubBehaviour, StubNode};
 pub use stub_server::{ReceivedRequest, StubServer};

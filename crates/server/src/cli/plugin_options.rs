@@ -11,7 +11,7 @@ use personium_plugin::{
     FoundPlugin, LoadedPlugin, PluginCall, PluginError, PluginFolder, PluginHost, PluginState,
 };
 use personium_types::error::chain;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{load_settings, print, runtime};
 use crate::config::{Config, ConfigSources};
@@ -192,14 +192,17 @@ impl Row {
     }
 
     fn json(&self) -> Value {
-        let mut out = json!({"name": self.name, "state": self.state});
+        let mut out = Map::new();
+        out.insert("name".to_owned(), json!(self.name));
+        out.insert("state".to_owned(), json!(self.state));
+        let is_bad = matches!(self.state, "broken" | "failed");
+        if is_bad {
+            out.insert("reason".to_owned(), json!(self.detail));
+        }
         if let Some(plugin) = &self.plugin {
-            out["plugin"] = plugin.clone();
+            out.insert("plugin".to_owned(), plugin.clone());
         }
-        if self.plugin.is_none() && !self.detail.is_empty() || self.state == "failed" {
-            out["reason"] = json!(self.detail);
-        }
-        out
+        Value::Object(out)
     }
 }
 
