@@ -1,4 +1,4 @@
-//! What authentication plugins use of the unit.
+//! The part of the unit that authentication plugins use.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! What a plugin declares.
+//! The declaration of a plugin.
 
 /// The largest length of a grant type and of an account type in bytes.
 const MAX_TYPE_BYTES: usize = 200;
@@ -7,7 +7,7 @@ const MAX_ACCOUNT_TYPES: usize = 16;
 /// The type of accounts that log in with a password of the cell.
 const BASIC: &str = "basic";
 
-/// What a plugin declares.
+/// The grant type and the account types of a plugin, and its names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Declaration {
     /// The name of the plugin, that of its file.

@@ -74,7 +74,7 @@ pub enum FolderError {
     Name(String),
 }
 
-/// What changes whenever a file in the folder changes: size, time of change and number of each file, by name.
+/// The state of the files in the folder, which changes with each of them: size, time of change and number of each file, by name.
 pub type Fingerprint = BTreeMap<PathBuf, (u64, i64, i64, u64)>;
 
 impl PluginFolder {
@@ -105,7 +105,7 @@ impl PluginFolder {
         &self.path
     }
 
-    /// What changes whenever a file in the folder changes.
+    /// The state of the files, which changes with each of them.
     ///
     /// # Errors
     /// [`FolderError::Path`]

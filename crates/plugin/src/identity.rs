@@ -28,7 +28,7 @@ pub enum PluginError {
         #[source]
         source: Option<BoxError>,
     },
-    /// What the plugin asks cannot be reached, or not in time. A retry can help.
+    /// The service that the plugin asks cannot be reached, or not in time. A retry can help.
     #[error("not available")]
     Unavailable(#[source] BoxError),
     /// The plugin breaks its contract.

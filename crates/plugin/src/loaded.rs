@@ -35,7 +35,7 @@ impl LoadedPlugin {
         }
     }
 
-    /// What it declares.
+    /// Its declaration.
     #[must_use]
     pub fn declaration(&self) -> &Declaration {
         &self.declaration

@@ -21,7 +21,7 @@ pub struct PluginSource<'a> {
     pub settings: Table,
     /// The folder that relative paths begin in.
     pub folder: &'a Path,
-    /// What the plugin declares.
+    /// The declaration of the plugin.
     pub declaration: &'a Declaration,
 }
 

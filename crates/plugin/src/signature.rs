@@ -5,9 +5,9 @@ use personium_types::hex;
 
 /// The beginning of the value of the header.
 const VERSION: &str = "v1=";
-/// What is signed before the body of a request.
+/// The bytes that are signed before the body of a request.
 const REQUEST: &[u8] = b"request.";
-/// What is signed before the body of an answer, so that a request cannot be sent back as one.
+/// The bytes that are signed before the body of an answer, so that a request cannot be sent back as one.
 const ANSWER: &[u8] = b"answer.";
 
 /// The key of the signatures of one plugin.

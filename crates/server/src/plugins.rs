@@ -39,7 +39,7 @@ pub(crate) struct PluginLoader {
     unit: Arc<Unit>,
     /// The folder when it was read last.
     fingerprint: Option<Fingerprint>,
-    /// What was logged of each plugin.
+    /// The state of each plugin that was logged last.
     logged: BTreeMap<String, String>,
     /// The last error of the folder as a whole that was logged.
     logged_error: Option<String>,
@@ -160,7 +160,7 @@ fn read(
     }))
 }
 
-/// What the log says of a plugin.
+/// The state of a plugin as text.
 fn state_text(found: &FoundPlugin) -> String {
     match &found.state {
         PluginState::Loaded(plugin) => {

@@ -2,7 +2,7 @@
 
 use ldap3::{dn_escape, ldap_escape};
 
-/// What stands for the name of the user.
+/// The text that stands for the name of the user.
 const PLACEHOLDER: &str = "{username}";
 
 /// A search filter (RFC 4515) with the name of the user in it.

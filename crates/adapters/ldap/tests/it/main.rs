@@ -95,7 +95,7 @@ fn search(directory: &Slapd, url: &str, filter: &str) -> String {
     )
 }
 
-/// What a log-in returns: the name of the account, `nobody`, or the error.
+/// The outcome of a log-in: the name of the account, `nobody`, or the error.
 async fn log_in(plugin: &LoadedPlugin, user: &str, password: &str) -> String {
     let fields = [
         ("username".to_owned(), user.to_owned()),

@@ -20,7 +20,7 @@ use super::{oauth_error, unit_with_accounts};
 const GRANT: &str = "urn:x-personium:auth:test";
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
-/// What a service does with a request.
+/// The way a service treats a request.
 enum Reply {
     /// A signed answer with the id of the request.
     Signed(Value),
