@@ -155,7 +155,7 @@ pub(crate) fn log(error: &Error, request_key: &str) {
     let causes = std::error::Error::source(error).map(chain);
     if matches!(
         error.code(),
-        Code::StorageFull | Code::StorageReadOnly | Code::NodeStopping
+        Code::StorageFull | Code::OverQuota | Code::StorageReadOnly | Code::NodeStopping
     ) {
         // The state of the storage is logged by those who watch it, the end of the node once.
         let causes = causes.unwrap_or_default();

@@ -35,6 +35,7 @@ pub(crate) async fn handle(mut request: CellRequest) -> Result<Response> {
         external: true,
         ..read(&bytes, event_of(&request))?
     };
+    request.context.records().check_growth(bytes.len()).await?;
     event::post(&request.unit, &request.context, &permit, event).await?;
     Ok(response::status(StatusCode::OK))
 }

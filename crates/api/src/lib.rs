@@ -53,6 +53,7 @@ mod plugin_host;
 mod posting;
 mod preflight;
 mod propfind_request;
+mod quota;
 mod request_context;
 mod request_key;
 mod request_sender;

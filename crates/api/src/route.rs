@@ -69,7 +69,7 @@ pub const CELL_SEGMENTS: &[(&str, CellRoute)] = &[
 ];
 
 /// The names of resources of the unit, which no cell can have.
-pub const UNIT_SEGMENTS: &[&str] = &["__ctl", "__status", "crossdomain.xml"];
+pub const UNIT_SEGMENTS: &[&str] = &["__ctl", "__quota", "__status", "crossdomain.xml"];
 
 /// Whether a path below a cell, still encoded, can be one of a WebDAV resource: the cell itself, a box, or something in it.
 #[must_use]

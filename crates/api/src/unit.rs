@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::admin::Admin;
 use crate::request_context::RequestContext;
 use crate::response::{self, Response};
-use crate::{compression, dav, describe, error, odata, preflight, status};
+use crate::{compression, dav, describe, error, odata, preflight, quota, status};
 
 const CROSS_DOMAIN: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\
 <!DOCTYPE cross-domain-policy SYSTEM \"http://www.adobe.com/xml/dtds/cross-domain-policy.dtd\">\
@@ -28,7 +28,7 @@ pub async fn handle(request: RequestContext, admin: Option<&Admin>) -> Result<Re
     let method = request.method.clone();
     let methods = match request.path.decoded.first().map(String::as_str) {
         None => ROOT_METHODS,
-        Some("__status") => "OPTIONS, GET, HEAD, POST",
+        Some("__status" | "__quota") => "OPTIONS, GET, HEAD, POST",
         _ => "GET, HEAD",
     };
     let outcome = answer(request, admin).await;
@@ -48,6 +48,7 @@ async fn answer(request: RequestContext, admin: Option<&Admin>) -> Result<Respon
             _ => Err(request.method_not_allowed()),
         },
         Some("__status") if request.path.decoded.len() == 1 => status::handle(request, admin).await,
+        Some("__quota") if request.path.decoded.len() == 1 => quota::handle(request).await,
         Some("__ctl") => {
             let mut response = odata::unit_control(request).await?;
             compression::allow(&mut response);

@@ -144,7 +144,9 @@ impl CellExporter {
         });
         let name = format!("{}.error", self.transfer.name());
         let content = Bytes::from(text.to_string());
-        let resource = self.resource(&name);
+        let mut resource = self.resource(&name);
+        // A quota may be why it failed.
+        resource.context = resource.context.without_limit();
         let mut upload = Upload::without_permit(self.transfer.unit(), &resource);
         upload.write(content).await?;
         self.put(resource, upload, "application/json").await

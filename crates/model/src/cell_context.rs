@@ -209,6 +209,16 @@ impl CellContext {
         &self.records
     }
 
+    /// The same context. Its records may grow beyond their quotas: for what must be stored all the same.
+    #[must_use]
+    pub fn without_limit(&self) -> Arc<Self> {
+        Arc::new(Self {
+            structure: Arc::clone(&self.structure),
+            records: self.records.without_limit(),
+            view: Arc::clone(&self.view),
+        })
+    }
+
     /// All boxes but the main box.
     ///
     /// # Errors
@@ -398,6 +408,7 @@ impl CellContext {
             Some(record) => Versioned {
                 value: records::decode::<Node>(&record.value)?,
                 version: record.version,
+                bytes: record.value.len(),
             },
             None => Versioned {
                 value: Node::new(
@@ -406,6 +417,7 @@ impl CellContext {
                     self.structure.cell.published,
                 ),
                 version: 0,
+                bytes: 0,
             },
         };
         let transfer = next().map(|record| record.value);
@@ -443,6 +455,7 @@ impl CellContext {
         let node = self.records.find(key).await?.unwrap_or_else(|| Versioned {
             value: default(),
             version: 0,
+            bytes: 0,
         });
         Ok(self.insert_cached(cache_key.to_owned(), node))
     }

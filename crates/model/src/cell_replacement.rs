@@ -15,11 +15,12 @@ use crate::commit::Invalidation;
 use crate::entity::StoredEntity;
 use crate::file::{self, FileHeaders, Upload};
 use crate::keys::{self, ControlSet, SetKey};
+use crate::known_quotas::LimitedCell;
 use crate::listing::Members;
 use crate::node::{FileBody, NodeKind};
 use crate::records::{self, Records, Versioned, store_error};
 use crate::transfer::{self, RunningTransfer};
-use crate::{Cell, CellContext, PostCommit, Unit, garbage_collection, timer_index};
+use crate::{Cell, CellContext, PostCommit, Unit, garbage_collection, quota, timer_index, usage};
 
 /// The number of times that the replacement is tried while others change the catalogue.
 const MAX_ATTEMPTS: usize = 20;
@@ -31,6 +32,7 @@ pub struct CellReplacement {
     unit: Arc<Unit>,
     old: CellId,
     new: Cell,
+    limited: LimitedCell,
     /// The assertion that the space of the new cell was not given up, and the end of its being garbage.
     creation: Batch,
 }
@@ -44,9 +46,18 @@ impl CellReplacement {
         let id = CellId::at(unit.now_ms(), unit.random());
         let mut creation = Batch::new();
         garbage_collection::create_space(unit, &id, &mut creation).await?;
+        let replaced = match unit.is_unlimited() {
+            true => 0,
+            false => unit.usage_of(old.cell()).await?.total(),
+        };
         Ok(Self {
             unit: Arc::clone(unit),
             old: old.cell().id,
+            limited: LimitedCell {
+                space: id,
+                replaced: Some((old.cell().id, replaced)),
+                owner: old.cell().owner.clone(),
+            },
             new: Cell {
                 id,
                 ..old.cell().clone()
@@ -61,10 +72,12 @@ impl CellReplacement {
         &self.new
     }
 
-    /// The records of the new cell.
+    /// The records of the new cell, which may grow as far as the quotas of the old one permit.
     #[must_use]
     pub fn records(&self) -> Records {
-        self.unit.cell_records(&self.new.id)
+        let limit = self.unit.cell_limit(self.limited.clone());
+        let records = self.unit.cell_records(&self.new.id);
+        records.with_limit(Some(Arc::new(limit)))
     }
 
     /// A context of the new cell as it is now.
@@ -72,7 +85,7 @@ impl CellReplacement {
     /// # Errors
     /// A failure of the store.
     pub async fn context(&self) -> Result<Arc<CellContext>> {
-        self.unit.detached_context(&self.new).await
+        self.unit.detached_context(&self.new, self.records()).await
     }
 
     /// Removes what was stored of the new cell, in the background.
@@ -196,14 +209,16 @@ impl CellReplacement {
         let key = keys::entity(&set, &self.old.to_string());
         batch.assert(key.clone(), Expect::Version(found.version));
         batch.delete(key);
+        usage::add_entity(batch, found.bytes, 0);
         let new_id = self.new.id.to_string();
         let mut entry = found.value;
         entry.version += 1;
         entry.updated = self.unit.now_ms();
         entry.hidden.remove(IMPORT_FAILED);
-        records::put(batch, keys::entity(&set, &new_id), &entry)?;
+        records::put_entity_checked(batch, keys::entity(&set, &new_id), None, &entry)?;
         batch.put(keys::unique(&set, 0, &[Some(&name)]), new_id.into_bytes());
         garbage_collection::add_removed_cell(&self.unit, batch, &self.old);
+        quota::follow_cell(&self.unit, batch, &self.old, &self.new.id).await?;
         batch.append(self.creation.clone());
         let old_cell = Cell {
             id: self.old,

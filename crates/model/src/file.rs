@@ -15,6 +15,7 @@ use crate::commit::Invalidation;
 use crate::keys;
 use crate::locate::Target;
 use crate::node::{FileBody, Node, NodeKind};
+use crate::quota::SumAge;
 use crate::records::{Records, put_checked, store_error};
 use crate::resource::{self, add_member};
 use crate::{Permit, PostCommit, PostedEvent, Resource, Unit};
@@ -46,9 +47,30 @@ pub struct CheckedPut {
     nearly_full: Option<NodeId>,
     /// The target, if it was just located.
     located: Option<Target>,
+    /// The length of the body that is replaced.
+    replaced_bytes: u64,
 }
 
 impl CheckedPut {
+    /// The length that the body may have by the quotas, in bytes: what is left of them, and what the replaced body takes. `None`: they do
+    /// not limit it. They are judged again when it is stored. `announced` is the length that the client has announced; 0 if it has not.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub async fn quota_left(&self, resource: &Resource, announced: u64) -> Result<Option<u64>> {
+        let (unit, context) = (&resource.unit, &resource.context);
+        let with_replaced = |left: u64| left.saturating_add(self.replaced_bytes);
+        let left = unit.storage_left(context, SumAge::Any).await?;
+        match left.map(with_replaced) {
+            // Nothing is refused by an old sum.
+            Some(left) if announced == 0 || announced > left => {
+                let left = unit.storage_left(context, SumAge::Fresh).await?;
+                Ok(left.map(with_replaced))
+            }
+            left => Ok(left),
+        }
+    }
+
     /// Forgets what was located. To be called when the client must be waited for: so nothing is kept meanwhile, and the target is
     /// located again.
     pub fn forget_located(&mut self) {
@@ -62,6 +84,13 @@ impl CheckedPut {
 /// The refusals of [`put`].
 pub async fn check_put(resource: &Resource, target: Target) -> Result<CheckedPut> {
     let (_permit, plan) = plan(resource, &target)?;
+    let replaced_bytes = match &plan {
+        PutPlan::Replace => {
+            let replaced = target.node().value().file.as_ref();
+            replaced.map_or(0, |body| body.length)
+        }
+        PutPlan::Create { .. } => 0,
+    };
     let nearly_full = match plan {
         PutPlan::Create { parent, .. } => {
             let max = resource.unit.settings().dav.children_max;
@@ -74,6 +103,7 @@ pub async fn check_put(resource: &Resource, target: Target) -> Result<CheckedPut
         // Others that wait for the same lock change the collection first.
         located: nearly_full.is_none().then_some(target),
         nearly_full,
+        replaced_bytes,
     })
 }
 

@@ -11,7 +11,7 @@ mod resumption;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use personium_store::{Batch, Direction, Expect, Key, Space};
+use personium_store::{Batch, Direction, Expect, Key, KeyRange, Limit, Space, StoreError};
 use personium_types::error::chain;
 use personium_types::{CellId, NodeId, Result};
 use serde::{Deserialize, Serialize};
@@ -20,10 +20,13 @@ use crate::keys::{self, ControlSet, SetKey};
 use crate::node::{Node, NodeKind};
 use crate::records::{self, Records, store_error};
 use crate::server_node::{self, WorkMark};
-use crate::{CellContext, Unit, entity};
+use crate::{CellContext, Unit, entity, usage};
 
 /// The number of records that one step reads or removes.
 const BATCH_RECORDS: usize = 200;
+
+/// The limits of the entities that one step removes.
+const ENTITIES_AT_ONCE: Limit = Limit::records(BATCH_RECORDS).or_bytes(1 << 20);
 
 /// The value of the marker of a cell whose space was created and that is not in the catalogue yet.
 const NEW_SPACE: &[u8] = b"new";
@@ -187,6 +190,8 @@ async fn collect_node(
         let mut batch = Batch::new();
         let mut blobs = Vec::new();
         for (key, node) in found {
+            // Another server node may be at it too. What it has removed is counted once.
+            batch.assert(key.clone(), Expect::Version(node.version));
             batch.delete(key);
             match &node.value.file {
                 Some(body) => {
@@ -196,13 +201,20 @@ async fn collect_node(
                 None => add_record(&mut batch, &node.value)?,
             }
         }
-        records.commit(batch).await.map_err(store_error)?;
+        match records.commit(batch).await {
+            Ok(_) => {}
+            Err(StoreError::Conflict) => continue,
+            Err(error) => return Err(store_error(error)),
+        }
         for blob in blobs {
             let removed = unit.blobs().remove(records.space(), &blob).await;
             removed.map_err(store_error)?;
         }
     }
     if garbage.kind == NodeKind::Odata {
+        for table in keys::entities_of_collection(&garbage.id) {
+            remove_entities(records, &table).await?;
+        }
         for table in keys::collection_tables(&garbage.id) {
             records.remove_range(&table).await?;
         }
@@ -216,6 +228,27 @@ async fn collect_node(
     batch.delete(keys::child_count(&garbage.id));
     batch.delete(key.clone());
     records.commit(batch).await.map_err(store_error).map(drop)
+}
+
+/// Removes the entities of a range, and the bytes that they take from what is counted.
+async fn remove_entities(records: &Records, range: &KeyRange) -> Result<()> {
+    loop {
+        let found = records.list_records_within(range, ENTITIES_AT_ONCE).await?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Batch::new();
+        for (key, record) in found {
+            batch.assert(key.clone(), Expect::Version(record.version));
+            batch.delete(key);
+            usage::add_entity(&mut batch, record.value.len(), 0);
+        }
+        match records.commit(batch).await {
+            // Another server node may be at it too.
+            Ok(_) | Err(StoreError::Conflict) => {}
+            Err(error) => return Err(store_error(error)),
+        }
+    }
 }
 
 /// Removes the records and bodies of a cell that is no longer in the catalogue. Does nothing if another server node does it.
@@ -243,6 +276,9 @@ async fn collect_removed_cell(unit: &Unit, cell: &CellId) -> Result<()> {
     batch.delete(claim.key);
     batch.delete(keys::garbage_marker(cell));
     batch.delete(keys::outbox_marker(cell));
+    if found.is_none() {
+        batch.delete(keys::cell_quota(cell));
+    }
     let committed = unit.records().commit(batch).await;
     committed.map_err(store_error).map(drop)
 }

@@ -39,18 +39,19 @@ pub use self::messages::{
     queued_message, queued_messages, topic_messages, topic_messages_prefix,
 };
 pub use self::sets::{ControlSet, SetKey, SetParts};
-pub(crate) use self::single_values::transfer_in_memory;
 pub use self::single_values::{
-    CellMarkers, administrator_cells, body_key, box_of_installation, cell_deletion, cell_deletions,
-    changed_cell, changed_cells, claim_of_installation_marker, failed_installation,
+    CellMarkers, administrator_cells, body_key, box_of_installation, bytes_counted,
+    bytes_of_entities, bytes_of_files, cell_deletion, cell_deletions, cell_of_quota, cell_quota,
+    cell_quotas, changed_cell, changed_cells, claim_of_installation_marker, failed_installation,
     failed_installations, failed_logins, failed_logins_of, feed, garbage_marker, garbage_markers,
     garbage_record, garbage_records, id_of_server_node, imported_entities, imported_entity,
     installation, installation_marker, installation_markers, installations, log_size, log_sizes,
     log_state, login_history, maintenance, node_agreement, orphan_scan, outbox_count,
-    outbox_marker, outbox_markers, outbox_owner, removed_cell, removed_cells, seal, server_node,
-    server_nodes, signing_key, store_id, stream_claim, takeover, timer_claim, transfer,
-    unfinished_copy, unit_mark,
+    outbox_marker, outbox_markers, outbox_owner, owner_of_quota, owner_quota, owner_quotas, quotas,
+    removed_cell, removed_cells, seal, server_node, server_nodes, signing_key, store_id,
+    stream_claim, takeover, timer_claim, transfer, unfinished_copy, unit_mark,
 };
+pub(crate) use self::single_values::{counts_bytes, transfer_in_memory};
 pub use self::timers::{
     cell_of_timer, cell_with_timer, cells_with_timers, due_timer, due_timers, parts_of_due_timer,
     timer,
@@ -221,6 +222,21 @@ pub fn collection_tables(collection: &NodeId) -> Vec<KeyRange> {
     out
 }
 
+/// The ranges of the entities among [`collection_tables`].
+#[must_use]
+pub fn entities_of_collection(collection: &NodeId) -> [KeyRange; 2] {
+    [2, 3].map(|kind| {
+        let key = Key::table(b'E').byte(kind).fixed(collection.as_bytes());
+        KeyRange::prefix(&key.build())
+    })
+}
+
+/// All entities of a space.
+#[must_use]
+pub fn all_entities() -> KeyRange {
+    KeyRange::prefix(&Key::table(b'E').build())
+}
+
 /// The record whose version is that of the schema of an OData collection.
 #[must_use]
 pub fn schema_version(collection: &NodeId) -> Key {
@@ -284,6 +300,19 @@ pub fn blob_reference(id: &BlobId) -> Key {
 #[must_use]
 pub fn removed_orphan(id: &BlobId) -> Key {
     Key::table(b'X').fixed(id.as_bytes()).build()
+}
+
+/// All records of [`removed_orphan`].
+#[must_use]
+pub fn removed_orphans() -> KeyRange {
+    KeyRange::prefix(&Key::table(b'X').build())
+}
+
+/// The id of the body in the key of an [`inline_body`].
+#[must_use]
+pub fn inline_blob(key: &Key) -> Option<BlobId> {
+    let id = key.as_bytes().strip_prefix(b"B")?;
+    id.try_into().ok().map(BlobId::from_bytes)
 }
 
 /// The records of all bodies in the blob store that nodes name.

@@ -352,6 +352,7 @@ async fn read_node(
         Some(record) => Some(Versioned {
             value: records::decode::<Node>(&record.value)?,
             version: record.version,
+            bytes: record.value.len(),
         }),
     };
     let prefetched = also.map(|key| PrefetchedRecord {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::acl::Acl;
 use crate::keys;
+use crate::usage;
 
 /// The kind of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -89,6 +90,7 @@ pub struct FileBody {
 impl FileBody {
     /// Adds to a batch that the record of the body, or the one that names it, is deleted.
     pub fn delete_record(&self, batch: &mut Batch) {
+        usage::add_files(batch, 0_i64.saturating_sub_unsigned(self.length));
         batch.delete(if self.inline {
             keys::inline_body(&self.blob)
         } else {

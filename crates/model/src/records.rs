@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::cell_deletion::{self, Undone};
 use crate::structure_view::StructureView;
+use crate::usage::{self, GrowthLimit};
 
 /// The format of the stored values that this build writes. Older formats are upgraded when read.
 const FORMAT: u8 = 1;
@@ -39,6 +40,8 @@ pub struct Versioned<T> {
     pub value: T,
     /// The version to assert when the value is changed.
     pub version: CommitSeq,
+    /// The length of the stored value; 0 if there is none.
+    pub bytes: usize,
 }
 
 /// The records of one space.
@@ -47,6 +50,7 @@ pub struct Records {
     store: Arc<dyn RecordStore>,
     space: Space,
     view: Option<Arc<StructureView>>,
+    limit: Option<Arc<dyn GrowthLimit>>,
 }
 
 impl Records {
@@ -57,6 +61,30 @@ impl Records {
             store,
             space,
             view: None,
+            limit: None,
+        }
+    }
+
+    /// The same records. A commit by which they would grow is judged by a limit.
+    pub(crate) fn with_limit(self, limit: Option<Arc<dyn GrowthLimit>>) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// The same records, which may grow beyond their quotas: for what must be stored all the same.
+    #[must_use]
+    pub fn without_limit(&self) -> Self {
+        self.clone().with_limit(None)
+    }
+
+    /// Checks that the content may grow by so many bytes.
+    ///
+    /// # Errors
+    /// [`Code::OverQuota`]; a failure of the store.
+    pub async fn check_growth(&self, bytes: usize) -> Result<()> {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        match &self.limit {
+            Some(limit) => limit.admit(bytes).await.map_err(store_error),
+            None => Ok(()),
         }
     }
 
@@ -122,6 +150,7 @@ impl Records {
                 Ok(Versioned {
                     value: decode(&record.value)?,
                     version: record.version,
+                    bytes: record.value.len(),
                 })
             })
             .transpose()
@@ -143,6 +172,7 @@ impl Records {
                     Ok(Versioned {
                         value: decode(&r.value)?,
                         version: r.version,
+                        bytes: r.value.len(),
                     })
                 })
                 .transpose()
@@ -165,6 +195,18 @@ impl Records {
     /// A failure of the store.
     pub async fn find_records(&self, keys: &[Key]) -> Result<Vec<Option<Record>>> {
         self.get(keys).await
+    }
+
+    /// The first records of a range up to the limit.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub(crate) async fn list_records_within(
+        &self,
+        range: &KeyRange,
+        limit: Limit,
+    ) -> Result<Vec<(Key, Record)>> {
+        self.scan(range, Direction::Up, limit).await
     }
 
     /// Up to `limit` records of a range, upwards.
@@ -231,6 +273,7 @@ impl Records {
                 Versioned {
                     value: decode(&r.value)?,
                     version: r.version,
+                    bytes: r.value.len(),
                 },
             ))
         });
@@ -345,11 +388,29 @@ impl Records {
     ///
     /// # Errors
     /// [`StoreError::Conflict`] if an assertion of the batch does not hold, [`StoreError::Busy`] if the cached structure is stale,
-    /// or another failure of the store.
-    pub async fn commit(&self, mut batch: Batch) -> std::result::Result<CommitSeq, StoreError> {
+    /// [`StoreError::OverQuota`] if a quota does not permit it, or another failure of the store.
+    pub async fn commit(&self, batch: Batch) -> std::result::Result<CommitSeq, StoreError> {
         if batch.is_empty() {
             return Ok(0);
         }
+        let Some(limit) = &self.limit else {
+            return self.commit_unlimited(batch).await;
+        };
+        let growth = usage::growth(&batch);
+        if growth > 0 {
+            limit.admit(growth).await?;
+        }
+        let committed = self.commit_unlimited(batch).await;
+        if committed.is_ok() && growth != 0 {
+            limit.note(growth);
+        }
+        committed
+    }
+
+    async fn commit_unlimited(
+        &self,
+        mut batch: Batch,
+    ) -> std::result::Result<CommitSeq, StoreError> {
         let Some(view) = &self.view else {
             return self.store.commit(&self.space, batch).await;
         };
@@ -485,6 +546,25 @@ pub(crate) fn count_of(value: &[u8]) -> i64 {
     <[u8; 8]>::try_from(value).map_or(0, i64::from_le_bytes)
 }
 
+/// Adds an entity to a batch, with the assertion that its record is in the state that was read, and the bytes that it takes.
+/// `read` is the version and the length of the record.
+///
+/// # Errors
+/// [`Code::StoreCorrupt`] if the value cannot be encoded.
+pub(crate) fn put_entity_checked<T: Serialize>(
+    batch: &mut Batch,
+    key: Key,
+    read: Option<(CommitSeq, usize)>,
+    value: &T,
+) -> Result<()> {
+    let (version, before) = read.unzip();
+    batch.assert(key.clone(), version.map_or(Expect::Absent, Expect::Version));
+    let encoded = encode(value)?;
+    usage::add_entity(batch, before.unwrap_or(0), encoded.len());
+    batch.put(key, encoded);
+    Ok(())
+}
+
 /// Adds a value to a batch, with the assertion that the record is in the state that was read.
 ///
 /// # Errors
@@ -543,6 +623,11 @@ pub fn store_error(error: StoreError) -> Error {
         StoreError::SpaceDropped => Code::NoSuchCell,
         StoreError::Busy(_) => Code::ServerBusy,
         StoreError::Full(_) => Code::StorageFull,
+        StoreError::OverQuota(detail) => {
+            return Error::new(Code::OverQuota)
+                .with(detail.to_string())
+                .with_source(error);
+        }
         StoreError::ReadOnly(_) => Code::StorageReadOnly,
         StoreError::Corrupt(_) => Code::StoreCorrupt,
         StoreError::TooLarge(detail) => {

@@ -15,6 +15,8 @@ pub struct Settings {
     pub odata: ODataSettings,
     /// WebDAV.
     pub dav: DavSettings,
+    /// Quotas of what has none of its own.
+    pub quotas: QuotaSettings,
     /// Authentication.
     pub auth: AuthSettings,
     /// Whether requests to URLs that cell owners choose may go to private networks.
@@ -290,6 +292,15 @@ pub struct DavSettings {
     pub upload_queue_max: usize,
 }
 
+/// The quotas that hold where none was set, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QuotaSettings {
+    /// That of each cell; `None` is unlimited.
+    pub cell_max_bytes: Option<u64>,
+    /// That of all cells of each owner; `None` is unlimited.
+    pub owner_max_bytes: Option<u64>,
+}
+
 /// Settings of authentication.
 #[derive(Debug, Clone)]
 pub struct AuthSettings {
@@ -351,6 +362,7 @@ impl Default for Settings {
         Self {
             odata: ODataSettings::default(),
             dav: DavSettings::default(),
+            quotas: QuotaSettings::default(),
             auth: AuthSettings::default(),
             allow_private_networks: false,
             body_memory_max_bytes: 256 << 20,

@@ -182,6 +182,7 @@ pub(crate) async fn find(records: &Records, rule: &str) -> Result<Option<Version
     let found = records.find::<StoredTimer>(&keys::timer(rule)).await?;
     Ok(found.map(|found| Versioned {
         version: found.version,
+        bytes: found.bytes,
         value: Timer {
             rule: rule.to_owned(),
             plan: TimerPlan {

@@ -16,6 +16,7 @@ use crate::event_feed::EventFeed;
 use crate::keys::{ControlSet, SetKey};
 use crate::known_maintenance::KnownMaintenance;
 use crate::known_orphans::KnownOrphans;
+use crate::known_quotas::{CellLimit, KnownQuotas, LimitedCell};
 use crate::memory_budget::MemoryBudget;
 use crate::message_news::MessageNews;
 use crate::monotonic_ids::MonotonicIds;
@@ -63,6 +64,7 @@ struct Shared {
     known_orphans: KnownOrphans,
     known_maintenance: KnownMaintenance,
     plugins: PluginRegistry,
+    known_quotas: Arc<KnownQuotas>,
 }
 
 /// The limits of concurrent work in a process. Several server nodes of a unit have their own each.
@@ -137,6 +139,7 @@ impl Unit {
             known_orphans: KnownOrphans::default(),
             known_maintenance: KnownMaintenance::default(),
             plugins: PluginRegistry::default(),
+            known_quotas: Arc::default(),
             ports,
         };
         let unit = Self {
@@ -299,6 +302,37 @@ impl Unit {
         Records::new(Arc::clone(&self.shared.ports.records), Space::Cell(*cell))
     }
 
+    /// The limit of the records of a cell.
+    pub(crate) fn cell_limit(&self, cell: LimitedCell) -> CellLimit {
+        CellLimit {
+            quotas: Arc::clone(&self.shared.known_quotas),
+            store: Arc::clone(&self.shared.ports.records),
+            clock: Arc::clone(&self.shared.ports.clock),
+            defaults: self.settings.quotas,
+            cell,
+        }
+    }
+
+    /// Whether it is known that no cell is limited.
+    pub(crate) fn is_unlimited(&self) -> bool {
+        let known = &self.shared.known_quotas;
+        known.is_idle(&**self.store(), self.monotonic(), &self.settings.quotas)
+    }
+
+    /// The records of a cell, which may grow as far as its quotas permit.
+    pub(crate) fn limited_records(&self, cell: &Cell) -> Records {
+        let records = self.cell_records(&cell.id);
+        match self.is_unlimited() {
+            true => records,
+            false => records.with_limit(Some(Arc::new(self.cell_limit(LimitedCell::of(cell))))),
+        }
+    }
+
+    /// The quotas as this process knows them.
+    pub(crate) fn known_quotas(&self) -> &KnownQuotas {
+        &self.shared.known_quotas
+    }
+
     /// The context of the cell of this name; `None` if there is none. Its structure is current.
     ///
     /// # Errors
@@ -322,7 +356,7 @@ impl Unit {
     /// A failure of the store; [`Code::Conflict`] if the structure changes all the time.
     pub async fn find_cell_unchecked(&self, name: &str) -> Result<Option<Arc<CellContext>>> {
         if let Some(structure) = self.shared.structures.find(name) {
-            let records = self.cell_records(&structure.cell().id);
+            let records = self.limited_records(structure.cell());
             return Ok(Some(Arc::new(CellContext::unchecked(structure, records))));
         }
         for _ in 0..MAX_LOADS {
@@ -330,7 +364,7 @@ impl Unit {
                 return Ok(None);
             };
             if let Some(structure) = self.load_structure(name, &cell.id).await? {
-                let records = self.cell_records(&cell.id);
+                let records = self.limited_records(&cell);
                 return Ok(Some(Arc::new(CellContext::validated(structure, records))));
             }
         }
@@ -411,15 +445,19 @@ impl Unit {
         &self.shared.known_maintenance
     }
 
-    /// A context of a cell that is not in the catalogue yet. It is made anew after each change of the structure of the cell.
+    /// A context of a cell that is not in the catalogue yet, with its records. It is made anew after each change of the structure of
+    /// the cell.
     ///
     /// # Errors
     /// A failure of the store.
-    pub(crate) async fn detached_context(&self, cell: &Cell) -> Result<Arc<CellContext>> {
+    pub(crate) async fn detached_context(
+        &self,
+        cell: &Cell,
+        records: Records,
+    ) -> Result<Arc<CellContext>> {
         let version = self.store().structure(&Space::Cell(cell.id)).await;
         let version = version.map_err(store_error)?;
         let structure = self.shared.structures.detached(cell.clone(), version);
-        let records = self.cell_records(&cell.id);
         Ok(Arc::new(CellContext::validated(structure, records)))
     }
 

@@ -2,6 +2,7 @@
 
 mod mode;
 mod overview;
+mod quota;
 
 use std::io;
 
@@ -9,6 +10,7 @@ use http::Method;
 use personium_model::administrator_cells;
 use personium_model::auth::account;
 use personium_model::odata::ownership;
+use personium_model::quota::{NewQuota, QuotaSubject};
 use personium_model::url::encode_segment;
 use personium_model::{CellContext, PermitTarget};
 use personium_types::error::chain;
@@ -54,6 +56,14 @@ pub enum AdminCommand {
     SetReadDeleteOnly(bool),
     /// Lets requests only read the cells of an owner, or ends that.
     SetReadOnly(String, bool),
+    /// Shows the quotas that were set.
+    ShowQuotas,
+    /// Sets the quota of the cell with this name.
+    SetCellQuota(String, NewQuota),
+    /// Sets the quota of all cells of an owner.
+    SetOwnerQuota(String, NewQuota),
+    /// Counts anew what the cells store, or only the one with this name.
+    Recount(Option<String>),
 }
 
 /// A command that failed. Its text says what to do.
@@ -137,6 +147,16 @@ impl<'a> Session<'a> {
             AdminCommand::SetReadOnly(owner, is_on) => {
                 mode::set_read_only(&self.api.unit, &owner, is_on).await?
             }
+            AdminCommand::ShowQuotas => quota::show(&self.api.unit).await?,
+            AdminCommand::SetCellQuota(name, quota) => {
+                let cell = self.cell(&name).await?.cell().id;
+                quota::set(&self.api, QuotaSubject::Cell(cell), quota).await?
+            }
+            AdminCommand::SetOwnerQuota(owner, quota) => {
+                let owner = mode::owner(&self.api.unit, &owner)?;
+                quota::set(&self.api, QuotaSubject::Owner(owner), quota).await?
+            }
+            AdminCommand::Recount(cell) => quota::recount(&self.api.unit, cell.as_deref()).await?,
         };
         show(&text).map_err(|error| format!("done, but the result could not be written: {error}"))
     }

@@ -72,6 +72,13 @@ pub(crate) async fn collect_garbage(unit: Arc<Unit>) {
     }
 }
 
+/// Counts what the cells store that an earlier version has filled, once.
+pub(crate) async fn count_content(unit: Arc<Unit>) {
+    if let Err(error) = unit.count_content().await {
+        tracing::warn!(error = %chain(&error), "failed to count what the cells store, the next start will retry");
+    }
+}
+
 /// Scans for orphaned file bodies from time to time.
 pub(crate) async fn collect_orphans(unit: Arc<Unit>, first_scan: Duration) {
     tokio::time::sleep(first_scan).await;

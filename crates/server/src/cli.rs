@@ -27,7 +27,7 @@ use plugin_options::PluginSubcommand;
 use selftest_options::{AddressOptions, SelfTestOptions};
 use service_options::ServiceSubcommand;
 
-use crate::administration;
+use crate::administration::{self, AdminCommand};
 use crate::check::CheckReport;
 use crate::config::{ConfigError, ConfigSources, LoadedConfig, RecordStoreKind};
 use crate::local_api::Administrator;
@@ -36,7 +36,7 @@ use crate::unit_rename::FormerName;
 use crate::verify::{VerifyOutcome, VerifyReport};
 use crate::{
     check, components, copy, data_folder, first_start, logging, record_engine, serve, system,
-    unit_rename, verify,
+    unit_rename, usage, verify,
 };
 
 /// The status of a command line that cannot be read.
@@ -109,6 +109,18 @@ enum Command {
         #[arg(long)]
         json: bool,
         /// Name of a cell that alone is looked at.
+        #[arg(long, value_name = "NAME")]
+        cell: Option<String>,
+        /// First count anew what the cells store, and correct the counters. A unit with its database in itself must be stopped.
+        #[arg(long)]
+        repair: bool,
+    },
+    /// Show how many bytes the cells store, in all and for each owner, and their quotas. The unit may run.
+    Usage {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        /// Name of a cell that alone is shown.
         #[arg(long, value_name = "NAME")]
         cell: Option<String>,
     },
@@ -224,7 +236,10 @@ pub fn run() -> ExitCode {
         (Some(Command::Copy { from, to }), Ok(_)) => copy_unit(&from, &to, is_plain),
         (Some(Command::Backup(arguments)), Ok(sources)) => arguments.run(&sources),
         (Some(Command::Restore(arguments)), Ok(_)) => arguments.run(is_plain),
-        (Some(Command::Verify { json, cell }), Ok(sources)) => verify_unit(&sources, json, cell),
+        (Some(Command::Verify { json, cell, repair }), Ok(sources)) => {
+            verify_unit(&sources, (json, repair), cell)
+        }
+        (Some(Command::Usage { json, cell }), Ok(sources)) => show_usage(&sources, json, cell),
         (Some(Command::RenameUnit { from, dry_run }), Ok(sources)) => {
             rename_unit(&sources, &from, dry_run)
         }
@@ -393,11 +408,35 @@ fn copy_unit(from: &Path, to: &Path, is_plain: bool) -> Result<ExitCode, String>
     Ok(ExitCode::SUCCESS)
 }
 
-fn verify_unit(
+fn show_usage(
     sources: &ConfigSources,
     as_json: bool,
     cell: Option<String>,
 ) -> Result<ExitCode, String> {
+    let config = load_settings(sources)?.config;
+    let read = Box::pin(usage::run(&config, cell.as_deref(), as_json));
+    let (text, is_complete) = runtime(1)?.block_on(read)?;
+    print(&text).map_err(|error| format!("the usage could not be written: {error}"))?;
+    Ok(match is_complete {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+fn verify_unit(
+    sources: &ConfigSources,
+    (as_json, repair): (bool, bool),
+    cell: Option<String>,
+) -> Result<ExitCode, String> {
+    if repair {
+        let show = |text: &str| match as_json {
+            true => Ok(()),
+            false => print(text),
+        };
+        let command = AdminCommand::Recount(cell.clone());
+        let loaded = load(sources)?;
+        runtime(1)?.block_on(administration::run(loaded, command, show))?;
+    }
     let config = load_settings(sources)?.config;
     data_folder::restrict_new_files();
     let report = VerifyReport::new(as_json, print);

@@ -12,6 +12,7 @@ mod key_selection;
 mod nearest_key;
 pub mod page;
 pub mod properties;
+mod quota;
 mod reload;
 mod section;
 pub mod value_parser;
@@ -67,6 +68,7 @@ pub(crate) use oidc::PROVIDER_PREFIX;
 pub use outgoing_requests::{OutgoingConfig, ProxyConfig};
 pub use passwords::{PasswordConfig, PasswordHashConfig};
 pub use postgres::{PostgresConfig, PostgresTls};
+pub use quota::QuotaConfig;
 pub use reload::reloadable_keys;
 pub use scripts_and_plugins::{PluginConfig, ScriptConfig};
 pub use secrets::SecretConfig;
@@ -132,6 +134,8 @@ sections! {
     schema: SchemaConfig,
     /// Limits of WebDAV.
     dav: DavConfig,
+    /// Quotas.
+    quotas: QuotaConfig,
     /// The pages of cells that configure none of their own.
     cell_pages: CellPageConfig,
     /// Events and rules.

@@ -54,6 +54,7 @@ pub mod system;
 mod unit_reader;
 pub mod unit_rename;
 pub mod unit_url;
+pub mod usage;
 pub mod verify;
 mod write_timeout;
 

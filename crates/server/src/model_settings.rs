@@ -6,7 +6,7 @@ use personium_model::Settings;
 use personium_model::credentials::{LoginRateLimit, PasswordRule};
 use personium_model::settings::{
     ArchiveSettings, AuthSettings, DavSettings, EventSettings, ODataSettings, OidcProvider,
-    OutgoingProxy, ScriptSettings, StreamSettings,
+    OutgoingProxy, QuotaSettings, ScriptSettings, StreamSettings,
 };
 use personium_script::Isolation;
 use personium_types::ScriptLimits;
@@ -22,6 +22,10 @@ pub fn model_settings(config: &Config) -> Settings {
     Settings {
         odata: odata(config),
         dav: dav(config),
+        quotas: QuotaSettings {
+            cell_max_bytes: config.quotas.cell_max_bytes,
+            owner_max_bytes: config.quotas.unit_user_max_bytes,
+        },
         auth: auth(config),
         allow_private_networks: config.outgoing.private_networks,
         body_memory_max_bytes: config.listen.body_memory_max_bytes,

@@ -14,6 +14,7 @@ const COMMON: KeySelection = KeySelection {
         config::ODataConfig::TITLE,
         config::SchemaConfig::TITLE,
         config::DavConfig::TITLE,
+        config::QuotaConfig::TITLE,
         config::CellPageConfig::TITLE,
         config::LoginConfig::TITLE,
         config::PasswordConfig::TITLE,

@@ -285,6 +285,7 @@ fn spawn(
         tokio::spawn(logging::report_left_out_lines()),
         tokio::spawn(background::maintain_node(Arc::clone(&unit))),
         tokio::spawn(background::collect_garbage(Arc::clone(&unit))),
+        tokio::spawn(background::count_content(Arc::clone(&unit))),
         tokio::spawn(background::collect_orphans(Arc::clone(&unit), first_scan)),
         tokio::spawn(background::remove_unfinished_installations(
             Arc::clone(&unit),

@@ -39,6 +39,9 @@ pub enum StoreError {
     /// The storage has no space for the data: a full disk, a quota, or a limit on the size of a file. Nothing was changed.
     #[error(transparent)]
     Full(ErrorDetail),
+    /// Whoever the space belongs to may not store more. Nothing was changed. No engine returns this: quotas are of a layer above.
+    #[error(transparent)]
+    OverQuota(ErrorDetail),
     /// The file system is read-only. Nothing was changed.
     #[error(transparent)]
     ReadOnly(ErrorDetail),
@@ -65,6 +68,7 @@ impl StoreError {
             | Self::Sealed
             | Self::Busy(_)
             | Self::Full(_)
+            | Self::OverQuota(_)
             | Self::ReadOnly(_)
             | Self::Down(_) => true,
             Self::SpaceDropped | Self::TooLarge(_) | Self::Corrupt(_) | Self::Unsupported(_) => {

@@ -226,6 +226,20 @@ impl Batch {
         self.ops.push(Op::Add(key, delta));
     }
 
+    /// Adds `delta` to a counter, as one operation with what the batch adds to it already. If nothing is left to add, there is none.
+    pub fn add_up(&mut self, key: Key, delta: i64) {
+        let is_same = |op: &Op| matches!(op, Op::Add(known, _) if *known == key);
+        let known = self.ops.iter().rposition(is_same);
+        let before = match known.map(|at| self.ops.remove(at)) {
+            Some(Op::Add(_, before)) => before,
+            _ => 0,
+        };
+        let sum = before.wrapping_add(delta);
+        if sum != 0 {
+            self.add(key, sum);
+        }
+    }
+
     /// Adds that the batch changes the structure of the space.
     pub fn change_structure(&mut self) {
         self.ops.push(Op::ChangeStructure);

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use personium_store::memory::MemoryRecords;
 use personium_store::{
-    Batch, CommitSeq, Direction, ErrorDetail, Key, KeyRange, Limit, Op, Record, RecordStore,
-    Result, Snapshot, Space, StoreError, StructureVersion,
+    Batch, CommitSeq, Direction, ErrorDetail, Key, KeyRange, Limit, Op, Record, RecordSnapshot,
+    RecordStore, Result, Snapshot, Space, StoreError, StructureVersion,
 };
 use tokio::sync::{oneshot, watch};
 
@@ -173,6 +173,11 @@ impl RecordStore for InterruptibleRecords {
 
     async fn drop_space(&self, space: &Space) -> Result<()> {
         self.records.drop_space(space).await
+    }
+
+    async fn snapshot(&self, space: &Space) -> Result<Box<dyn RecordSnapshot>> {
+        self.begin_read(space).await?;
+        self.records.snapshot(space).await
     }
 
     fn is_shared(&self) -> bool {

@@ -274,6 +274,7 @@ codes! {
     ServerBusy = "PR503-SV-0002", "The server is busy. Try again.";
     StorageReadOnly = "PR503-SV-0007", "The storage of the unit is read-only.";
     StorageFull = "PR507-SV-0001", "The storage of the unit is full. Only reading and deleting are possible.";
+    OverQuota = "PR507-SV-0002", "{0} is used up. Reading, deleting and changes that take no more storage are possible.";
     RecordTooLarge = "PR413-SV-0001", "The data cannot be stored: {0}.";
     NodeStopping = "PR502-SV-0001", "This node of the unit is stopping and has done nothing.";
     Maintenance = "PR503-SV-0004", "The unit is under maintenance.";

@@ -97,6 +97,10 @@ operations! {
     ReadStatus = Unit, UnitAdmin;
     /// `POST {unit}__status`
     ReloadSettings = Unit, UnitAdmin;
+    /// `GET` and `OPTIONS` of `{unit}__quota`
+    ReadQuotas = Unit, UnitAdmin;
+    /// `POST {unit}__quota`
+    WriteQuotas = Unit, UnitAdmin;
 
     /// `GET {cell}`
     ReadCell = Cell, Nothing;

@@ -12,6 +12,7 @@ use personium_dav::multistatus::{
 use personium_dav::propfind::PropFind;
 use personium_model::listing::Members;
 use personium_model::locate::Target;
+use personium_model::quota::SumAge;
 use personium_model::roles::RoleNames;
 use personium_model::{Identity, Resource};
 use personium_types::preconditions::ResourceState;
@@ -92,16 +93,20 @@ pub(super) async fn handle(
         .await
 }
 
-/// The storage of the unit, for who can store something in the target. It costs a system call, so it must be asked for.
+/// The storage of the cell and what is left for it, by its quotas and in the storage of the unit, for who can store something in the
+/// target (RFC 4331). It costs a system call, so it must be asked for.
 async fn quota(resource: &Resource, target: &Target, wanted: &PropFind) -> Option<Quota> {
     let is_wanted = wanted.names("quota-available-bytes") || wanted.names("quota-used-bytes");
     if !is_wanted || resource.permit(target, Operation::ReadQuota).is_err() {
         return None;
     }
-    let usage = resource.unit.blobs().usage().await.ok()??;
+    let (unit, cell) = (&resource.unit, target.context.cell());
+    let cell = unit.storage_of(cell, SumAge::Any).await.ok()?;
+    let disk = resource.unit.blobs().usage().await.ok().flatten();
+    let free = disk.map(|usage| usage.available_bytes);
     Some(Quota {
-        available_bytes: usage.available_bytes,
-        used_bytes: usage.used_bytes,
+        available_bytes: free.into_iter().chain(cell.left).min()?,
+        used_bytes: cell.usage.total(),
     })
 }
 

@@ -36,10 +36,12 @@ pub(super) async fn handle(
     {
         return Err(Error::new(Code::BodyTooLarge).with(max.to_string()));
     }
+    let left = checked.quota_left(&resource, announced).await?;
     // What was taken of the body cannot be received again.
     resource.check_current().await?;
     let mut body = request.take_body();
-    let mut upload = Upload::new(&resource.unit, &resource);
+    let mut upload = Upload::new(&resource.unit, &resource).within(left);
+    upload.check_length(announced)?;
     loop {
         let received = match body::next_chunk(&mut body).now_or_never() {
             Some(received) => received,

@@ -30,6 +30,11 @@ pub(super) async fn install_full_box(unit: &TestUnit) {
     assert_eq!(shown["status"], "ready", "{shown}");
 }
 
+/// An archive with everything that a box can have.
+pub(super) fn full_archive() -> Archive {
+    installed::full_archive()
+}
+
 /// A builder of archives.
 pub(super) struct Archive(Vec<(String, Vec<u8>)>);
 

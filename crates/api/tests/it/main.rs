@@ -18,6 +18,7 @@ mod message;
 mod nodes;
 mod odata;
 mod permits;
+mod quota;
 mod scripts;
 mod snapshots;
 mod status;

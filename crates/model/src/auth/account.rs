@@ -200,15 +200,18 @@ pub async fn rehash(
 ) -> Result<()> {
     let values = hash(unit, context.cell(), password).await?;
     let key = keys::entity(&SetKey::control(ControlSet::Account), &account.id);
+    // A login does not fail because of a quota.
     context
         .records()
+        .without_limit()
         .transact(|| async {
             let mut batch = Batch::new();
             if let Some(mut found) = context.records().find::<StoredEntity>(&key).await?
                 && found.value.hidden.get(HASHED_CREDENTIAL) == Some(&old.hashed)
             {
                 found.value.hidden.extend(values.clone());
-                records::put_checked(&mut batch, key.clone(), Some(found.version), &found.value)?;
+                let read = Some((found.version, found.bytes));
+                records::put_entity_checked(&mut batch, key.clone(), read, &found.value)?;
             }
             Ok((batch, ()))
         })

@@ -77,7 +77,7 @@ impl Unit {
     }
 
     /// The cipher of a body that was encrypted with this salt.
-    pub(super) async fn body_cipher(&self, space: &Space, salt: &str) -> Result<BodyCipher> {
+    pub(crate) async fn body_cipher(&self, space: &Space, salt: &str) -> Result<BodyCipher> {
         let owner = match space {
             Space::Unit => Vec::new(),
             Space::Cell(id) => id.as_bytes().to_vec(),

@@ -8,7 +8,7 @@ use super::encryption::SealedWriter;
 use crate::concurrency_limiter::{LimiterPermit, StepPermits};
 use crate::node::FileBody;
 use crate::records::store_error;
-use crate::{Resource, Unit, keys};
+use crate::{Resource, Unit, keys, usage};
 
 /// A body that is being received. Dropping it leaves nothing behind.
 ///
@@ -26,6 +26,8 @@ pub struct Upload<'u> {
     /// The salt of a large body that is encrypted.
     salt: Option<String>,
     length: u64,
+    /// The largest length by the quotas.
+    quota_left: Option<u64>,
 }
 
 /// The headers of an upload that are stored with its body.
@@ -56,6 +58,7 @@ impl ReceivedBody {
     /// suspended may end an upload after hours.
     pub(super) fn put_record(&self, batch: &mut Batch) {
         let blob = &self.body.blob;
+        usage::add_files(batch, 0_i64.saturating_add_unsigned(self.body.length));
         match &self.inline {
             Some(bytes) => batch.put(keys::inline_body(blob), bytes.clone()),
             None => {
@@ -93,13 +96,31 @@ impl<'u> Upload<'u> {
             large: None,
             salt: None,
             length: 0,
+            quota_left: None,
+        }
+    }
+
+    /// The same upload, which is refused when it becomes longer than the quotas permit.
+    #[must_use]
+    pub fn within(self, quota_left: Option<u64>) -> Self {
+        Self { quota_left, ..self }
+    }
+
+    /// Refuses a length in bytes that the quotas do not permit.
+    ///
+    /// # Errors
+    /// [`Code::OverQuota`]
+    pub fn check_length(&self, length: u64) -> Result<()> {
+        match self.quota_left {
+            Some(left) if length > left => Err(Error::new(Code::OverQuota).with("The quota")),
+            _ => Ok(()),
         }
     }
 
     /// Appends a chunk.
     ///
     /// # Errors
-    /// [`Code::BodyTooLarge`] beyond the largest size of a file, [`Code::ServerBusy`] if there are too many uploads, in all or
+    /// [`Code::BodyTooLarge`] beyond the largest size of a file, [`Code::OverQuota`], [`Code::ServerBusy`] if there are too many uploads, in all or
     /// into this cell; a failure of the store.
     pub async fn write(&mut self, chunk: Bytes) -> Result<()> {
         let limits = &self.unit.settings().dav;
@@ -107,6 +128,7 @@ impl<'u> Upload<'u> {
         if let Some(max) = limits.file_max_bytes.filter(|max| self.length > *max) {
             return Err(Error::new(Code::BodyTooLarge).with(max.to_string()));
         }
+        self.check_length(self.length)?;
         if self.large.is_none() && self.length <= limits.inline_max_bytes as u64 {
             self.small.extend_from_slice(&chunk);
             return Ok(());

@@ -40,6 +40,15 @@ const IMPORTED_ENTITY: &str = "imported/";
 /// The beginning of the names of markers of cells with outbox entries; the id of the cell follows.
 const OUTBOX_MARKER: &str = "event/cell/";
 
+/// The name of the number of bytes of the bodies of files.
+const BYTES_OF_FILES: &str = "bytes/files";
+/// The name of the number of bytes of the records of entities.
+const BYTES_OF_ENTITIES: &str = "bytes/entities";
+/// The beginning of the names of quotas of cells; the id of the cell follows.
+const CELL_QUOTA: &str = "quota/cell/";
+/// The beginning of the names of quotas of owners; the owner follows.
+const OWNER_QUOTA: &str = "quota/owner/";
+
 /// In the space of the unit: the id that the unit was marked with when its data folder was first used.
 #[must_use]
 pub fn unit_mark() -> Key {
@@ -104,6 +113,80 @@ pub fn takeover() -> Key {
 #[must_use]
 pub fn orphan_scan() -> Key {
     single("sweep/orphans")
+}
+
+/// The number of bytes of the bodies of files.
+#[must_use]
+pub fn bytes_of_files() -> Key {
+    single(BYTES_OF_FILES)
+}
+
+/// The number of bytes of the records of entities.
+#[must_use]
+pub fn bytes_of_entities() -> Key {
+    single(BYTES_OF_ENTITIES)
+}
+
+/// Whether this is one of the two counters of bytes.
+#[must_use]
+pub(crate) fn counts_bytes(key: &Key) -> bool {
+    // A key is the tag, the name and two bytes.
+    let name = key
+        .as_bytes()
+        .get(1..)
+        .and_then(|rest| rest.strip_suffix(&[0, 1]));
+    key.as_bytes().first() == Some(&b'M')
+        && name.is_some_and(|name| {
+            name == BYTES_OF_FILES.as_bytes() || name == BYTES_OF_ENTITIES.as_bytes()
+        })
+}
+
+/// In the space of a cell: its content was counted. In the space of the unit: that of all cells.
+#[must_use]
+pub fn bytes_counted() -> Key {
+    single("bytes/counted")
+}
+
+/// In the space of the unit: changes whenever a quota is set.
+#[must_use]
+pub fn quotas() -> Key {
+    single("quotas")
+}
+
+/// In the space of the unit: the quota of a cell.
+#[must_use]
+pub fn cell_quota(cell: &CellId) -> Key {
+    single(&format!("{CELL_QUOTA}{cell}"))
+}
+
+/// All records of [`cell_quota`].
+#[must_use]
+pub fn cell_quotas() -> KeyRange {
+    singles(CELL_QUOTA)
+}
+
+/// The cell in the key of a [`cell_quota`].
+#[must_use]
+pub fn cell_of_quota(key: &Key) -> Option<CellId> {
+    last_text(key, 1 + CELL_QUOTA.len())?.parse().ok()
+}
+
+/// In the space of the unit: the quota of all cells of an owner.
+#[must_use]
+pub fn owner_quota(owner: &str) -> Key {
+    single(&format!("{OWNER_QUOTA}{owner}"))
+}
+
+/// All records of [`owner_quota`].
+#[must_use]
+pub fn owner_quotas() -> KeyRange {
+    singles(OWNER_QUOTA)
+}
+
+/// The owner in the key of an [`owner_quota`].
+#[must_use]
+pub fn owner_of_quota(key: &Key) -> Option<String> {
+    last_text(key, 1 + OWNER_QUOTA.len())
 }
 
 /// The number of bytes in one generation of the event log.

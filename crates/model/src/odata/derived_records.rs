@@ -208,6 +208,7 @@ fn derived(
         id: id.to_owned(),
         stored,
         stamp: 0,
+        stored_bytes: 0,
         properties,
     };
     let record = |key, value: Option<&str>, kind| DerivedRecord {

@@ -92,5 +92,6 @@ fn store(
     batch.put(keys::link(&types, type_id, &properties, &id), Vec::new());
     batch.add(keys::entity_count(&properties), 1);
     batch.replace(keys::schema_version(collection), Vec::new());
-    records::put(batch, keys::entity(&properties, &id), &stored)
+    let key = keys::entity(&properties, &id);
+    records::put_entity_checked(batch, key, None, &stored)
 }

@@ -24,6 +24,8 @@ pub struct Entity {
     pub stored: StoredEntity,
     /// The version of its record, which a change asserts.
     pub stamp: CommitSeq,
+    /// The length of its record; 0 if it is not stored.
+    pub stored_bytes: usize,
     /// Its properties under the names of the schema, with key members and timestamps.
     pub properties: Properties,
 }
@@ -239,6 +241,7 @@ pub(super) async fn complete(
         id,
         stored,
         stamp: found.version,
+        stored_bytes: found.bytes,
         properties,
     })
 }

@@ -191,7 +191,8 @@ async fn set_owner(
             let owner = found.value.hidden.get(OWNER).map(String::as_str);
             if let Some(owner) = new_owner(unit.urls(), owner, replace) {
                 found.value.hidden.insert(OWNER.to_owned(), owner);
-                records::put_checked(&mut batch, key.clone(), Some(found.version), &found.value)?;
+                let read = Some((found.version, found.bytes));
+                records::put_entity_checked(&mut batch, key.clone(), read, &found.value)?;
             }
         }
         let post_commit = PostCommit::invalidating(cell, Invalidation::Cell)

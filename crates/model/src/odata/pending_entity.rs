@@ -12,6 +12,7 @@ use super::root::{ServiceRoot, SetRef};
 use crate::entity::StoredEntity;
 use crate::keys;
 use crate::records;
+use crate::usage;
 
 /// An entity with its changes so far.
 #[derive(Debug, Clone)]
@@ -46,6 +47,7 @@ impl PendingEntity {
             id,
             stored,
             stamp: 0,
+            stored_bytes: 0,
             properties,
         };
         Self {
@@ -107,7 +109,8 @@ impl PendingEntity {
         }
         let mut stored = self.entity.stored.clone();
         stored.doc = document(root, &self.set, &self.entity.properties);
-        records::put_checked(batch, key, self.read, &stored)?;
+        let read = self.read.map(|version| (version, self.entity.stored_bytes));
+        records::put_entity_checked(batch, key, read, &stored)?;
         Ok(self.entity)
     }
 
@@ -123,6 +126,7 @@ impl PendingEntity {
             batch.delete(index_key);
         }
         batch.add(keys::entity_count(&self.set.key), -1);
+        usage::add_entity(batch, self.entity.stored_bytes, 0);
     }
 }
 

@@ -12,6 +12,7 @@ use super::root::{RootScope, ServiceRoot, SetRef};
 use super::user_schema::{self, ASSOCIATION_TAG, MAX_OBJECTS, STORED_NAME};
 use crate::entity::{self, StoredEntity};
 use crate::keys::{self, ControlSet, SetKey};
+use crate::usage;
 
 /// Checks the creation of a schema object.
 ///
@@ -329,6 +330,7 @@ async fn remove_dynamic_properties(
         batch.delete(keys::link(&properties, &id, &types, &entity_type.id));
         batch.delete(keys::link(&types, &entity_type.id, &properties, &id));
         batch.add(keys::entity_count(&properties), -1);
+        usage::add_entity(batch, found.bytes, 0);
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The verification of one cell, or of the unit's own records.
 
 mod bodies;
+mod byte_counts;
 mod entities;
 mod nodes;
 mod page_checks;
@@ -15,6 +16,7 @@ use self::page_checks::PageChecks;
 use super::names::{CollectionTree, ResourceNames};
 use super::walk::{SpaceReader, WalkedPage};
 use super::{Finding, FindingKind, FindingSink, VerifiedCounts, VerifiedSpace, VerifiedStores};
+use crate::cell_usage::ByteCounts;
 use crate::keys::SetKey;
 use crate::odata::derived_records::SetSchemas;
 use crate::records::Records;
@@ -32,6 +34,10 @@ struct SpaceVerification<'a> {
     /// Whether there are unlinked collections whose content is not removed yet.
     has_garbage: bool,
     has_damaged_nodes: bool,
+    /// Whether an entity cannot be read, so that the bytes that are counted differ from what is found.
+    has_damaged_entities: bool,
+    /// The bytes of the entities and files that were found.
+    bytes: ByteCounts,
     /// The members whose collection was not found. They are looked for again.
     lost_members: Vec<Key>,
     /// The files of the page whose bodies are records.
@@ -94,6 +100,8 @@ async fn verify(
         counts: VerifiedCounts::default(),
         last_set: None,
         has_damaged_nodes: false,
+        has_damaged_entities: false,
+        bytes: ByteCounts::default(),
         lost_members: Vec::new(),
         small_files: Vec::new(),
         findings,
@@ -113,6 +121,7 @@ impl SpaceVerification<'_> {
         if matches!(self.space, Space::Cell(_)) {
             self.check_references().await?;
             self.check_orphans().await?;
+            self.check_byte_counts().await?;
         }
         Ok(())
     }
@@ -122,12 +131,14 @@ impl SpaceVerification<'_> {
         let mut files = Vec::new();
         for (key, record) in &page.records {
             self.counts.records += 1;
+            self.bytes.add(key, record);
             let file = Box::pin(self.look_at(key, record, &mut checks)).await?;
             files.extend(file);
         }
         if let Some((key, problem)) = page.damaged {
             self.counts.records += 1;
             self.has_damaged_nodes |= key.as_bytes().first() == Some(&b'N');
+            self.has_damaged_entities |= key.as_bytes().first() == Some(&b'E');
             let name = self.names.of_key(&key, &mut self.schemas).await;
             self.damage(name, problem);
         }

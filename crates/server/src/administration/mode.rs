@@ -32,12 +32,7 @@ pub(super) async fn set_read_delete_only(unit: &Unit, is_on: bool) -> CommandRes
 /// # Errors
 /// A text if the owner is no URL of an account; a failure of the store.
 pub(super) async fn set_read_only(unit: &Unit, owner: &str, is_on: bool) -> CommandResult<String> {
-    let urls = unit.urls();
-    let resolved = urls.resolve(owner).filter(|url| url.contains('#'));
-    let resolved = resolved.ok_or_else(|| {
-        format!("{owner} is no owner: give it as `personium admin list` shows it")
-    })?;
-    let owner = urls.localize(&resolved).unwrap_or(resolved);
+    let owner = self::owner(unit, owner)?;
     let changed = unit.change_maintenance(|modes| {
         match is_on {
             true => modes.read_only_owners.insert(owner.clone()),
@@ -46,6 +41,19 @@ pub(super) async fn set_read_only(unit: &Unit, owner: &str, is_on: bool) -> Comm
     });
     let changed = changed.await.map_err(|error| chain(&error))?;
     Ok(describe(&changed))
+}
+
+/// The form in which an owner is stored.
+///
+/// # Errors
+/// A text if the owner is no URL of an account.
+pub(super) fn owner(unit: &Unit, owner: &str) -> CommandResult<String> {
+    let urls = unit.urls();
+    let resolved = urls.resolve(owner).filter(|url| url.contains('#'));
+    let resolved = resolved.ok_or_else(|| {
+        format!("{owner} is no owner: give it as `personium admin list` shows it")
+    })?;
+    Ok(urls.localize(&resolved).unwrap_or(resolved))
 }
 
 fn describe(modes: &Maintenance) -> String {

@@ -3,6 +3,7 @@
 use std::io::{BufRead, Read};
 
 use clap::{Args, Subcommand, ValueEnum};
+use personium_model::quota::NewQuota;
 use personium_types::Secret;
 
 use crate::administration::{AccountAddress, AdminCommand};
@@ -58,6 +59,23 @@ pub(super) enum AdminSubcommand {
         #[arg(long, value_name = "OWNER", requires = "mode")]
         owner: Option<String>,
     },
+    /// Show the quotas, or set one. A running unit takes them over HTTP too, at __quota.
+    Quota {
+        /// Bytes that may be stored, `unlimited`, or `default` for what the settings say.
+        #[arg(value_name = "BYTES")]
+        quota: Option<String>,
+        /// Name of the cell that is meant.
+        #[arg(
+            long,
+            value_name = "NAME",
+            requires = "quota",
+            conflicts_with = "owner"
+        )]
+        cell: Option<String>,
+        /// Owner whose cells are meant all together, as `list` shows it.
+        #[arg(long, value_name = "OWNER", requires = "quota")]
+        owner: Option<String>,
+    },
     /// Give all cells of an owner to an account.
     Transfer {
         /// Owner, as `list` shows it.
@@ -77,6 +95,29 @@ pub(super) enum ModeName {
     ReadOnly,
     /// The unit can be read and deleted from.
     ReadDelete,
+}
+
+/// The command about quotas.
+fn set_quota(
+    quota: Option<&str>,
+    cell: Option<String>,
+    owner: Option<String>,
+) -> Result<AdminCommand, String> {
+    let Some(text) = quota else {
+        return Ok(AdminCommand::ShowQuotas);
+    };
+    let quota = match text {
+        "unlimited" => NewQuota::Unlimited,
+        "default" => NewQuota::Default,
+        text => NewQuota::Bytes(text.parse().map_err(|_| {
+            format!("{text} is no quota: give a number of bytes, `unlimited` or `default`")
+        })?),
+    };
+    match (cell, owner) {
+        (Some(cell), _) => Ok(AdminCommand::SetCellQuota(cell, quota)),
+        (None, Some(owner)) => Ok(AdminCommand::SetOwnerQuota(owner, quota)),
+        (None, None) => Err("give --cell or --owner".to_owned()),
+    }
 }
 
 /// The command for a mode of the unit or of an owner.
@@ -166,6 +207,7 @@ impl AdminSubcommand {
                 mode: Some(mode),
                 owner,
             } => set_mode(mode, owner)?,
+            Self::Quota { quota, cell, owner } => set_quota(quota.as_deref(), cell, owner)?,
             Self::Grant { account } => AdminCommand::Grant(account.into()),
             Self::Transfer { from, account } => AdminCommand::Transfer(from, account.into()),
         })

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     CellPageConfig, DavConfig, IntrospectionConfig, KeySelection, LoginConfig, ODataConfig,
-    OutgoingConfig, PasswordConfig, ProxyConfig, SchemaConfig, TokenConfig,
+    OutgoingConfig, PasswordConfig, ProxyConfig, QuotaConfig, SchemaConfig, TokenConfig,
 };
 
 /// The settings that take effect on reload.
@@ -13,6 +13,7 @@ const RELOADABLE: KeySelection = KeySelection {
         ODataConfig::TITLE,
         SchemaConfig::TITLE,
         DavConfig::TITLE,
+        QuotaConfig::TITLE,
         CellPageConfig::TITLE,
         LoginConfig::TITLE,
         PasswordConfig::TITLE,

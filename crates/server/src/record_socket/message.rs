@@ -290,7 +290,7 @@ pub(super) fn encode_response(result: Result<MessageWriter, StoreError>) -> Vec<
     let code = match &error {
         StoreError::SpaceDropped => 1,
         StoreError::Busy(_) => 2,
-        StoreError::Full(_) => 3,
+        StoreError::Full(_) | StoreError::OverQuota(_) => 3,
         StoreError::ReadOnly(_) => 4,
         StoreError::Down(_) | StoreError::Conflict | StoreError::Sealed => 5,
         StoreError::TooLarge(_) => 6,

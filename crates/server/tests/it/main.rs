@@ -75,6 +75,7 @@ mod start_order;
 mod storage_unit;
 mod streams;
 mod trust_between_units;
+mod usage_and_quotas;
 mod verified_unit;
 mod web_layer;
 mod web_layer_events;

@@ -36,6 +36,13 @@ pub fn cases() -> Vec<Case> {
         case(O::ReadStatus, "GET", "__status").expect(200, "\"a setting\":\"its value\""),
         case(O::ReadStatus, "OPTIONS", "__status").expect(200, ""),
         case(O::ReloadSettings, "POST", "__status").expect(204, ""),
+        case(O::ReadQuotas, "GET", "__quota").expect(200, "\"unitUsers\":{}"),
+        case(O::ReadQuotas, "GET", "__quota?cell=c").expect(200, "\"usedBytes\":"),
+        case(O::ReadQuotas, "OPTIONS", "__quota").expect(200, ""),
+        case(O::WriteQuotas, "POST", "__quota")
+            .body_text(r#"{"cell":"owned","quota":123456789}"#)
+            .expect(204, "")
+            .then("GET", "__quota", 200, "\"owned\":123456789"),
         case(O::DescribeUnitControl, "GET", "__ctl").expect(200, "<atom:title>Cell</atom:title>"),
         case(O::DescribeUnitControl, "OPTIONS", "__ctl").expect(200, ""),
         case(O::DescribeUnitControl, "OPTIONS", "__ctl/$metadata").expect(200, ""),

@@ -1,0 +1,60 @@
+//! The counters of the bytes that a cell stores.
+
+use personium_store::{Result, Space};
+
+use super::SpaceVerification;
+use crate::cell_usage::{self, ByteCounts};
+use crate::keys;
+use crate::records::count_of;
+use crate::verification::walk::Slot;
+
+impl SpaceVerification<'_> {
+    /// Compares the counters of bytes with what was found. A difference is reported if there is one in one snapshot.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub(super) async fn check_byte_counts(&mut self) -> Result<()> {
+        let Space::Cell(cell) = self.space else {
+            return Ok(());
+        };
+        if self.has_damaged_nodes || self.has_damaged_entities {
+            return Ok(());
+        }
+        let reader = self.names.reader.clone();
+        let wanted = [
+            keys::bytes_of_files(),
+            keys::bytes_of_entities(),
+            keys::bytes_counted(),
+        ];
+        let slots = reader.get(&wanted).await?;
+        let value = |at: usize| match slots.get(at) {
+            Some(Slot::Present(record)) => Some(count_of(&record.value)),
+            Some(Slot::Absent) => Some(0),
+            _ => None,
+        };
+        // A damaged counter was reported when it was read.
+        let (Some(files), Some(entities)) = (value(0), value(1)) else {
+            return Ok(());
+        };
+        let is_marked = matches!(slots.get(2), Some(Slot::Present(_)));
+        if self.bytes == (ByteCounts { files, entities })
+            || !(is_marked || cell_usage::all_counted(&*reader.store).await?)
+        {
+            return Ok(());
+        }
+        let counted = cell_usage::count(&*reader.store, &cell).await?;
+        let (content, counters) = (counted.content, counted.counters);
+        for (what, counter, is) in [
+            ("files", counters.files, content.files),
+            ("entities", counters.entities, content.entities),
+        ] {
+            if counter != is {
+                let problem = format!(
+                    "the counter says {counter}, but there are {is}; `personium verify --repair` counts anew"
+                );
+                self.damage(format!("the bytes of all {what}"), problem);
+            }
+        }
+        Ok(())
+    }
+}
