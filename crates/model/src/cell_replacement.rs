@@ -175,7 +175,10 @@ impl CellReplacement {
                 .commit(&self.unit.records(), batch, post_commit)
                 .await
             {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    self.unit.known_quotas().forget();
+                    return Ok(());
+                }
                 Err(error) => {
                     deletion.give_up(self.unit.store()).await;
                     let lost = !transfer.is_own().await?;

@@ -14,6 +14,7 @@ pub mod cell_context;
 mod cell_deletion;
 pub mod cell_policy;
 pub mod cell_replacement;
+pub mod cell_restoration;
 pub mod cell_usage;
 pub mod collection;
 pub mod commit;

@@ -76,9 +76,16 @@ fn sources(path: &Path) -> ConfigSources {
 /// # Errors
 /// A text for the operator.
 pub(crate) fn load(path: &Path) -> CopyResult<Config> {
+    Ok(load_settings(path)?.config)
+}
+
+/// As [`load`], with what is known about where the settings are from.
+///
+/// # Errors
+/// A text for the operator.
+pub(crate) fn load_settings(path: &Path) -> CopyResult<LoadedConfig> {
     let loaded = LoadedConfig::load(&sources(path));
-    let loaded = loaded.map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok(loaded.config)
+    loaded.map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// Runs the command. Returns the text that is shown at its end.

@@ -4,6 +4,7 @@
 //! and continued when the command is repeated.
 
 mod generation_records;
+pub mod one_cell;
 
 use std::collections::HashSet;
 use std::fs::DirBuilder;
@@ -22,7 +23,7 @@ use personium_types::error::chain;
 
 use self::generation_records::GenerationRecords;
 use crate::backup::folder::{BackupFolder, BackupResult, Generation};
-use crate::backup::manifest::Manifest;
+use crate::backup::manifest::{Manifest, SpaceEntry};
 use crate::backup::record_file::RecordFileReader;
 use crate::backup::{describe, read_secret};
 use crate::config::Config;
@@ -186,6 +187,45 @@ async fn read_keys(folder: &BackupFolder, manifest: &Manifest) -> BackupResult<O
 
 /// Opens a generation and compares all its checksums.
 async fn open(options: &RestoreOptions, progress: &Progress) -> BackupResult<OpenGeneration> {
+    let opened = open_unchecked(options, progress).await?;
+    let manifest = Arc::clone(&opened.manifest);
+    check_spaces(&opened, manifest.spaces(), progress).await?;
+    read_keys(&opened.folder, &manifest).await?;
+    Ok(opened)
+}
+
+/// Compares the checksums of some spaces of a generation.
+async fn check_spaces(
+    OpenGeneration { folder, manifest }: &OpenGeneration,
+    spaces: impl Iterator<Item = (Space, &SpaceEntry)>,
+    progress: &Progress,
+) -> BackupResult {
+    let spaces: Vec<_> = spaces.collect();
+    progress.start("checked", spaces.len());
+    let mut damaged = Vec::new();
+    for (space, entry) in spaces {
+        if let Err(problem) = Box::pin(check_space(&*folder.files, &space, entry)).await {
+            let name = copy::name(&space);
+            progress.note(&format!("{name} ({}): {problem}", entry.name));
+            damaged.push(format!("{name} ({}): {problem}", entry.name));
+        }
+        progress.end_space();
+    }
+    match damaged.first() {
+        None => Ok(()),
+        Some(first) => Err(format!(
+            "the generation {} is damaged in {} of its cells: {first}",
+            manifest.generation,
+            damaged.len()
+        )),
+    }
+}
+
+/// Opens a generation without comparing its checksums.
+async fn open_unchecked(
+    options: &RestoreOptions,
+    progress: &Progress,
+) -> BackupResult<OpenGeneration> {
     let secret = read_secret(options.key_file.as_deref())?;
     let folder = BackupFolder::open(&options.from, secret.as_ref())?;
     let (generations, wrong) = folder.generations()?;
@@ -207,36 +247,14 @@ async fn open(options: &RestoreOptions, progress: &Progress) -> BackupResult<Ope
             wanted.name
         ));
     }
-    progress.start("checked", manifest.cells.len() + 1);
-    let mut damaged = Vec::new();
-    for (space, entry) in manifest.spaces() {
-        if let Err(problem) = Box::pin(check_space(&*folder.files, &space, entry)).await {
-            let name = copy::name(&space);
-            progress.note(&format!("{name} ({}): {problem}", entry.name));
-            damaged.push(format!("{name} ({}): {problem}", entry.name));
-        }
-        progress.end_space();
-    }
-    read_keys(&folder, &manifest).await?;
-    match damaged.first() {
-        None => Ok(OpenGeneration {
-            folder,
-            manifest: Arc::new(manifest),
-        }),
-        Some(first) => Err(format!(
-            "the generation {} is damaged in {} of its cells: {first}",
-            wanted.name,
-            damaged.len()
-        )),
-    }
+    Ok(OpenGeneration {
+        folder,
+        manifest: Arc::new(manifest),
+    })
 }
 
 /// Compares the checksums of a space in a generation.
-async fn check_space(
-    files: &dyn BlobStore,
-    space: &Space,
-    entry: &crate::backup::manifest::SpaceEntry,
-) -> BackupResult {
+async fn check_space(files: &dyn BlobStore, space: &Space, entry: &SpaceEntry) -> BackupResult {
     let failed = |error: personium_store::StoreError| chain(&error);
     let body = files.open(space, &entry.records).await.map_err(failed)?;
     let mut records = RecordFileReader::new(body.ok_or("the file of its records is missing")?);

@@ -178,7 +178,7 @@ async fn what_takes_more_than_the_quota_is_refused_on_every_way() {
             "c/b/new" | "c/__snapshot/s.zip" => unit.admin_request(method, path),
             _ => request,
         };
-        let outcome = request.body(body.to_owned()).send().await.outcome();
+        let outcome = request.body(body).send().await.outcome();
         assert_eq!(outcome, refusal, "{method} {path}");
     }
     let text = batch(&unit, &[("DELETE Row('1')", ""), ("POST Row", &large)]).await;

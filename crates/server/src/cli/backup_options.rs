@@ -1,6 +1,8 @@
 //! The options of `personium backup` and `personium restore`.
 
-use std::path::PathBuf;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -8,6 +10,7 @@ use clap::Args;
 use super::{load_settings, print, runtime};
 use crate::backup::{self, BackupOptions};
 use crate::config::ConfigSources;
+use crate::restore::one_cell::{self, CellOptions};
 use crate::restore::{self, RestoreOptions};
 use crate::{copy, data_folder};
 
@@ -57,6 +60,15 @@ pub(super) struct RestoreArguments {
     /// File with the secret by which the back-ups are encrypted.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+    /// Name of a cell that alone is restored, into the unit that --to names, or with --dry-run checked.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["list", "drill"])]
+    cell: Option<String>,
+    /// Other name that the restored cell gets.
+    #[arg(long = "as", value_name = "NAME", requires = "cell")]
+    new_name: Option<String>,
+    /// Put the restored cell in the place of the living one, which is removed.
+    #[arg(long, requires = "cell")]
+    replace: bool,
     #[command(flatten)]
     action: RestoreAction,
 }
@@ -64,7 +76,8 @@ pub(super) struct RestoreArguments {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct RestoreAction {
-    /// Settings file, or data folder, of the restored unit, which must not have a unit yet.
+    /// Settings file, or data folder, of the restored unit, which must not have a unit yet; with --cell, of the unit. A folder that is
+    /// missing is made.
     #[arg(long, value_name = "SETTINGS")]
     to: Option<PathBuf>,
     /// Only print the generations.
@@ -90,6 +103,11 @@ impl RestoreArguments {
             generation: self.generation,
             key_file: self.key,
         };
+        let cell = self.cell.map(|name| CellOptions {
+            name,
+            new_name: self.new_name,
+            replace: self.replace,
+        });
         let runtime = runtime(0)?;
         let RestoreAction {
             to,
@@ -97,6 +115,13 @@ impl RestoreArguments {
             dry_run,
             drill,
         } = self.action;
+        if let Some(cell) = cell {
+            let done = match to {
+                Some(to) => runtime.block_on(Box::pin(one_cell::run(&options, &cell, &to))),
+                None => runtime.block_on(Box::pin(one_cell::check(&options, &cell))),
+            };
+            return finish(done.map(|text| (text, true)));
+        }
         let done = match (to, list, dry_run, drill) {
             (_, true, _, _) => restore::list(&options).map(|text| (text, true)),
             (_, _, true, _) => {
@@ -104,6 +129,7 @@ impl RestoreArguments {
                 checked.map(|text| (text, true))
             }
             (Some(to), ..) => {
+                make_data_folder(&to)?;
                 let to = copy::load(&to)?;
                 let restored = runtime.block_on(Box::pin(restore::run(&options, &to)));
                 restored.map(|text| (text, true))
@@ -115,6 +141,15 @@ impl RestoreArguments {
         };
         finish(done)
     }
+}
+
+/// Makes the data folder of the restored unit. A path with an extension is that of a settings file.
+fn make_data_folder(path: &Path) -> Result<(), String> {
+    if path.exists() || path.extension().is_some() {
+        return Ok(());
+    }
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| format!("cannot make the folder {}: {error}", path.display()))
 }
 
 /// Prints the outcome. The status says whether all is well.

@@ -63,6 +63,7 @@ mod rclone;
 mod readme_walkthrough;
 mod renamed_unit;
 mod request_targets;
+mod restored_cell;
 mod rolling_restart;
 mod saml_clients;
 mod script_mail;

@@ -29,6 +29,11 @@ pub struct Side {
 }
 
 impl Side {
+    /// The stores in a data folder.
+    pub fn of_folder(unit: &ProcessUnit, data: &Path) -> Self {
+        side(unit, data, "")
+    }
+
     pub fn settings(&self) -> &str {
         self.settings.to_str().unwrap()
     }

@@ -1,0 +1,212 @@
+//! One cell of a generation, restored into its unit, beside the living cell or in its place.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use personium_model::cell_restoration::{CellRestoration, RestoredCounts, RestoredPlace};
+use personium_model::entity::StoredEntity;
+use personium_model::keys::{self, ControlSet, SetKey};
+use personium_model::records::decode;
+use personium_model::{PermitTarget, unit_mark};
+use personium_store::{RecordStore, Space};
+use personium_types::error::chain;
+use personium_types::name::CellName;
+use personium_types::{CellId, Operation};
+
+use super::generation_records::GenerationRecords;
+use super::{OpenGeneration, RestoreOptions, check_spaces, open_unchecked};
+use crate::backup::folder::BackupResult;
+use crate::components::Components;
+use crate::config::LoadedConfig;
+use crate::local_api::LocalApi;
+use crate::progress::Progress;
+use crate::{copy, first_start, serve, system};
+
+/// The cell to restore.
+#[derive(Debug, Clone)]
+pub struct CellOptions {
+    /// Its name in the generation.
+    pub name: String,
+    /// Its name in the unit, if another one.
+    pub new_name: Option<String>,
+    /// Whether the living cell of the name is replaced.
+    pub replace: bool,
+}
+
+/// Compares the checksums of one cell of a generation. Returns the text that is shown at the end.
+///
+/// # Errors
+/// A text for the operator, which names what is damaged.
+pub async fn check(options: &RestoreOptions, cell: &CellOptions) -> BackupResult<String> {
+    let progress = Progress::new("restore", system::clock());
+    let (opened, id, counts) = Box::pin(open(options, cell, &progress)).await?;
+    progress.end();
+    let name = &cell.name;
+    Ok(format!(
+        "The cell {name} ({id}) is whole in the generation {}: {counts}. Nothing was restored.\n",
+        opened.manifest.generation
+    ))
+}
+
+/// Opens a generation and compares the checksums of one cell. Returns its id and what it has.
+async fn open(
+    options: &RestoreOptions,
+    cell: &CellOptions,
+    progress: &Progress,
+) -> BackupResult<(OpenGeneration, CellId, String)> {
+    let opened = open_unchecked(options, progress).await?;
+    let manifest = Arc::clone(&opened.manifest);
+    let name = &cell.name;
+    let mut named = manifest
+        .cells
+        .iter()
+        .filter(|(_, entry)| entry.name == *name);
+    let (id, entry) = named.next().ok_or_else(|| {
+        let generation = &manifest.generation;
+        format!("the generation {generation} has no cell {name}; give another --generation")
+    })?;
+    if let Some(problem) = &entry.problem {
+        return Err(format!(
+            "the cell {name} is not complete in this generation: {problem}; give another --generation"
+        ));
+    }
+    let spaces = [
+        (Space::Unit, &manifest.unit_space),
+        (Space::Cell(*id), entry),
+    ];
+    check_spaces(&opened, spaces.into_iter(), progress).await?;
+    let counts = format!(
+        "{} records, {} file bodies ({} bytes)",
+        entry.sum.records, entry.bodies, entry.body_bytes
+    );
+    Ok((opened, *id, counts))
+}
+
+/// Restores one cell of a generation into the unit with these settings. Returns the text that is shown at the end.
+///
+/// # Errors
+/// A text for the operator. The unit is as before then; what was made of the cell is removed by the unit.
+pub async fn run(options: &RestoreOptions, cell: &CellOptions, to: &Path) -> BackupResult<String> {
+    let loaded = copy::load_settings(to)?;
+    if first_start::is_due(&loaded.config) {
+        return Err(format!(
+            "{} has no unit; a cell is restored into the unit that it was backed up of",
+            to.display()
+        ));
+    }
+    let progress = Progress::new("restore", system::clock());
+    let (opened, id, _) = Box::pin(open(options, cell, &progress)).await?;
+    let components = build(loaded).await?;
+    let done = match LocalApi::new(&components) {
+        Ok(api) => {
+            let done = Box::pin(restore(&api, &opened, (cell, id), &progress)).await;
+            api.unit.finish_commits().await;
+            if let Err(error) = api.unit.leave().await {
+                tracing::warn!(error = %chain(&error), "failed to remove the record of the server node");
+            }
+            done
+        }
+        Err(error) => Err(chain(&error)),
+    };
+    serve::close(&*components.records.port()).await;
+    progress.end();
+    done
+}
+
+async fn build(loaded: LoadedConfig) -> BackupResult<Components> {
+    let files_max = loaded.config.store.open_files_max;
+    let (clock, random) = (system::clock(), system::random());
+    // Boxed, because the future is large.
+    let components = Box::pin(Components::build(loaded, files_max, clock, random)).await;
+    components.map_err(|error| {
+        format!(
+            "{}\nA unit with its database in itself must be stopped to restore one of its cells",
+            chain(&error)
+        )
+    })
+}
+
+async fn restore(
+    api: &LocalApi,
+    opened: &OpenGeneration,
+    (cell, id): (&CellOptions, CellId),
+    progress: &Progress,
+) -> BackupResult<String> {
+    let failed = |error: personium_types::Error| chain(&error);
+    let manifest = &opened.manifest;
+    let unit = &api.unit;
+    let mark = unit_mark::find(&unit.records()).await.map_err(failed)?;
+    if mark.as_deref() != Some(&manifest.unit) {
+        return Err("the back-ups are those of another unit".to_owned());
+    }
+    let records = GenerationRecords::new(Arc::clone(&opened.folder.files), Arc::clone(manifest));
+    let entry = find_entry(&records, &id).await?;
+    let name = cell.new_name.as_ref().unwrap_or(&cell.name);
+    let place = place(api, name, cell.replace).await?;
+    let restoration = CellRestoration::begin(unit, id).await.map_err(failed)?;
+    progress.start("restored", 1);
+    let note = |counts: RestoredCounts| {
+        progress.set_records(counts.records);
+        progress.set_bodies(counts.bodies, counts.body_bytes);
+    };
+    let bodies = &*opened.folder.files;
+    // Two cells with one key could sign for each other.
+    let with_key = cell.replace || *name == cell.name;
+    let copied = restoration.copy((&records, bodies), with_key, &note).await;
+    let permit = api.server.permit(Operation::WriteCells, PermitTarget::Unit);
+    let done = match copied {
+        Ok(counts) => {
+            let completed = restoration.complete(&permit, &entry, &place).await;
+            completed.map(|()| counts)
+        }
+        Err(error) => Err(error),
+    };
+    let counts = match done {
+        Ok(counts) => counts,
+        Err(error) => {
+            restoration.abandon().await;
+            return Err(format!("the cell was not restored: {}", chain(&error)));
+        }
+    };
+    progress.end_space();
+    let RestoredCounts {
+        records,
+        bodies,
+        body_bytes,
+    } = counts;
+    let of = match name == &cell.name {
+        true => String::new(),
+        false => format!(", which was {}", cell.name),
+    };
+    Ok(format!(
+        "Restored the cell {name}{of}, from the generation {}: {records} records, {bodies} file bodies ({body_bytes} bytes).\n",
+        manifest.generation
+    ))
+}
+
+/// The entry of the cell in the catalogue of the generation.
+async fn find_entry(records: &GenerationRecords, id: &CellId) -> BackupResult<StoredEntity> {
+    let key = keys::entity(&SetKey::control(ControlSet::Cell), &id.to_string());
+    let found = records.get(&Space::Unit, &[key]).await;
+    let found = found.map_err(|error| chain(&error))?.value;
+    let found = found.into_iter().flatten().next();
+    let found = found.ok_or("the catalogue of the generation does not name the cell")?;
+    decode(&found.value).map_err(|error| chain(&error))
+}
+
+async fn place(api: &LocalApi, name: &str, replace: bool) -> BackupResult<RestoredPlace> {
+    let living = api.unit.find_cell(name).await;
+    let living = living.map_err(|error| chain(&error))?;
+    match (living, replace) {
+        (Some(living), true) => Ok(RestoredPlace::InPlaceOf(living.cell().id)),
+        (Some(_), false) => Err(format!(
+            "the unit has a cell {name}: give --replace to put the restored one in its place, or --as with another name"
+        )),
+        (None, _) => {
+            let name: CellName = name.parse().map_err(|_| {
+                format!("{name} is no name of a cell: give --as with letters, digits, - and _")
+            })?;
+            Ok(RestoredPlace::Beside(name))
+        }
+    }
+}
