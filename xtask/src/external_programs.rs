@@ -77,6 +77,11 @@ const PROGRAMS: &[ExternalProgram] = &[
         purpose: "a command line for WebDAV",
     },
     ExternalProgram {
+        program: "prometheus",
+        package: "prometheus",
+        purpose: "reading the metrics, and testing the alert rules",
+    },
+    ExternalProgram {
         program: "faketime",
         package: "faketime",
         purpose: "starting the server at a wrong clock",

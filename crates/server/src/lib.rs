@@ -49,6 +49,7 @@ mod script_metrics;
 pub mod selftest;
 pub mod serve;
 pub mod service;
+mod stall_watchdog;
 pub mod storage_watch;
 pub mod system;
 mod unit_reader;

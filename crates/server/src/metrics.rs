@@ -1,6 +1,7 @@
 //! Metrics of the running unit, in the OpenMetrics text format that Prometheus reads.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -147,10 +148,10 @@ impl Metrics {
         self
     }
 
-    /// The same with metrics of the storage.
+    /// The same with metrics of the storage, and of the file system of its folder.
     #[must_use]
-    pub fn with_storage(mut self, health: Arc<StoreHealth>) -> Self {
-        let collector = StorageCollector { health };
+    pub fn with_storage(mut self, health: Arc<StoreHealth>, folder: PathBuf) -> Self {
+        let collector = StorageCollector { health, folder };
         self.registry.register_collector(Box::new(collector));
         self
     }
@@ -207,6 +208,7 @@ impl Metrics {
 #[derive(Debug)]
 struct StorageCollector {
     health: Arc<StoreHealth>,
+    folder: PathBuf,
 }
 
 impl Collector for StorageCollector {
@@ -217,6 +219,18 @@ impl Collector for StorageCollector {
             gauge.encode(metric)
         };
         let health = &self.health;
+        if let Ok(stat) = rustix::fs::statvfs(&self.folder) {
+            gauge(
+                "personium_storage_free_bytes",
+                "Free bytes of the file system of the data folder.",
+                stat.f_bavail.saturating_mul(stat.f_frsize),
+            )?;
+            gauge(
+                "personium_storage_size_bytes",
+                "Size of the file system of the data folder.",
+                stat.f_blocks.saturating_mul(stat.f_frsize),
+            )?;
+        }
         gauge(
             "personium_storage_full",
             "Whether the storage takes no new data.",
@@ -312,8 +326,30 @@ impl Collector for ProcessCollector {
             let count = u64::try_from(open.count()).unwrap_or(u64::MAX);
             gauge("process_open_fds", "Open file descriptors.", count)?;
         }
-        Ok(())
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        if let Some(limit) = limit.current {
+            let help = "The largest number of open file descriptors.";
+            gauge("process_max_fds", help, limit)?;
+        }
+        let Some(seconds) = cpu_seconds() else {
+            return Ok(());
+        };
+        let seconds = ConstCounter::new(seconds);
+        let metric = encoder.encode_descriptor(
+            "process_cpu_seconds",
+            "Seconds of processor time that the process has used.",
+            None,
+            seconds.metric_type(),
+        )?;
+        seconds.encode(metric)
     }
+}
+
+/// The processor time of the process in seconds.
+fn cpu_seconds() -> Option<f64> {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let (seconds, nanos) = (time.tv_sec.try_into().ok()?, time.tv_nsec.try_into().ok()?);
+    Some(Duration::new(seconds, nanos).as_secs_f64())
 }
 
 /// Returns a field of `/proc/self/status` that is given in KiB.
@@ -389,17 +425,34 @@ mod tests {
     }
 
     #[test]
+    fn free_space_of_the_data_folder_is_shown_with_its_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let health = Arc::<StoreHealth>::default();
+        let metrics = Metrics::new(system::clock()).with_storage(health, folder.path().to_owned());
+        let text = metrics.encode().unwrap();
+        let value = |name: &str| {
+            let mut lines = text.lines();
+            lines.find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok())
+        };
+        let free = value("personium_storage_free_bytes").unwrap();
+        let size = value("personium_storage_size_bytes").unwrap();
+        assert!(free <= size && size > 0, "{free} of {size}");
+    }
+
+    #[test]
     fn process_metrics_are_read_from_the_system() {
         let text = Metrics::new(system::clock()).encode().unwrap();
         for name in [
             "process_resident_memory_bytes",
             "personium_resident_memory_peak_bytes",
             "process_open_fds",
+            "process_max_fds",
+            "process_cpu_seconds_total",
         ] {
             let value = text
                 .lines()
-                .find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
-            assert!(value.is_some_and(|value| value > 0), "{name} in\n{text}");
+                .find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
+            assert!(value.is_some_and(|value| value > 0.0), "{name} in\n{text}");
         }
     }
 }

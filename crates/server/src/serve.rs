@@ -36,6 +36,7 @@ use crate::record_engine::RecordEngine;
 use crate::record_socket::{self, RecordSocket};
 use crate::running_settings::InitialSettings;
 use crate::script_metrics::ScriptCollector;
+use crate::stall_watchdog::{StallCollector, StallWatchdog, Stalls};
 use crate::storage_watch::StorageWatch;
 use crate::system;
 
@@ -95,6 +96,7 @@ pub struct RunningUnit {
     stop: watch::Sender<bool>,
     http_server: JoinHandle<()>,
     background: Vec<JoinHandle<()>>,
+    watchdog: Option<StallWatchdog>,
     records: Arc<dyn RecordStore>,
 }
 
@@ -149,11 +151,13 @@ pub async fn start(
     };
     let settings = Arc::new(initial_settings.running(&components, &unit));
     let service = ApiService::new(Arc::clone(&unit), server).with_admin_hooks(settings);
-    let handlers = handlers(&components, &unit, service)?;
+    let stalls = Arc::<Stalls>::default();
+    let handlers = handlers(&components, &unit, service, &stalls)?;
     let limits = http_limits(config, budget.connections_max);
     let mut running = spawn(&components, unit, listeners, handlers, limits);
     let following = plugin_loader.map(|loader| tokio::spawn(loader.run()));
     running.background.extend(following);
+    running.watchdog = start_watchdog(config, stalls);
     tracing::info!(
         unit.url = running.unit.urls().unit(),
         address = %running.address,
@@ -325,8 +329,20 @@ fn spawn(
         stop,
         http_server,
         background,
+        watchdog: None,
         records,
     }
+}
+
+/// Starts the watchdog, unless the settings turn it off.
+fn start_watchdog(config: &Config, stalls: Arc<Stalls>) -> Option<StallWatchdog> {
+    let threshold = Duration::from_millis(config.log.stall_threshold_ms);
+    if threshold.is_zero() {
+        return None;
+    }
+    let started = StallWatchdog::start(threshold, stalls, system::clock());
+    let failed = |error| tracing::warn!(%error, "stalls of the runtime will not be noticed");
+    started.map_err(failed).ok()
 }
 
 /// Spawns the task that gives the records to commands of this unit, if they are in files. Others reach a database by themselves.
@@ -352,17 +368,22 @@ fn handlers(
     components: &Components,
     unit: &Arc<Unit>,
     service: ApiService,
+    stalls: &Arc<Stalls>,
 ) -> Result<RequestHandlers, StartError> {
     let answer_memory = unit.limits().answer_memory.clone();
     let log = &components.config.log;
     let access_log = AccessLog::start(log, &components.clock).map_err(StartError::AccessLog)?;
     let mut metrics = Metrics::new(Arc::clone(&components.clock))
-        .with_storage(Arc::clone(&components.health))
+        .with_storage(
+            Arc::clone(&components.health),
+            components.config.store.data_dir.clone(),
+        )
         .with_answer_memory(answer_memory.clone())
         .with_collector(Box::new(ExpiryCollector(Arc::clone(&components.keys))))
         .with_collector(Box::new(ScriptCollector(service.clone())))
         .with_collector(Box::new(FeedCollector(service.clone())))
-        .with_collector(Box::new(NodeCollector(Arc::clone(unit))));
+        .with_collector(Box::new(NodeCollector(Arc::clone(unit))))
+        .with_collector(Box::new(StallCollector(Arc::clone(stalls))));
     if let Some(servers) = components.cache.collector() {
         metrics = metrics.with_collector(servers);
     }
@@ -438,6 +459,7 @@ impl RunningUnit {
     /// nodes, closes the stores.
     pub async fn stop(self) {
         tracing::info!("unit stopping");
+        drop(self.watchdog);
         self.stop.send_replace(true);
         if let Err(error) = self.http_server.await {
             tracing::error!(%error, "listener task failed");

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::section::section;
-use super::value_parser::{FilePath, LogFilter, OneOf, Optional};
+use super::value_parser::{FilePath, LogFilter, Number, OneOf, Optional};
 
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,5 +51,8 @@ section! {
         /// The file of the access log; by default, the standard error. SIGHUP opens it again, after another program has
         /// renamed it.
         access_file: Option<PathBuf> = "log.access.file", "", Optional(FilePath);
+        /// The time in milliseconds for which the runtime must have run no new task until the log and a metric say so; 0 means
+        /// never.
+        stall_threshold_ms: u64 = "log.stall.thresholdInMs", "1000", Number(0..=600_000);
     }
 }

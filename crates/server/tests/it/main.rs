@@ -48,6 +48,7 @@ mod layer_loss;
 mod log_bounds;
 mod memcached;
 mod metrics;
+mod monitoring;
 mod node_differences;
 mod nodes;
 mod oauth_clients;

@@ -52,18 +52,24 @@ const METRICS: &[(&str, Happening)] = &[
         Uploads(200, 250_000),
     ),
     ("process_open_fds", Connections(20)),
+    ("process_cpu_seconds_total", REQUEST),
     ("personium_damage_reports_total", DAMAGED),
     // The log is on a device that is always full.
     ("personium_access_log_lost_lines_total", REQUEST),
 ];
 
-/// The metrics whose tests are elsewhere: `metrics.rs` and `certificate_expiry.rs` of the program, `script_workers.rs`, `event_feed.rs`,
-/// `full_disk.rs`, `damage.rs` and `node_differences.rs` beside this file.
+/// The metrics whose tests are elsewhere: `metrics.rs`, `stall_watchdog.rs` and `certificate_expiry.rs` of the program, `script_workers.rs`,
+/// `event_feed.rs`, `full_disk.rs`, `damage.rs`, `monitoring.rs` and `node_differences.rs` beside this file.
 const ELSEWHERE: &[&str] = &[
     "personium_requests_total{status=\"1xx\"}",
     "personium_panics_total",
     "personium_certificate_expiry_timestamp_seconds",
     "personium_trusted_root_expiry_timestamp_seconds",
+    "personium_runtime_stalls_total",
+    "personium_runtime_stalled_seconds_total",
+    "process_max_fds",
+    "personium_storage_free_bytes",
+    "personium_storage_size_bytes",
     "personium_storage_full",
     "personium_storage_read_only",
     "personium_damaged_spaces",

@@ -27,6 +27,11 @@ impl StorageUnit {
         Self { unit, admin_port }
     }
 
+    /// The port of the admin listener.
+    pub fn admin_port(&self) -> u16 {
+        self.admin_port
+    }
+
     /// Status and text of an admin resource.
     pub async fn admin_text(&self, path: &str) -> (u16, String) {
         let until = Instant::now() + NOTICE_TIMEOUT;
