@@ -63,7 +63,7 @@ pub async fn of_cell_request(request: &CellRequest) -> Result<Access> {
                 &request.context,
                 &name,
                 &password,
-                request.client_address,
+                request.login_origin(),
             ))
             .await?
             {

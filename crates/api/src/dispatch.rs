@@ -13,6 +13,7 @@ use personium_types::{CellId, Code, Error, Result};
 
 use crate::admin::Admin;
 use crate::app_state::AppState;
+use crate::audit::AuditTrail;
 use crate::body::{self, Body};
 use crate::error::{self, Challenge};
 use crate::error_format::ErrorFormat;
@@ -23,8 +24,9 @@ use crate::request_context::{BodySlot, CellRequest, Path, RequestContext};
 use crate::response::Response;
 use crate::route::CellRoute;
 use crate::{
-    accept, access, answer, cell, forwarded, full_storage, maintenance, message_framing, overrides,
-    posting, preflight, request_key, request_target, response_headers, route, transfer, unit,
+    accept, access, answer, audit, cell, forwarded, full_storage, maintenance, message_framing,
+    overrides, posting, preflight, request_key, request_target, response_headers, route, transfer,
+    unit,
 };
 
 /// Answers requests with one state of the application.
@@ -246,8 +248,11 @@ impl<'a> Dispatcher<'a> {
         request.access = access::of_unit_request(&request).await?;
         maintenance::check_unit_user(&request)?;
         let (method, answers) = (request.method.clone(), request.answers.clone());
+        let operation = audit::operation_on_unit(&request);
+        let trail = AuditTrail::begin(&request, operation).await?;
         // Boxed: the future of each connection would have the size of the largest handler.
-        let response = Box::pin(unit::handle(request, self.admin)).await?;
+        let handled = Box::pin(unit::handle(request, self.admin)).await;
+        let response = AuditTrail::end(trail, handled).await?;
         answer::counted(response, &method, &answers)
     }
 
@@ -282,8 +287,11 @@ impl<'a> Dispatcher<'a> {
             transfer::check_writable(&request).await?;
             request.access = access::of_cell_request(&request).await?;
             request.request.events = posting::cause_of(&request).await?;
+            let operation = audit::operation_on_cell(&request);
+            let trail = AuditTrail::begin(&request, operation).await?;
             // Boxed as in `dispatch_to_unit`.
-            let response = Box::pin(cell::handle(request, challenge)).await?;
+            let handled = Box::pin(cell::handle(request, challenge)).await;
+            let response = AuditTrail::end(trail, handled).await?;
             answer::counted(response, &method, &answers)
         };
         let outcome = handled.await;

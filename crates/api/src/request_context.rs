@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use hyper::upgrade::OnUpgrade;
 use parking_lot::Mutex;
 use personium_install::InstallAuthority;
+use personium_model::auth::login_refusal::LoginOrigin;
 use personium_model::event::EventCause;
 use personium_model::maintenance::Maintenance;
 use personium_model::{Access, AnswerReservation, AnswerShare, CellContext, Permit, Unit};
@@ -257,6 +258,15 @@ impl RequestContext {
             None => url.to_owned(),
         };
         split(&absolute) == Some((origin, path))
+    }
+
+    /// Where an attempt to log in by the request comes from.
+    #[must_use]
+    pub fn login_origin(&self) -> LoginOrigin<'_> {
+        LoginOrigin {
+            client_address: self.client_address,
+            request_key: &self.request_key,
+        }
     }
 
     /// Whether the request announces a body: a length above 0, or a transfer encoding.

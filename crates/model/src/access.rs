@@ -27,6 +27,8 @@ pub struct Access {
     pub schema: Option<String>,
     /// The scopes of the token. A token without the privilege among them cannot use it at cell level.
     pub scopes: Vec<String>,
+    /// The account of an administrator of the unit, by its URL, also if it acts for a unit user. `None` for the master token.
+    pub administrator: Option<String>,
 }
 
 /// The kind of credentials behind a request.
@@ -126,6 +128,7 @@ impl Access {
             roles: Vec::new(),
             schema: None,
             scopes: Vec::new(),
+            administrator: None,
         }
     }
 

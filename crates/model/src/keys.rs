@@ -22,6 +22,7 @@
 //! | `H` | rule id | number of events that the rule has matched |
 //! | `Q` | rule id, event id | [`crate::event::outbox::OutboxEntry`]: a request that waits to be sent |
 //! | `T` | day, digest | nothing: consumed tokens and revoked token families, until that day is over |
+//! | `U` | number | an entry of the audit log of the unit, [`crate::audit`] |
 //! | `M` | name | single values of the space |
 
 mod messages;
@@ -40,7 +41,7 @@ pub use self::messages::{
 };
 pub use self::sets::{ControlSet, SetKey, SetParts};
 pub use self::single_values::{
-    CellMarkers, administrator_cells, body_key, box_of_installation, bytes_counted,
+    CellMarkers, administrator_cells, audit_head, body_key, box_of_installation, bytes_counted,
     bytes_of_entities, bytes_of_files, cell_deletion, cell_deletions, cell_of_quota, cell_quota,
     cell_quotas, changed_cell, changed_cells, claim_of_installation_marker, failed_installation,
     failed_installations, failed_logins, failed_logins_of, feed, garbage_marker, garbage_markers,
@@ -477,6 +478,38 @@ pub fn rule_of_outbox_entry(key: &Key) -> Option<String> {
     last_text(&Key::from_bytes(text.to_vec()), 1)
 }
 
+/// In the space of the unit: an entry of the audit log.
+#[must_use]
+pub fn audit_entry(sequence: u64) -> Key {
+    Key::table(b'U').u64(sequence).build()
+}
+
+/// In the space of the unit: all entries of the audit log, in the order of their numbers.
+#[must_use]
+pub fn audit_entries() -> KeyRange {
+    KeyRange::prefix(&Key::table(b'U').build())
+}
+
+/// The number in the key of an [`audit_entry`].
+#[must_use]
+pub fn number_of_audit_entry(key: &Key) -> Option<u64> {
+    let number = key.as_bytes().strip_prefix(b"U")?;
+    number.try_into().ok().map(u64::from_be_bytes)
+}
+
+/// The first number that an [`audit_entry`] in a range of them can have.
+#[must_use]
+pub fn first_audit_number(range: &KeyRange) -> u64 {
+    let number = range.start.as_bytes().get(1..).unwrap_or_default();
+    match number.split_at_checked(8) {
+        None => 0,
+        Some((number, after)) => {
+            let number = number.try_into().map_or(0, u64::from_be_bytes);
+            number.saturating_add(u64::from(!after.is_empty()))
+        }
+    }
+}
+
 /// The claim of the one link that an entity may have along an association. It is only compared, never stored.
 #[must_use]
 pub fn link_claim(set: &SetKey, id: &str) -> Key {
@@ -528,6 +561,21 @@ mod tests {
             Some((u64::MAX, 7))
         );
         assert_eq!(numbers_of_feed_event(&feed_events_prefix()), None);
+    }
+
+    #[test]
+    fn range_of_audit_entries_gives_back_its_first_number() {
+        assert_eq!(first_audit_number(&audit_entries()), 0);
+        let range = KeyRange {
+            start: audit_entry(7),
+            end: None,
+        };
+        assert_eq!(first_audit_number(&range), 7);
+        assert_eq!(first_audit_number(&range.after(&audit_entry(9))), 10);
+        assert_eq!(
+            number_of_audit_entry(&audit_entry(u64::MAX)),
+            Some(u64::MAX)
+        );
     }
 
     #[test]

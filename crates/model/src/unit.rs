@@ -9,6 +9,7 @@ use personium_types::{CellId, Clock, Code, Random, Result};
 use tokio::sync::{RwLock, Semaphore};
 
 use crate::answer_memory::{AnswerMemory, AnswerShare};
+use crate::audit_log::AuditLog;
 use crate::cell_context::{CellContext, CellStructure, CellStructureCache};
 use crate::concurrency_limiter::{ConcurrencyLimiter, NodeLocks};
 use crate::credentials::{Credentials, UnitKeys};
@@ -65,6 +66,7 @@ struct Shared {
     known_maintenance: KnownMaintenance,
     plugins: PluginRegistry,
     known_quotas: Arc<KnownQuotas>,
+    audit_log: AuditLog,
 }
 
 /// The limits of concurrent work in a process. Several server nodes of a unit have their own each.
@@ -140,6 +142,7 @@ impl Unit {
             known_maintenance: KnownMaintenance::default(),
             plugins: PluginRegistry::default(),
             known_quotas: Arc::default(),
+            audit_log: AuditLog::default(),
             ports,
         };
         let unit = Self {
@@ -226,6 +229,12 @@ impl Unit {
     #[must_use]
     pub fn message_news(&self) -> &Arc<MessageNews> {
         &self.shared.events.messages
+    }
+
+    /// The entries of the audit log that this process is writing.
+    #[must_use]
+    pub fn audit_log(&self) -> &AuditLog {
+        &self.shared.audit_log
     }
 
     /// An event id that is greater than all before it; see [`crate::keys::monotonic_id`].

@@ -5,7 +5,6 @@
 
 mod body;
 mod line;
-mod masking;
 mod writer;
 
 use std::fmt;

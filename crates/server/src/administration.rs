@@ -4,6 +4,7 @@ mod mode;
 mod overview;
 mod quota;
 
+use std::fmt;
 use std::io;
 
 use http::Method;
@@ -18,6 +19,7 @@ use personium_types::{Operation, Secret};
 use serde_json::{Value, json};
 
 use crate::administrator_file;
+use crate::command_audit::AuditedCommand;
 use crate::components::Components;
 use crate::config::{Config, LoadedConfig};
 use crate::first_start;
@@ -66,6 +68,55 @@ pub enum AdminCommand {
     Recount(Option<String>),
 }
 
+impl AdminCommand {
+    /// The command for the audit log; `None` if it changes nothing.
+    fn audited(&self) -> Option<AuditedCommand> {
+        let (operation, target) = match self {
+            Self::List | Self::ShowMode | Self::ShowQuotas => return None,
+            Self::Create(address, _) => ("admin.create", address.to_string()),
+            Self::SetPassword(address, _) => ("admin.password", address.to_string()),
+            Self::RenameAccount(address, name) => {
+                ("admin.renameAccount", format!("{address}, to {name}"))
+            }
+            Self::RenameCell(cell, name) => ("admin.renameCell", format!("{cell}, to {name}")),
+            Self::Grant(address) => ("admin.grant", address.to_string()),
+            Self::Transfer(owner, address) => {
+                ("admin.transfer", format!("cells of {owner}, to {address}"))
+            }
+            Self::SetReadDeleteOnly(is_on) => ("admin.readDeleteMode", on_or_off(*is_on)),
+            Self::SetReadOnly(owner, is_on) => {
+                let mode = on_or_off(*is_on);
+                ("admin.readOnlyMode", format!("cells of {owner}, {mode}"))
+            }
+            Self::SetCellQuota(cell, quota) => ("admin.cellQuota", format!("{cell}, {quota:?}")),
+            Self::SetOwnerQuota(owner, quota) => {
+                ("admin.ownerQuota", format!("cells of {owner}, {quota:?}"))
+            }
+            Self::Recount(cell) => {
+                let cell = cell.clone();
+                (
+                    "admin.recount",
+                    cell.unwrap_or_else(|| "all cells".to_owned()),
+                )
+            }
+        };
+        Some(AuditedCommand { operation, target })
+    }
+}
+
+fn on_or_off(is_on: bool) -> String {
+    match is_on {
+        true => "on".to_owned(),
+        false => "off".to_owned(),
+    }
+}
+
+impl fmt::Display for AccountAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}", self.cell, self.account)
+    }
+}
+
 /// A command that failed. Its text says what to do.
 type CommandResult<T = ()> = Result<T, String>;
 
@@ -96,7 +147,13 @@ pub async fn run(
         )
     })?;
     let session = Session::new(&components)?;
-    let done = session.run(command, &show).await;
+    let done = match command.audited() {
+        None => session.run(command, &show).await,
+        Some(audited) => {
+            let running = session.run(command, &show);
+            Box::pin(audited.run(&session.api.unit, running)).await
+        }
+    };
     session.api.unit.finish_commits().await;
     if let Err(error) = session.api.unit.leave().await {
         tracing::warn!(error = %chain(&error), "failed to remove the record of the server node");

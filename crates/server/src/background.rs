@@ -10,8 +10,11 @@ use std::time::Duration;
 
 use personium_api::ApiService;
 use personium_model::Unit;
+use personium_model::audit::{self, AuditRetention, NotedEntry};
 use personium_model::server_node::{self, ServerNodeInfo};
 use personium_types::error::chain;
+
+use crate::system_user;
 
 /// The time between two scans for orphaned file bodies.
 const ORPHAN_SCAN_INTERVAL: Duration = Duration::from_secs(6 * 3600);
@@ -23,14 +26,14 @@ const SHARED_ORPHAN_SCAN_INTERVAL: Duration = Duration::from_secs(3600);
 /// yet.
 const ORPHAN_MIN_AGE: Duration = Duration::from_secs(3600);
 
+/// The time between two looks for old entries of the audit log.
+const AUDIT_INTERVAL: Duration = Duration::from_secs(3600);
+
 /// The pause between two cells during a scan.
 const ORPHAN_SCAN_PAUSE: Duration = Duration::from_millis(50);
 
 /// The time between two looks for work that nobody works on.
 const RESUME_INTERVAL: Duration = Duration::from_secs(2);
-
-/// The file in which Linux has the name of the host.
-const HOST_NAME_FILE: &str = "/proc/sys/kernel/hostname";
 
 /// The properties of this process that operators and other nodes see. `settings` are digests.
 pub(crate) fn node_info(
@@ -38,9 +41,8 @@ pub(crate) fn node_info(
     started_at_ms: i64,
     settings: BTreeMap<String, String>,
 ) -> ServerNodeInfo {
-    let host = std::fs::read_to_string(HOST_NAME_FILE).unwrap_or_default();
     ServerNodeInfo {
-        host: host.trim_end().to_owned(),
+        host: system_user::host_name(),
         address: address.to_string(),
         version: crate::VERSION.to_owned(),
         started_at_ms,
@@ -106,6 +108,36 @@ async fn scan_for_orphans(unit: &Unit, min_age: Duration) {
         Err(error) => {
             tracing::warn!(error = %chain(&error), "failed to scan for orphaned file bodies");
         }
+    }
+}
+
+/// Removes the entries of the audit log that are too old or too many, from time to time, and writes the number and the hash of the last
+/// one to the log: whoever keeps them elsewhere can prove later that no entry before was changed.
+pub(crate) async fn keep_audit_log(unit: Arc<Unit>, retention: AuditRetention) {
+    let mut logged = None;
+    loop {
+        match unit.remove_old_audit_entries(retention).await {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "removed old entries of the audit log"),
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "failed to remove old entries of the audit log");
+            }
+        }
+        match audit::last_entry(&unit.records()).await {
+            Ok(last) if last != logged => {
+                if let Some(NotedEntry { sequence, hash }) = &last {
+                    tracing::info!(
+                        audit.sequence = sequence,
+                        audit.hash = hash,
+                        "last entry of the audit log"
+                    );
+                }
+                logged = last;
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(error = %chain(&error), "failed to read the audit log"),
+        }
+        tokio::time::sleep(AUDIT_INTERVAL).await;
     }
 }
 

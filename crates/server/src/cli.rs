@@ -1,6 +1,7 @@
 //! The command line.
 
 mod admin_options;
+mod audit_options;
 mod backup_options;
 mod cert_options;
 mod config_options;
@@ -19,6 +20,7 @@ use personium_types::error::chain;
 use tokio::signal::unix::{SignalKind, signal};
 
 use admin_options::AdminSubcommand;
+use audit_options::AuditSubcommand;
 use backup_options::{BackupArguments, RestoreArguments};
 use cert_options::CertSubcommand;
 use config_options::ConfigSubcommand;
@@ -123,6 +125,11 @@ enum Command {
         /// Name of a cell that alone is shown.
         #[arg(long, value_name = "NAME")]
         cell: Option<String>,
+    },
+    /// The audit log of what administrators have done: verify that nothing in it was changed, or print it. The unit may run.
+    Audit {
+        #[command(subcommand)]
+        command: AuditSubcommand,
     },
     /// Make a generation of back-ups of the whole unit in a folder, also while it runs. What the folder has is not copied again.
     Backup(BackupArguments),
@@ -234,6 +241,7 @@ pub fn run() -> ExitCode {
         (Some(Command::Init { print_sql: false }), Ok(sources)) => init(&sources),
         (Some(Command::Adopt), Ok(sources)) => adopt(&sources),
         (Some(Command::Copy { from, to }), Ok(_)) => copy_unit(&from, &to, is_plain),
+        (Some(Command::Audit { command }), Ok(sources)) => command.run(&sources),
         (Some(Command::Backup(arguments)), Ok(sources)) => arguments.run(&sources),
         (Some(Command::Restore(arguments)), Ok(_)) => arguments.run(is_plain),
         (Some(Command::Verify { json, cell, repair }), Ok(sources)) => {

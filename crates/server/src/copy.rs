@@ -11,13 +11,17 @@ mod source;
 mod target;
 
 use std::path::Path;
+use std::sync::Arc;
 
+use personium_model::records::Records;
 use personium_store::Space;
+use personium_types::error::chain;
 
 use self::bodies::BodyCheck;
 use self::key_copy::KeySet;
 pub(crate) use self::source::Source;
 use self::target::Target;
+use crate::command_audit::AuditedCommand;
 use crate::config::{Config, ConfigSources, LoadedConfig};
 use crate::progress::Progress;
 use crate::system;
@@ -172,6 +176,13 @@ async fn copy_unit(
         progress.end_space();
     }
     source.check_unchanged().await?;
+    let audited = AuditedCommand {
+        operation: source.operation,
+        target: format!("from {}", source.place),
+    };
+    let records = Records::new(Arc::clone(&target.records), Space::Unit);
+    let noted = audited.note(&records, system::clock().now_ms()).await;
+    noted.map_err(|error| format!("the target: {}", chain(&error)))?;
     target.finish().await?;
     progress.end();
     Ok(outcome(source.cells.len(), &total, &notes))

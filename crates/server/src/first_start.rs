@@ -9,6 +9,7 @@ use std::{fs, io};
 use personium_model::administrator_cells;
 use personium_types::error::chain;
 
+use crate::command_audit::AuditedCommand;
 use crate::components::Components;
 use crate::config::{Config, RecordStoreKind};
 use crate::data_folder;
@@ -103,6 +104,16 @@ pub fn administration_note(config: &Config, is_new: bool, has_cells: bool) -> Op
     ))
 }
 
+/// Records the cell of the administrator, and in the audit log that it was made.
+async fn record(api: &LocalApi) -> personium_types::Result<()> {
+    administrator_cells::add(&api.unit.records(), ADMIN_NAME).await?;
+    let audited = AuditedCommand {
+        operation: "admin.create",
+        target: format!("{ADMIN_NAME}#{ADMIN_NAME}, at the first start"),
+    };
+    audited.note(&api.unit.records(), api.unit.now_ms()).await
+}
+
 /// Creates the administrator's cell, account and roles. Passes the password to `show` before the first start counts as
 /// completed.
 ///
@@ -127,7 +138,7 @@ pub async fn create_administrator(
     };
     let created = make_administrator(&api, &administrator, was_interrupted, show).await;
     let recorded = match &created {
-        Ok(()) => administrator_cells::add(&api.unit.records(), ADMIN_NAME).await,
+        Ok(()) => record(&api).await,
         Err(_) => Ok(()),
     };
     if let Err(error) = api.unit.leave().await {

@@ -100,6 +100,8 @@ impl LocalApi {
             settings.auth.master_token = Some(Secret::new(master_token.clone()));
             settings.auth.unit_user_issuers.clear();
         });
+        // Each command has entries of its own.
+        unit.audit_log().leave_out_requests();
         Ok(Self {
             service: ApiService::new(Arc::clone(&unit), server.clone()),
             unit,

@@ -295,6 +295,10 @@ fn spawn(
             Arc::clone(&unit),
             service.clone(),
         )),
+        tokio::spawn(background::keep_audit_log(
+            Arc::clone(&unit),
+            components.config.log.audit_retention(),
+        )),
         tokio::spawn(certificate_expiry::warn_daily(
             Arc::clone(&components.keys),
             Arc::clone(&components.clock),

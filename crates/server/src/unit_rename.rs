@@ -14,6 +14,7 @@ use personium_types::error::chain;
 use serde_json::{Value, json};
 
 pub use self::former_name::FormerName;
+use crate::command_audit::AuditedCommand;
 use crate::components::Components;
 use crate::config::LoadedConfig;
 use crate::local_api::{LocalApi, LocalRequest};
@@ -77,7 +78,19 @@ pub async fn run(
         dry_run,
         show: &show,
     };
-    let done = rename.all_cells(&issuers).await;
+    let audited = AuditedCommand {
+        operation: "unit.rename",
+        target: format!(
+            "{}, to {}",
+            former.unit_url(),
+            rename.api.unit.urls().unit()
+        ),
+    };
+    let renaming = rename.all_cells(&issuers);
+    let done = match dry_run {
+        true => renaming.await,
+        false => Box::pin(audited.run(&rename.api.unit, renaming)).await,
+    };
     rename.api.unit.finish_commits().await;
     serve::close(&*components.records.port()).await;
     done

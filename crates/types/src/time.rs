@@ -61,6 +61,19 @@ pub fn parse_http_date(text: &str) -> Option<i64> {
     i64::try_from(since.as_secs()).ok()
 }
 
+/// Reads a day such as `2024-01-31`, which begins at midnight UTC, or a time in the form of RFC 3339, such as `2024-01-31T09:15:30Z` or
+/// `2024-01-31T10:15:30.123+01:00`. Returns the milliseconds since 1970; `None` for other texts.
+#[must_use]
+pub fn parse_iso_time(text: &str) -> Option<i64> {
+    if let Ok(time) = text.parse::<jiff::Timestamp>() {
+        return Some(time.as_millisecond());
+    }
+    let is_day = text.len() == "2024-01-31".len();
+    let day: jiff::civil::Date = text.parse().ok().filter(|_| is_day)?;
+    let midnight = day.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+    Some(midnight.timestamp().as_millisecond())
+}
+
 /// Formats a time for documents and logs (RFC 3339): `2024-01-31T09:15:30.123Z`.
 ///
 /// `ms` is in milliseconds since 1970-01-01 UTC. A time out of the range of the calendar is printed as

@@ -157,7 +157,7 @@ async fn log_in(
     let attempt = LoginRequest {
         name,
         password,
-        client_address: request.client_address,
+        origin: request.login_origin(),
         channel: LoginChannel::Form,
     };
     let outcome = match login::login(unit, context, &attempt).await {

@@ -43,7 +43,7 @@ async fn password(request: &CellRequest, token_request: &TokenRequest) -> Result
     let attempt = LoginRequest {
         name: form.required("username")?,
         password: form.required("password")?,
-        client_address: request.client_address,
+        origin: request.login_origin(),
         channel: LoginChannel::Grant,
     };
     if form.is_true("p_owner") {

@@ -30,7 +30,7 @@ pub(super) async fn handle(
             fields: token_request.form.fields(),
             host: &host,
         },
-        client_address: request.client_address,
+        origin: request.login_origin(),
     };
     match plugin_login(&request.unit, &request.context, &login).await? {
         PluginLoginOutcome::PasswordChangeRequired(account) => {

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod archive_entries;
+mod audit;
 mod auth;
 mod compression;
 mod cors;

@@ -15,7 +15,7 @@ use super::account::{self, Account, AccountStatus};
 use super::ip_range;
 use super::lockout::{AttemptTarget, CountedIfCancelled, HistoryUse, LockoutTracker};
 use super::login_history::{self, LoginHistory};
-use super::login_refusal::LoginRefusal;
+use super::login_refusal::{LoginOrigin, LoginRefusal};
 use crate::credentials::verified_passwords::PasswordDigest;
 use crate::{CellContext, Unit};
 
@@ -26,8 +26,8 @@ pub struct LoginRequest<'a> {
     pub name: &'a str,
     /// The password as given.
     pub password: &'a str,
-    /// The address of the client.
-    pub client_address: Option<IpAddr>,
+    /// Where it comes from.
+    pub origin: LoginOrigin<'a>,
     /// The endpoint.
     pub channel: LoginChannel,
 }
@@ -72,12 +72,12 @@ pub async fn login(
     context: &CellContext,
     request: &LoginRequest<'_>,
 ) -> Result<LoginOutcome> {
-    let (name, client_address) = (request.name, request.client_address);
-    let refused = |reason: LoginRefusal| reason.log(context, name, client_address);
+    let (name, origin) = (request.name, request.origin);
+    let refused = |reason: LoginRefusal| reason.log(context, name, origin);
     let attempt = unit
         .credentials()
         .login_rate_limiter
-        .begin(client_address, unit.monotonic())
+        .begin(origin.client_address, unit.monotonic())
         .inspect_err(|_| refused(LoginRefusal::TooManyFailures))?;
     let outcome = authenticate(unit, context, request).await;
     if !matches!(outcome, Ok(Err(_))) {
@@ -95,7 +95,7 @@ async fn authenticate(
     context: &CellContext,
     request: &LoginRequest<'_>,
 ) -> Result<Result<LoginOutcome, LoginRefusal>> {
-    let (name, client_address) = (request.name, request.client_address);
+    let (name, client_address) = (request.name, request.origin.client_address);
     let found = account::find(context, name).await?;
     let is_allowed =
         |account: &&Account| request.channel == LoginChannel::Form || account.has_type("basic");
@@ -163,7 +163,8 @@ async fn refuse_unknown(
     target: &AttemptTarget<'_>,
     request: &LoginRequest<'_>,
 ) -> Result<()> {
-    let lockout = LockoutTracker::find(unit, context, target, request.client_address).await?;
+    let lockout =
+        LockoutTracker::find(unit, context, target, request.origin.client_address).await?;
     if !lockout.is_delayed().await {
         let counted = CountedIfCancelled::new(&lockout);
         let limiter = &unit.credentials().login_rate_limiter;
@@ -299,9 +300,10 @@ pub async fn authenticate_basic(
     context: &CellContext,
     name: &str,
     password: &str,
-    client_address: Option<IpAddr>,
+    origin: LoginOrigin<'_>,
 ) -> Result<Result<Account, Code>> {
-    let refused = |reason: LoginRefusal| reason.log(context, name, client_address);
+    let client_address = origin.client_address;
+    let refused = |reason: LoginRefusal| reason.log(context, name, origin);
     let attempt = unit
         .credentials()
         .login_rate_limiter
@@ -311,7 +313,7 @@ pub async fn authenticate_basic(
         let request = LoginRequest {
             name,
             password,
-            client_address,
+            origin,
             channel: LoginChannel::Grant,
         };
         let target = AttemptTarget {

@@ -7,6 +7,15 @@ use crate::CellContext;
 /// The largest number of characters of an account name in the log: it is what the client sent.
 const MAX_NAME_CHARS: usize = 64;
 
+/// Where an attempt to log in comes from.
+#[derive(Debug, Clone, Copy)]
+pub struct LoginOrigin<'r> {
+    /// The address of the client.
+    pub client_address: Option<IpAddr>,
+    /// The key of the request.
+    pub request_key: &'r str,
+}
+
 /// The reason why a login is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoginRefusal {
@@ -87,14 +96,15 @@ impl LoginRefusal {
     }
 
     /// Writes the line of a failed login. `account` is the name as the client sent it.
-    pub fn log(self, context: &CellContext, account: &str, client_address: Option<IpAddr>) {
-        let client_address = client_address.map(|address| address.to_string());
+    pub fn log(self, context: &CellContext, account: &str, origin: LoginOrigin<'_>) {
+        let client_address = origin.client_address.map(|address| address.to_string());
         tracing::warn!(
             cell = context.cell().name,
             account = %printable(account),
             client.address = client_address.as_deref().unwrap_or("-"),
             reason.code = self.code(),
             reason = self.text(),
+            request.key = origin.request_key,
             "login failed"
         );
     }

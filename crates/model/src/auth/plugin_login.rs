@@ -1,15 +1,13 @@
 //! Logins by authentication plugins. Delay, lock, history and address range of the account are not involved: the plugin decides
 //! alone whether the credentials are right. Failures count towards the rate limit of the client address.
 
-use std::net::IpAddr;
-
 use personium_odata::constraint::Format;
 use personium_plugin::{LoadedPlugin, OAuthError, PluginCall, PluginError, PluginIdentity};
 use personium_types::error::chain;
 use personium_types::{Code, Error, Result};
 
 use super::account::{self, Account, AccountStatus};
-use super::login_refusal::LoginRefusal;
+use super::login_refusal::{LoginOrigin, LoginRefusal};
 use crate::{CellContext, Unit};
 
 /// A login by a plugin.
@@ -18,8 +16,8 @@ pub struct PluginLogin<'a> {
     pub plugin: &'a LoadedPlugin,
     /// The fields of the request.
     pub call: PluginCall<'a>,
-    /// The address of the client.
-    pub client_address: Option<IpAddr>,
+    /// Where it comes from.
+    pub origin: LoginOrigin<'a>,
 }
 
 /// The result of a login by a plugin.
@@ -43,11 +41,11 @@ pub async fn plugin_login(
     context: &CellContext,
     login: &PluginLogin<'_>,
 ) -> Result<PluginLoginOutcome> {
-    let log = |reason: LoginRefusal, name: &str| reason.log(context, name, login.client_address);
+    let log = |reason: LoginRefusal, name: &str| reason.log(context, name, login.origin);
     let attempt = unit
         .credentials()
         .login_rate_limiter
-        .begin(login.client_address, unit.monotonic())
+        .begin(login.origin.client_address, unit.monotonic())
         .inspect_err(|_| log(LoginRefusal::TooManyFailures, ""))?;
     let answer = login.plugin.authenticate(&login.call).await;
     let identity = match answer {

@@ -58,7 +58,10 @@ fn access_of(token: &TransCellToken, acting_for: Option<&str>) -> Access {
             named_by: NamedBy::Token,
         },
     };
-    Access::of(identity)
+    Access {
+        administrator: has(ADMIN).then(|| token.subject.clone()),
+        ..Access::of(identity)
+    }
 }
 
 /// The URLs of the cells whose accounts are unit users: those of the settings, or if they name none, those that are recorded.

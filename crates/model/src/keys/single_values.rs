@@ -13,6 +13,8 @@ const UNIT_MARK: &str = "unit/mark";
 const ADMINISTRATOR_CELLS: &str = "unit/administrators";
 /// The name of the modes of maintenance.
 const MAINTENANCE: &str = "unit/maintenance";
+/// The name of the record of the head of the audit log.
+const AUDIT_HEAD: &str = "unit/audit";
 /// The name of the record of the id of the stores.
 const STORE_ID: &str = "unit/stores";
 /// The name of the record of an unfinished copy.
@@ -71,6 +73,12 @@ pub fn administrator_cells() -> Key {
 #[must_use]
 pub fn maintenance() -> Key {
     single(MAINTENANCE)
+}
+
+/// In the space of the unit: the number and the hash of the last entry of the audit log.
+#[must_use]
+pub fn audit_head() -> Key {
+    single(AUDIT_HEAD)
 }
 
 /// In the space of the unit: a unit that is being copied into these records, see [`crate::unfinished_copy`].

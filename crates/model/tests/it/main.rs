@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod audit;
 mod cancelled_commits;
 mod cell_deletion;
 mod concurrent_creation;

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use http::{HeaderValue, Method, Uri, Version};
+use personium_api::masking;
 use personium_types::time::iso_time;
 
 use super::LineFormat;
-use super::masking;
 
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",

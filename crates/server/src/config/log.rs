@@ -2,8 +2,13 @@
 
 use std::path::PathBuf;
 
+use personium_model::audit::AuditRetention;
+
 use super::section::section;
 use super::value_parser::{FilePath, LogFilter, Number, OneOf, Optional};
+
+/// The milliseconds of a day.
+const DAY_MS: i64 = 24 * 3600 * 1000;
 
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,5 +59,20 @@ section! {
         /// The time in milliseconds for which the runtime must have run no new task until the log and a metric say so; 0 means
         /// never.
         stall_threshold_ms: u64 = "log.stall.thresholdInMs", "1000", Number(0..=600_000);
+        /// The time in days after which entries of the audit log are removed; 0 means never.
+        audit_retention_days: u32 = "log.audit.retentionInDays", "365", Number(0..=36_500);
+        /// The largest number of entries of the audit log, from which on the oldest are removed; 0 means no limit.
+        audit_entries_max: u64 = "log.audit.entries.maxnum", "1000000", Number(0..=1_000_000_000);
+    }
+}
+
+impl LogConfig {
+    /// How long entries of the audit log are kept.
+    pub(crate) fn audit_retention(&self) -> AuditRetention {
+        let days = Some(self.audit_retention_days).filter(|days| *days > 0);
+        AuditRetention {
+            max_age_ms: days.map(|days| i64::from(days) * DAY_MS),
+            entries_max: Some(self.audit_entries_max).filter(|max| *max > 0),
+        }
     }
 }

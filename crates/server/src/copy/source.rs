@@ -47,6 +47,8 @@ pub(crate) struct Source {
     pub(super) incomplete: BTreeSet<CellId>,
     /// Where it is, for people.
     pub(super) place: String,
+    /// The name of the operation in the audit log of the copy.
+    pub(super) operation: &'static str,
     /// The last commit in the space of the unit when it was opened, if its records are shared. A node that starts makes another
     /// one.
     last_commit: Option<CommitSeq>,
@@ -84,6 +86,7 @@ impl Source {
             cells,
             incomplete,
             place: "a back-up".to_owned(),
+            operation: "unit.restore",
             last_commit: None,
         }
     }
@@ -115,6 +118,7 @@ impl Source {
             cells: Vec::new(),
             incomplete: BTreeSet::new(),
             place: data_dir.display().to_string(),
+            operation: "unit.copy",
             last_commit: None,
         };
         Ok((source, (folder, engine), health))

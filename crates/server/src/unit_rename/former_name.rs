@@ -36,6 +36,11 @@ impl FromStr for FormerName {
 }
 
 impl FormerName {
+    /// The URL of the unit with this name.
+    pub(super) fn unit_url(&self) -> String {
+        self.path_based.unit()
+    }
+
     /// Whether a unit has this name now.
     pub(super) fn is_name_of(&self, urls: &UnitUrls) -> bool {
         self.path_based.unit() == urls.unit()

@@ -58,6 +58,11 @@ async fn each_request_has_one_line() {
             assert_eq!(line["response.bytes"], response.text().len(), "{key}");
         }
         assert_eq!(line["client.address"], "127.0.0.1");
+        assert!(
+            line["request.key"]
+                .as_str()
+                .is_some_and(|key| !key.is_empty())
+        );
         assert!(line["elapsed_us"].as_u64().is_some());
     }
 }
@@ -201,6 +206,11 @@ async fn each_failed_login_has_a_line_with_its_reason() {
         assert_eq!(line["reason.code"], code, "{name}: {log}");
         assert_eq!(line["cell"], "c");
         assert_eq!(line["client.address"], "127.0.0.1");
+        assert!(
+            line["request.key"]
+                .as_str()
+                .is_some_and(|key| !key.is_empty())
+        );
         let account = line["account"].as_str().unwrap();
         assert!(
             account.starts_with(name.split('\n').next().unwrap()) && !account.contains('\n'),

@@ -19,6 +19,7 @@ mod access_log;
 mod administered_unit;
 mod administration;
 mod answer_memory;
+mod audit;
 mod authorization_code;
 mod backed_up_unit;
 mod box_export;

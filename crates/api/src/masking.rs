@@ -53,7 +53,8 @@ const MIN_OPAQUE_BYTES: usize = 100;
 const MIN_TOKEN_BYTES: usize = 16;
 
 /// A path with its secrets masked.
-pub(super) fn path(path: &str) -> Cow<'_, str> {
+#[must_use]
+pub fn path(path: &str) -> Cow<'_, str> {
     // Most paths are short and have nothing that a token or a named value needs.
     let is_plain = path.len() < MIN_OPAQUE_BYTES && !path.contains(['=', ':', '~', '%']);
     if is_plain && !path.contains("eyJ") {
@@ -64,7 +65,8 @@ pub(super) fn path(path: &str) -> Cow<'_, str> {
 }
 
 /// A query with its secrets masked.
-pub(super) fn query(query: &str) -> String {
+#[must_use]
+pub fn query(query: &str) -> String {
     let parameters = query.split('&').map(parameter);
     parameters.collect::<Vec<_>>().join("&")
 }
