@@ -111,7 +111,6 @@ fn is_endpoint(route: CellRoute) -> bool {
             | CellRoute::Sign
             | CellRoute::BoxUrl
             | CellRoute::Event
-            | CellRoute::Rule
             | CellRoute::Export
             | CellRoute::Import
     )

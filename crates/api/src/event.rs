@@ -11,7 +11,7 @@ use crate::response::{self, Response};
 use crate::{feed, preflight, web_socket};
 
 /// The largest event in bytes: three texts with each character escaped.
-const MAX_EVENT_BYTES: usize = 1 << 20;
+pub(crate) const MAX_EVENT_BYTES: usize = 1 << 20;
 
 /// Posts the event in a request to `__event`.
 ///
@@ -41,7 +41,7 @@ pub(crate) async fn handle(mut request: CellRequest) -> Result<Response> {
 }
 
 /// Reads `{"Type":"...","Object":"...","Info":"..."}`. Each may be missing; other members are ignored.
-fn read(bytes: &[u8], mut event: Event) -> Result<Event> {
+pub(crate) fn read(bytes: &[u8], mut event: Event) -> Result<Event> {
     let members = read_object(bytes).map_err(|_| Error::new(Code::RequestJson))?;
     for (name, value) in members {
         let member = match name.as_ref() {

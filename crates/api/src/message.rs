@@ -2,14 +2,18 @@
 
 mod delivery;
 
-use http::Method;
-use personium_model::odata::message::{self, MessageCommand};
+use http::{Method, StatusCode};
+use personium_event::delivery::ATTEMPT;
+use personium_model::odata::message::{
+    self, DeliverySender, MessageCommand, Received, ReceivedDelivery, waiting,
+};
 use personium_odata::body::{JsonValue, read_object};
 use personium_odata::key::KeyStyle;
 use personium_types::{Code, Error, Operation, Result};
 
+use crate::headers::VERSION;
 use crate::request_context::CellRequest;
-use crate::response::Response;
+use crate::response::{self, Response};
 use crate::{odata, preflight};
 
 /// The largest message in bytes: the longest list of cells and the longest body, both escaped, and some requests.
@@ -45,8 +49,15 @@ async fn send(mut request: CellRequest) -> Result<Response> {
     let request = odata::cell_control_request(request).await?;
     let app = request.access.app();
     let outgoing = message::prepare(&request.root, &bytes, app).await?;
-    let deliveries = delivery::deliver(&request, &context, &outgoing).await?;
-    let sent = message::store_sent(&request.root, &permit, &outgoing, &deliveries).await?;
+    context.records().check_growth(bytes.len()).await?;
+    waiting::check_limit(context.records(), outgoing.recipients.len()).await?;
+    let version = request.headers.get(&VERSION);
+    let version = version.and_then(|version| version.to_str().ok());
+    let sender = DeliverySender::of(&request.access, version);
+    let sent = (&outgoing, &sender);
+    let expires = waiting::expiry(&request.unit);
+    let results = delivery::deliver(&request, &context, sent, expires).await?;
+    let sent = message::store_sent(&request.root, &permit, sent, (&results, expires)).await?;
     let set = request.root.set("SentMessage")?;
     odata::created(&request, &set, &sent, KeyStyle::Encoded, memory)
 }
@@ -57,9 +68,18 @@ async fn receive(mut request: CellRequest) -> Result<Response> {
     let bytes = request.read_body(MAX_MESSAGE_BYTES).await?;
     let memory = request.memory_for_echo(&bytes).await?;
     let request = odata::cell_control_request(request).await?;
-    let received = message::receive(&request.root, &permit, &sender, &bytes).await?;
-    let set = request.root.set("ReceivedMessage")?;
-    odata::created(&request, &set, &received, KeyStyle::Encoded, memory)
+    let delivery = ReceivedDelivery {
+        sender: &sender,
+        bytes: &bytes,
+        is_repeated: request.headers.contains_key(ATTEMPT),
+    };
+    match message::receive(&request.root, &permit, delivery).await? {
+        Received::New(received) => {
+            let set = request.root.set("ReceivedMessage")?;
+            odata::created(&request, &set, &received, KeyStyle::Encoded, memory)
+        }
+        Received::Before => Ok(response::status(StatusCode::OK)),
+    }
 }
 
 async fn change_status(mut request: CellRequest) -> Result<Response> {

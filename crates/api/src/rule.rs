@@ -1,11 +1,16 @@
-//! `__rule`: the active rules of a cell.
+//! `__rule`: the active rules of a cell, what their requests have come to, and a test of them.
+
+mod failed;
+mod trial;
 
 use std::collections::BTreeMap;
 
 use http::{Method, StatusCode};
 use personium_model::event::rule::{self, EventRule};
+use personium_model::event::rule_state;
 use personium_model::event::timer::{self, ShownTimer};
-use personium_types::{Operation, Result};
+use personium_types::time::iso_time;
+use personium_types::{Code, Operation, Result};
 use serde_json::{Map, Value, json};
 
 use crate::preflight;
@@ -23,11 +28,61 @@ const MEMBERS: &[&str] = &[
     "Name",
 ];
 
-/// Lists the rules with the number of events that matched them, and the boxes that they belong to.
+/// Answers a request to `__rule` or below it.
 ///
 /// # Errors
 /// The refusal of the request.
 pub(crate) async fn handle(request: CellRequest) -> Result<Response> {
+    let below = request.path.decoded.get(1..).unwrap_or_default();
+    let below: Vec<&str> = below.iter().map(String::as_str).collect();
+    match below.as_slice() {
+        [] => list(request).await,
+        ["state"] => show_state(request).await,
+        ["failed"] => failed::list(request).await,
+        ["failed", id] => {
+            let id = (*id).to_owned();
+            failed::one(request, &id).await
+        }
+        ["test"] => trial::handle(request).await,
+        _ => Err(Code::NoSuchPath.into()),
+    }
+}
+
+/// Shows for each rule what its last request has come to.
+async fn show_state(request: CellRequest) -> Result<Response> {
+    match request.method {
+        Method::GET => {}
+        Method::OPTIONS => return Ok(preflight::allow("OPTIONS, GET")),
+        _ => return Err(request.method_not_allowed()),
+    }
+    request.permit(Operation::ReadActiveRules).await?;
+    let found = rule::list_with_hits(&request.unit, &request.context).await?;
+    let records = request.context.records();
+    let ids: Vec<&str> = found.iter().map(|(rule, _)| rule.id.as_str()).collect();
+    let states = rule_state::list(records, &ids).await?;
+    let rules = found.iter().zip(states).map(|((rule, hits), state)| {
+        let in_box = rule.in_box.as_ref().map(|found| found.name.as_str());
+        json!({
+            "Name": rule.stored.text("Name"),
+            "_Box.Name": in_box,
+            "HitCount": hits,
+            "LastRequest": state.map(|state| json!({
+                "Time": iso_time(state.last_ms),
+                "Status": state.outcome,
+                "Success": state.is_success,
+                "Attempts": state.attempts,
+                "NextAttempt": state.next_ms.map(iso_time),
+            })),
+        })
+    });
+    let rules: Value = rules.collect();
+    let counts = rule_state::counts(records).await?;
+    let body = json!({"rules": rules, "Waiting": counts.waiting, "Failed": counts.failed});
+    Ok(response::json(StatusCode::OK, &body))
+}
+
+/// Lists the rules with the number of events that matched them, and the boxes that they belong to.
+async fn list(request: CellRequest) -> Result<Response> {
     match request.method {
         Method::GET => {}
         Method::OPTIONS => return Ok(preflight::allow("OPTIONS, GET")),

@@ -1,27 +1,42 @@
-//! Sends the requests of rules, and fires their timers.
+//! Sends the requests of rules, fires their timers, and delivers messages that could not be delivered at once.
 //!
 //! `model` compares events with rules and stores the requests of the matching ones in the outbox of the cell. This crate sends
 //! them: those of one rule one after the other, those of different rules concurrently, each at least once. The outcome is
 //! written to the event log of the cell. Rules of one cell delay those of another only through the limit of concurrent
 //! requests.
 
+pub mod delivery;
+mod delivery_worker;
 mod outbox_worker;
+mod owner_sender;
 mod request;
+mod signing;
 mod timer_worker;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 
-pub use outbox_worker::run;
+pub use outbox_worker::{run, send_entry};
 pub use timer_worker::fire_timers;
 
 /// The port for requests, to this unit and to other servers.
 #[async_trait]
 pub trait RequestSender: Send + Sync {
     /// Sends a request to an absolute URL and returns the response. Redirects are not followed, and certificates are verified.
-    /// `None` if there was no response.
-    async fn send(&self, request: Request<Bytes>) -> Option<ReceivedResponse>;
+    ///
+    /// # Errors
+    /// [`NoResponse`]
+    async fn send(&self, request: Request<Bytes>) -> Result<ReceivedResponse, NoResponse>;
+}
+
+/// There was no response to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoResponse {
+    /// The reason, for people.
+    pub reason: String,
+    /// Whether another attempt may help.
+    pub is_temporary: bool,
 }
 
 /// The response to a request of a rule.

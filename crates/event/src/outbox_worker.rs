@@ -2,39 +2,50 @@
 
 use std::fmt::Display;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use http::Request;
-use personium_model::event::outbox::{self, OutboxEntry};
+use personium_model::backoff::{LONGEST_DELAY_MS, monotonic_of};
+use personium_model::event::outbox::{self, OutboxEntry, RequestOutcome};
 use personium_model::event::pending;
-use personium_model::outbox_queue::OutboxPartition;
+use personium_model::outbox_queue::{OutboxPartition, PartitionKind};
 use personium_model::{CellContext, Unit};
 use personium_types::error::chain;
 use personium_types::{CellId, Result, ServerNodeId};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::request::{self, NO_RESPONSE};
-use crate::{ReceivedResponse, RequestSender};
+use crate::RequestSender;
+use crate::delivery_worker::{self, Turn};
+use crate::owner_sender::OwnerSender;
+use crate::request::{self, outcome_without_response};
 
 /// The pause before a retry after a failure of the store.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// The time between two looks for requests that nobody works on.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// The time between two looks for messages that are due.
+const DEFERRED_INTERVAL: Duration = Duration::from_millis(500);
 /// The time-out of one request with its response.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Sends the requests of rules until it is dropped, beginning with those that the last run of the unit left, and on a shared store
-/// also those of server nodes that are dead. The requests of at most `rules_max` rules are in flight at the same time; each
-/// server node of a unit has this limit for itself.
+/// Sends the requests of rules and delivers messages until it is dropped, beginning with those that the last run of the unit left, and
+/// on a shared store also those of server nodes that are dead. The requests of at most `rules_max` rules are in flight at the same
+/// time, and messages of as many cells; each server node of a unit has these limits for itself.
 pub async fn run(unit: Arc<Unit>, sender: Arc<dyn RequestSender>, rules_max: usize) {
     tokio::join!(
         enqueue_pending(&unit),
-        process_queue(&unit, &sender, rules_max)
+        enqueue_deferred(&unit),
+        process_queue(&unit, &sender, (PartitionKind::Rule, rules_max)),
+        process_queue(&unit, &sender, (PartitionKind::Messages, rules_max))
     );
+}
+
+/// Enqueues the cells with messages whose next attempt is due.
+async fn enqueue_deferred(unit: &Unit) {
+    loop {
+        tokio::time::sleep(DEFERRED_INTERVAL).await;
+        unit.outbox().enqueue_due(unit.monotonic());
+    }
 }
 
 /// Enqueues requests that nobody works on. A cell that cannot be read is retried, without delaying other cells. If the store is
@@ -82,28 +93,43 @@ fn log_failure(cell: &CellId, message: &str, error: &dyn Display) {
     tracing::error!(cell.id = %cell, %error, "{message}");
 }
 
-async fn process_queue(unit: &Arc<Unit>, sender: &Arc<dyn RequestSender>, rules_max: usize) {
-    let permits = Arc::new(Semaphore::new(rules_max.max(1)));
+async fn process_queue(
+    unit: &Arc<Unit>,
+    sender: &Arc<dyn RequestSender>,
+    (kind, partitions_max): (PartitionKind, usize),
+) {
+    let permits = Arc::new(Semaphore::new(partitions_max.max(1)));
     // Dropped with this future, so that nothing is sent any more.
     let mut tasks = JoinSet::new();
     loop {
-        let partition = unit.outbox().next().await;
+        let partition = unit.outbox().next(kind).await;
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
             return;
         };
         while tasks.try_join_next().is_some() {}
         let (unit, sender) = (Arc::clone(unit), Arc::clone(sender));
         tasks.spawn(async move {
-            let processed = process_partition(&unit, &*sender, &partition).await;
+            let processed = match kind {
+                PartitionKind::Rule => process_partition(&unit, &*sender, &partition)
+                    .await
+                    .map(|()| Turn::Over),
+                PartitionKind::Messages => {
+                    delivery_worker::process_turn(&unit, &*sender, &partition).await
+                }
+            };
             drop(permit);
-            if let Err(error) = processed {
-                log_failure(
-                    &partition.cell,
-                    "failed to deliver queued rule requests, will retry",
-                    &chain(&error),
-                );
-                tokio::time::sleep(RETRY_DELAY).await;
-                unit.outbox().requeue(partition);
+            match processed {
+                Ok(Turn::Over) => {}
+                Ok(Turn::HasMore) => unit.outbox().requeue(partition),
+                Err(error) => {
+                    log_failure(
+                        &partition.cell,
+                        "failed to deliver queued rule requests or messages, will retry",
+                        &chain(&error),
+                    );
+                    tokio::time::sleep(RETRY_DELAY).await;
+                    unit.outbox().requeue(partition);
+                }
             }
         });
     }
@@ -119,17 +145,22 @@ async fn process_partition(
     partition: &OutboxPartition,
 ) -> Result<()> {
     loop {
-        let is_done = match unit.outbox().owner(&partition.cell) {
-            None => true,
-            Some(node) => {
-                let step = send_next(unit, sender, partition, &node).await?;
-                if step == Step::NotOwner {
-                    unit.outbox().disown(&partition.cell);
-                }
-                step != Step::Sent
+        let step = match unit.outbox().owner(&partition.cell) {
+            None => Step::Empty,
+            Some(node) => send_next(unit, sender, partition, &node).await?,
+        };
+        let next = match step {
+            Step::Sent => continue,
+            Step::Later(next) => Some(next),
+            Step::Empty => None,
+            Step::NotOwner => {
+                unit.outbox().disown(&partition.cell);
+                None
             }
         };
-        if is_done && unit.outbox().complete(partition) {
+        let due = next.map(|next| monotonic_of(unit, next));
+        unit.outbox().defer(partition, due);
+        if unit.outbox().complete(partition) {
             return Ok(());
         }
     }
@@ -140,6 +171,8 @@ async fn process_partition(
 enum Step {
     /// It was sent, and there may be more.
     Sent,
+    /// Its next attempt is due at this time, milliseconds since 1970.
+    Later(i64),
     /// There is none.
     Empty,
     /// Another server node may send it.
@@ -160,14 +193,14 @@ async fn send_next(
     let Some((key, entry)) = outbox::find_next(context.records(), &partition.rule).await? else {
         return Ok(Step::Empty);
     };
-    let sender = OwnerSender {
-        unit,
-        sender,
-        node,
-        refused: AtomicBool::new(false),
-    };
+    let (now, next) = (unit.now_ms(), entry.attempts.next_ms);
+    // If the clock was set back, it would wait too long.
+    if next > now && next <= now.saturating_add(LONGEST_DELAY_MS) {
+        return Ok(Step::Later(next));
+    }
+    let sender = OwnerSender::new(unit, sender, node);
     let outcome = send_entry(unit, &sender, &context, &entry).await?;
-    if sender.refused.load(Ordering::Acquire) {
+    if sender.has_refused() {
         return match unit.confirm_node(node).await? {
             // The store could not be asked before.
             true => Ok(Step::Sent),
@@ -181,36 +214,19 @@ async fn send_next(
     })
 }
 
-/// A sender that sends nothing when another server node may have taken over the outbox.
-struct OwnerSender<'a> {
-    unit: &'a Unit,
-    sender: &'a dyn RequestSender,
-    node: &'a ServerNodeId,
-    refused: AtomicBool,
-}
-
-#[async_trait]
-impl RequestSender for OwnerSender<'_> {
-    async fn send(&self, request: Request<Bytes>) -> Option<ReceivedResponse> {
-        // Immediately before the request: what comes before it may have taken long.
-        if !matches!(self.unit.confirm_node(self.node).await, Ok(true)) {
-            self.refused.store(true, Ordering::Release);
-            return None;
-        }
-        self.sender.send(request).await
-    }
-}
-
-/// Sends a request and returns its outcome.
-async fn send_entry(
+/// Sends a request of a rule once, and returns its outcome.
+///
+/// # Errors
+/// A failure of the store.
+pub async fn send_entry(
     unit: &Unit,
     sender: &dyn RequestSender,
     context: &CellContext,
     entry: &OutboxEntry,
-) -> Result<String> {
+) -> Result<RequestOutcome> {
     let sending = request::send(unit, sender, context, entry);
     match tokio::time::timeout(REQUEST_TIMEOUT, sending).await {
         Ok(outcome) => outcome,
-        Err(_) => Ok(NO_RESPONSE.to_owned()),
+        Err(_) => Ok(outcome_without_response(entry.kind)),
     }
 }

@@ -6,17 +6,18 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 use personium_model::auth::token_issuer::TokenIssuer;
-use personium_model::event::outbox::{OutboxEntry, RequestKind};
+use personium_model::event::outbox::{OutboxEntry, OutcomeKind, RequestKind, RequestOutcome};
 use personium_model::event::{EVENT_ID, Event, RULE_CHAIN, VIA};
 use personium_model::{CellContext, Unit};
 use personium_types::{Code, Result};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use crate::{ReceivedResponse, RequestSender};
+use crate::delivery::is_temporary;
+use crate::{NoResponse, ReceivedResponse, RequestSender, signing};
 
 /// The logged outcome if there was no response.
-pub(crate) const NO_RESPONSE: &str = "404";
+const NO_RESPONSE: &str = "404";
 /// The logged outcome if the object of the event is no entity that can be copied.
 const NO_ENTITY: &str = "404url is invalid";
 /// The logged outcome if the event is neither a creation nor a change of an entity.
@@ -58,21 +59,23 @@ struct RuleRequest<'a> {
     sender: &'a dyn RequestSender,
     context: &'a CellContext,
     event: &'a Event,
+    kind: RequestKind,
 }
 
-/// Sends the request of a rule. Returns the status of the response, or a text in its place.
+/// Sends the request of a rule.
 pub(crate) async fn send(
     unit: &Unit,
     sender: &dyn RequestSender,
     context: &CellContext,
     entry: &OutboxEntry,
-) -> Result<String> {
+) -> Result<RequestOutcome> {
     let (event, target) = (&entry.event, entry.target.as_str());
     let request = RuleRequest {
         unit,
         sender,
         context,
         event,
+        kind: entry.kind,
     };
     let own_cell = unit.urls().cell(&context.cell().name);
     let via = match entry.kind {
@@ -96,24 +99,64 @@ pub(crate) async fn send(
         RequestKind::RelayData => request.copy_entity(target, via).await,
     };
     match outcome {
-        Ok(outcome) => Ok(outcome.unwrap_or_else(|| NO_RESPONSE.to_owned())),
-        Err(refusal) if refusal.code() == Code::AuthnFailed => Ok(NO_ACCOUNT.to_owned()),
-        Err(refusal) if refusal.code() == Code::TargetInvalid => Ok(NO_RESPONSE.to_owned()),
-        Err(other) => Err(other),
+        Err(refusal) if refusal.code() == Code::AuthnFailed => Ok(failure(NO_ACCOUNT)),
+        Err(refusal) if refusal.code() == Code::TargetInvalid => Ok(failure(NO_RESPONSE)),
+        other => other,
+    }
+}
+
+/// The outcome of a request that cannot do what it should.
+fn failure(text: &str) -> RequestOutcome {
+    RequestOutcome {
+        text: text.to_owned(),
+        kind: OutcomeKind::Failure,
+    }
+}
+
+/// The outcome of a request of this kind without a response in time. A script may have run, so it is not run again.
+pub(crate) fn outcome_without_response(kind: RequestKind) -> RequestOutcome {
+    RequestOutcome {
+        text: NO_RESPONSE.to_owned(),
+        kind: match kind {
+            RequestKind::Exec => OutcomeKind::Failure,
+            _ => OutcomeKind::Temporary,
+        },
+    }
+}
+
+/// The outcome of a request of this kind with a response.
+fn outcome_of(kind: RequestKind, status: StatusCode) -> RequestOutcome {
+    RequestOutcome {
+        text: status.as_str().to_owned(),
+        kind: match status.as_u16() {
+            ..400 => OutcomeKind::Success,
+            _ if kind != RequestKind::Exec && is_temporary(status) => OutcomeKind::Temporary,
+            _ => OutcomeKind::Failure,
+        },
     }
 }
 
 impl RuleRequest<'_> {
-    /// Sends a request on behalf of the subject of the event. Returns the status of the response.
+    /// Sends a request on behalf of the subject of the event.
     async fn send(
         &self,
         method: Method,
         url: &str,
         body: String,
         via: Option<&str>,
-    ) -> Result<Option<String>> {
-        let response = self.exchange(method, url, body, via).await?;
-        Ok(response.map(|response| response.status.as_str().to_owned()))
+    ) -> Result<RequestOutcome> {
+        let sent = self.exchange(method, url, body, via).await?;
+        Ok(match sent {
+            Ok(response) => outcome_of(self.kind, response.status),
+            Err(none) => self.without_response(&none),
+        })
+    }
+
+    fn without_response(&self, none: &NoResponse) -> RequestOutcome {
+        match none.is_temporary {
+            true => outcome_without_response(self.kind),
+            false => failure(NO_RESPONSE),
+        }
     }
 
     async fn exchange(
@@ -122,7 +165,7 @@ impl RuleRequest<'_> {
         url: &str,
         body: String,
         via: Option<&str>,
-    ) -> Result<Option<ReceivedResponse>> {
+    ) -> Result<std::result::Result<ReceivedResponse, NoResponse>> {
         let event = self.event;
         let mut request = Request::builder()
             .method(method)
@@ -145,9 +188,13 @@ impl RuleRequest<'_> {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
         // The target may be no valid URL.
-        let Ok(request) = request.body(Bytes::from(body)) else {
-            return Ok(None);
+        let Ok(mut request) = request.body(Bytes::from(body)) else {
+            return Ok(Err(NoResponse {
+                reason: "The URL is not valid.".to_owned(),
+                is_temporary: false,
+            }));
         };
+        signing::sign(self.unit, self.context, &mut request).await?;
         Ok(self.sender.send(request).await)
     }
 
@@ -173,16 +220,16 @@ impl RuleRequest<'_> {
     }
 
     /// Copies the entity that the event is about to another entity set.
-    async fn copy_entity(&self, target: &str, via: Option<&str>) -> Result<Option<String>> {
+    async fn copy_entity(&self, target: &str, via: Option<&str>) -> Result<RequestOutcome> {
         let creates = match self.event.kind.as_deref() {
             Some("odata.create") => true,
             Some("odata.update" | "odata.patch") => false,
-            _ => return Ok(Some(UNSUPPORTED_EVENT.to_owned())),
+            _ => return Ok(failure(UNSUPPORTED_EVENT)),
         };
         let own = self.unit.urls().cell(&self.context.cell().name);
         let object = self.event.object.as_deref().unwrap_or_default();
         if !object.starts_with(&own) {
-            return Ok(Some(NO_ENTITY.to_owned()));
+            return Ok(failure(NO_ENTITY));
         }
         // The event has the object as its sender wrote it, maybe with blanks in the id.
         let object = utf8_percent_encode(object, NOT_IN_OBJECT);
@@ -190,14 +237,19 @@ impl RuleRequest<'_> {
         let found = self
             .exchange(Method::GET, &url, String::new(), None)
             .await?;
-        let Some(response) = found else {
-            return Ok(None);
+        let response = match found {
+            Ok(response) => response,
+            Err(none) => return Ok(self.without_response(&none)),
         };
         if response.status != StatusCode::OK {
-            return Ok(Some(response.status.as_str().to_owned()));
+            let outcome = outcome_of(self.kind, response.status);
+            return Ok(match outcome.kind {
+                OutcomeKind::Success => failure(&outcome.text),
+                _ => outcome,
+            });
         }
         let Some((id, copy)) = copy_of(&response.body) else {
-            return Ok(Some(NO_ENTITY.to_owned()));
+            return Ok(failure(NO_ENTITY));
         };
         if creates {
             return self.send(Method::POST, target, copy, via).await;

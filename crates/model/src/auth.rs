@@ -46,6 +46,7 @@ pub mod login_refusal;
 pub mod one_time_tokens;
 pub mod pkce;
 pub mod plugin_login;
+pub mod request_signature;
 pub mod scope;
 pub mod token_exchange;
 pub mod token_issuer;

@@ -6,13 +6,17 @@
 
 mod cause;
 mod consequences;
+pub mod dead_letter;
 pub mod feed;
 pub mod log;
 pub mod outbox;
-mod outbox_owner;
+pub(crate) mod outbox_owner;
 pub mod pending;
 mod record;
+mod resending;
 pub mod rule;
+mod rule_request;
+pub mod rule_state;
 pub mod timer;
 
 use personium_store::Batch;
@@ -21,6 +25,7 @@ use personium_types::{Operation, Result};
 pub use self::cause::EventCause;
 use self::consequences::{Consequences, FullOutbox};
 pub use self::record::{EVENT_ID, Event, MAX_TEXT_UTF16_UNITS, RULE_CHAIN, VIA};
+pub use self::resending::send_again;
 use crate::records::Records;
 use crate::{CellContext, Permit, PermitTarget, PostCommit, PostedEvent, Unit};
 

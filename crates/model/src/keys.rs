@@ -21,6 +21,9 @@
 //! | `G` | generation, event id | a line of the event log |
 //! | `H` | rule id | number of events that the rule has matched |
 //! | `Q` | rule id, event id | [`crate::event::outbox::OutboxEntry`]: a request that waits to be sent |
+//! | `Q` | `~messages`, id that begins with the time | a delivery of a message that waits for its next attempt |
+//! | `r` | rule id | [`crate::event::rule_state::RuleState`]: the last request of a rule |
+//! | `U` | event id | [`crate::event::dead_letter::DeadLetter`]: a request of a rule that was given up |
 //! | `T` | day, digest | nothing: consumed tokens and revoked token families, until that day is over |
 //! | `U` | number | an entry of the audit log of the unit, [`crate::audit`] |
 //! | `M` | name | single values of the space |
@@ -43,14 +46,15 @@ pub use self::sets::{ControlSet, SetKey, SetParts};
 pub use self::single_values::{
     CellMarkers, administrator_cells, audit_head, body_key, box_of_installation, bytes_counted,
     bytes_of_entities, bytes_of_files, cell_deletion, cell_deletions, cell_of_quota, cell_quota,
-    cell_quotas, changed_cell, changed_cells, claim_of_installation_marker, failed_installation,
-    failed_installations, failed_logins, failed_logins_of, feed, garbage_marker, garbage_markers,
-    garbage_record, garbage_records, id_of_server_node, imported_entities, imported_entity,
-    installation, installation_marker, installation_markers, installations, log_size, log_sizes,
-    log_state, login_history, maintenance, node_agreement, orphan_scan, outbox_count,
-    outbox_marker, outbox_markers, outbox_owner, owner_of_quota, owner_quota, owner_quotas, quotas,
-    removed_cell, removed_cells, seal, server_node, server_nodes, signing_key, store_id,
-    stream_claim, takeover, timer_claim, transfer, unfinished_copy, unit_mark,
+    cell_quotas, changed_cell, changed_cells, claim_of_installation_marker, dead_letter_count,
+    failed_installation, failed_installations, failed_logins, failed_logins_of, feed,
+    garbage_marker, garbage_markers, garbage_record, garbage_records, id_of_server_node,
+    imported_entities, imported_entity, installation, installation_marker, installation_markers,
+    installations, log_size, log_sizes, log_state, login_history, maintenance, node_agreement,
+    orphan_scan, outbox_count, outbox_marker, outbox_markers, outbox_owner, owner_of_quota,
+    owner_quota, owner_quotas, quotas, removed_cell, removed_cells, seal, server_node,
+    server_nodes, signing_key, store_id, stream_claim, takeover, timer_claim, transfer,
+    unfinished_copy, unit_mark, waiting_deliveries,
 };
 pub(crate) use self::single_values::{counts_bytes, transfer_in_memory};
 pub use self::timers::{
@@ -436,10 +440,41 @@ pub fn rule_hits(rule: &str) -> Key {
     Key::table(b'H').text(rule).build()
 }
 
+/// The last request of a rule.
+#[must_use]
+pub fn rule_state(rule: &str) -> Key {
+    Key::table(b'r').text(rule).build()
+}
+
+/// A request of a rule that was given up.
+#[must_use]
+pub fn dead_letter(event_id: &[u8; MONOTONIC_ID_BYTES]) -> Key {
+    Key::table(b'U').fixed(event_id).build()
+}
+
+/// All requests of rules that were given up, the oldest first.
+#[must_use]
+pub fn dead_letters() -> KeyRange {
+    KeyRange::prefix(&Key::table(b'U').build())
+}
+
 /// A request that waits to be sent.
 #[must_use]
 pub fn outbox_entry(rule: &str, event_id: &[u8; MONOTONIC_ID_BYTES]) -> Key {
     Key::table(b'Q').text(rule).fixed(event_id).build()
+}
+
+/// The text in the place of the rule for the deliveries of messages. It is no entity id.
+pub const MESSAGES: &str = "~messages";
+
+/// A delivery of a message whose next attempt is due at a time, milliseconds since 1970. `event_id` distinguishes those of one time.
+#[must_use]
+pub fn waiting_delivery(due_ms: i64, event_id: &[u8; MONOTONIC_ID_BYTES]) -> Key {
+    let mut id = *event_id;
+    for (to, from) in id.iter_mut().zip(due_ms.max(0).to_be_bytes()) {
+        *to = from;
+    }
+    outbox_entry(MESSAGES, &id)
 }
 
 /// The event id that follows another one: of the same time, with the next number.
@@ -450,7 +485,7 @@ pub fn successor_of_event_id(id: &[u8; MONOTONIC_ID_BYTES]) -> [u8; MONOTONIC_ID
         .to_be_bytes()
 }
 
-/// The event id in the key of an [`outbox_entry`].
+/// The event id in the key of an [`outbox_entry`] or [`dead_letter`].
 #[must_use]
 pub fn event_id_of_outbox_entry(key: &Key) -> Option<[u8; MONOTONIC_ID_BYTES]> {
     let bytes = key.as_bytes();
@@ -552,6 +587,16 @@ mod tests {
         let key = outbox_entry("r\0x", &monotonic_id(1_700_000_000_123, 7, u32::MAX));
         assert_eq!(rule_of_outbox_entry(&key), Some("r\0x".to_owned()));
         assert_eq!(time_of_monotonic_id(&key), Some(1_700_000_000_123));
+    }
+
+    #[test]
+    fn waiting_deliveries_are_ordered_by_the_time_of_the_next_attempt() {
+        let (early, late) = (monotonic_id(1, 7, 3), monotonic_id(9, 0, 0));
+        let key = waiting_delivery(5, &late);
+        assert!(key < waiting_delivery(6, &early));
+        assert_ne!(key, waiting_delivery(5, &early));
+        assert_eq!(time_of_monotonic_id(&key), Some(5));
+        assert_eq!(rule_of_outbox_entry(&key).as_deref(), Some(MESSAGES));
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! The queue in memory of the rules that have requests to send.
+//! The queue in memory of the rules that have requests to send, and of the cells that have messages to deliver.
 //!
-//! The requests themselves are records. After a start the queue is filled from them; see [`crate::event::pending`].
+//! The requests and messages themselves are records. After a start the queue is filled from them; see [`crate::event::pending`].
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
@@ -9,22 +9,60 @@ use parking_lot::Mutex;
 use personium_types::{CellId, ServerNodeId};
 use tokio::sync::Notify;
 
-/// The requests of one rule, which are sent one after the other.
+use crate::keys::MESSAGES;
+
+/// The requests of one rule, which are sent one after the other, or the messages of one cell.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct OutboxPartition {
     /// The cell.
     pub cell: CellId,
-    /// The entity id of the rule.
+    /// The entity id of the rule; [`MESSAGES`] for the messages.
     pub rule: String,
+}
+
+/// The kind of a partition. Neither waits for the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartitionKind {
+    /// Requests of a rule.
+    Rule,
+    /// Messages to be delivered.
+    Messages,
+}
+
+impl OutboxPartition {
+    /// The messages of a cell.
+    #[must_use]
+    pub fn of_messages(cell: CellId) -> Self {
+        let rule = MESSAGES.to_owned();
+        Self { cell, rule }
+    }
+
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> PartitionKind {
+        match self.rule == MESSAGES {
+            true => PartitionKind::Messages,
+            false => PartitionKind::Rule,
+        }
+    }
 }
 
 /// The partitions with requests to send. A partition is processed by one worker at a time.
 #[derive(Debug, Default)]
 pub struct OutboxQueue {
-    partitions: Mutex<Partitions>,
-    enqueued: Notify,
+    rules: KindQueue,
+    messages: KindQueue,
+    /// The partitions whose next attempt is due later, with its time.
+    deferred: Mutex<HashMap<OutboxPartition, Instant>>,
     /// The cells whose requests this process sends.
     owned: Mutex<HashMap<CellId, OwnedOutbox>>,
+}
+
+/// The partitions of one kind.
+#[derive(Debug, Default)]
+struct KindQueue {
+    partitions: Mutex<Partitions>,
+    enqueued: Notify,
 }
 
 /// The ownership of the outbox of a cell.
@@ -44,9 +82,17 @@ struct Partitions {
 }
 
 impl OutboxQueue {
+    fn of(&self, kind: PartitionKind) -> &KindQueue {
+        match kind {
+            PartitionKind::Rule => &self.rules,
+            PartitionKind::Messages => &self.messages,
+        }
+    }
+
     /// Enqueues a partition that has requests to send.
     pub fn enqueue(&self, partition: OutboxPartition) {
-        let mut partitions = self.partitions.lock();
+        let queue = self.of(partition.kind());
+        let mut partitions = queue.partitions.lock();
         if let Some(enqueued_again) = partitions.known.get_mut(&partition) {
             *enqueued_again = true;
             return;
@@ -54,31 +100,34 @@ impl OutboxQueue {
         partitions.known.insert(partition.clone(), false);
         partitions.waiting.push_back(partition);
         drop(partitions);
-        self.enqueued.notify_one();
+        queue.enqueued.notify_one();
     }
 
-    /// Waits for the next partition to process. The caller gives it back with [`Self::complete`] or [`Self::requeue`].
-    pub async fn next(&self) -> OutboxPartition {
+    /// Waits for the next partition of a kind to process. The caller gives it back with [`Self::complete`] or [`Self::requeue`].
+    pub async fn next(&self, kind: PartitionKind) -> OutboxPartition {
+        let queue = self.of(kind);
         loop {
-            let enqueued = self.enqueued.notified();
-            if let Some(partition) = self.partitions.lock().waiting.pop_front() {
+            let enqueued = queue.enqueued.notified();
+            if let Some(partition) = queue.partitions.lock().waiting.pop_front() {
                 return partition;
             }
             enqueued.await;
         }
     }
 
-    /// Gives back a partition whose processing failed, to be processed again.
+    /// Gives back a partition that has more requests to send, or whose processing failed, to be processed again after those that
+    /// wait.
     pub fn requeue(&self, partition: OutboxPartition) {
-        self.partitions.lock().waiting.push_back(partition);
-        self.enqueued.notify_one();
+        let queue = self.of(partition.kind());
+        queue.partitions.lock().waiting.push_back(partition);
+        queue.enqueued.notify_one();
     }
 
     /// Gives back a partition without requests to send. Returns `false` if it was enqueued again meanwhile: then the caller
     /// keeps it.
     #[must_use]
     pub fn complete(&self, partition: &OutboxPartition) -> bool {
-        let mut partitions = self.partitions.lock();
+        let mut partitions = self.of(partition.kind()).partitions.lock();
         match partitions.known.get_mut(partition) {
             Some(enqueued_again) if *enqueued_again => {
                 *enqueued_again = false;
@@ -88,6 +137,25 @@ impl OutboxQueue {
                 partitions.known.remove(partition);
                 true
             }
+        }
+    }
+
+    /// Notes when the next attempt of a partition is due; `None` if there is none.
+    pub fn defer(&self, partition: &OutboxPartition, due: Option<Instant>) {
+        let mut deferred = self.deferred.lock();
+        match due {
+            Some(due) => deferred.insert(partition.clone(), due),
+            None => deferred.remove(partition),
+        };
+    }
+
+    /// Enqueues the partitions whose next attempt is due.
+    pub fn enqueue_due(&self, now: Instant) {
+        let mut deferred = self.deferred.lock();
+        let due: Vec<_> = deferred.extract_if(|_, due| *due <= now).collect();
+        drop(deferred);
+        for (partition, _) in due {
+            self.enqueue(partition);
         }
     }
 }
@@ -129,13 +197,20 @@ impl OutboxQueue {
 
     /// Whether rules of a cell wait or are being processed.
     pub(crate) fn is_processing(&self, cell: &CellId) -> bool {
-        let partitions = self.partitions.lock();
-        partitions.known.keys().any(|known| known.cell == *cell)
+        [&self.rules, &self.messages].into_iter().any(|queue| {
+            let partitions = queue.partitions.lock();
+            partitions.known.keys().any(|known| known.cell == *cell)
+        })
     }
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test may use the real clock")]
 mod tests {
+    use std::time::Duration;
+
+    use personium_types::{Clock, SystemClock};
+
     use super::*;
 
     fn partition(rule: &str) -> OutboxPartition {
@@ -149,16 +224,16 @@ mod tests {
     async fn partition_in_processing_is_not_given_out_again() {
         let queue = OutboxQueue::default();
         queue.enqueue(partition("a"));
-        assert_eq!(queue.next().await, partition("a"));
+        assert_eq!(queue.next(PartitionKind::Rule).await, partition("a"));
         queue.enqueue(partition("a"));
-        assert!(queue.partitions.lock().waiting.is_empty());
+        assert!(queue.rules.partitions.lock().waiting.is_empty());
     }
 
     #[tokio::test]
     async fn partition_enqueued_during_processing_is_not_completed() {
         let queue = OutboxQueue::default();
         queue.enqueue(partition("a"));
-        assert_eq!(queue.next().await, partition("a"));
+        assert_eq!(queue.next(PartitionKind::Rule).await, partition("a"));
         queue.enqueue(partition("a"));
         assert!(!queue.complete(&partition("a")));
         assert!(queue.complete(&partition("a")));
@@ -170,9 +245,9 @@ mod tests {
         queue.enqueue(partition("a"));
         queue.enqueue(partition("b"));
         queue.enqueue(partition("b"));
-        assert_eq!(queue.next().await, partition("a"));
-        assert_eq!(queue.next().await, partition("b"));
-        assert!(queue.partitions.lock().waiting.is_empty());
+        assert_eq!(queue.next(PartitionKind::Rule).await, partition("a"));
+        assert_eq!(queue.next(PartitionKind::Rule).await, partition("b"));
+        assert!(queue.rules.partitions.lock().waiting.is_empty());
         assert!(!queue.complete(&partition("b")));
         assert!(queue.complete(&partition("b")));
     }
@@ -181,18 +256,38 @@ mod tests {
     async fn completed_partition_can_be_enqueued_again() {
         let queue = OutboxQueue::default();
         queue.enqueue(partition("a"));
-        assert_eq!(queue.next().await, partition("a"));
+        assert_eq!(queue.next(PartitionKind::Rule).await, partition("a"));
         assert!(queue.complete(&partition("a")));
         queue.enqueue(partition("a"));
-        assert_eq!(queue.next().await, partition("a"));
+        assert_eq!(queue.next(PartitionKind::Rule).await, partition("a"));
     }
 
     #[tokio::test]
     async fn requeued_partition_is_given_out_again() {
         let queue = OutboxQueue::default();
         queue.enqueue(partition("a"));
-        let given = queue.next().await;
+        let given = queue.next(PartitionKind::Rule).await;
         queue.requeue(given);
-        assert_eq!(queue.next().await, partition("a"));
+        assert_eq!(queue.next(PartitionKind::Rule).await, partition("a"));
+    }
+
+    #[tokio::test]
+    async fn deferred_partition_is_given_out_when_it_is_due() {
+        let queue = OutboxQueue::default();
+        let messages = OutboxPartition::of_messages(CellId::from_bytes([1; 16]));
+        let waits = || queue.messages.partitions.lock().waiting.len();
+        let due = SystemClock::new().monotonic() + Duration::from_secs(9);
+        queue.defer(&messages, Some(due));
+        queue.enqueue_due(due - Duration::from_millis(1));
+        assert_eq!(waits(), 0);
+        queue.enqueue_due(due);
+        assert_eq!(queue.next(PartitionKind::Messages).await, messages);
+        assert!(queue.complete(&messages));
+        queue.enqueue_due(due);
+        assert_eq!(waits(), 0, "it is deferred no more");
+        queue.defer(&messages, Some(due));
+        queue.defer(&messages, None);
+        queue.enqueue_due(due);
+        assert_eq!(waits(), 0);
     }
 }

@@ -139,6 +139,12 @@ pub struct ArchiveSettings {
 pub struct EventSettings {
     /// The largest number of rules that may lead from one event to another; 0 disables all rules.
     pub hops_max: u32,
+    /// The time for which a request of a rule is tried again, in seconds; 0 makes one attempt.
+    pub request_secs: u64,
+    /// The largest number of requests of rules of a cell that were given up and are kept.
+    pub dead_letters_max: u64,
+    /// The time for which the delivery of a message is tried again, in seconds; 0 makes one attempt.
+    pub delivery_secs: u64,
 }
 
 /// Settings of queues and topics.
@@ -423,7 +429,12 @@ impl Default for StreamSettings {
 
 impl Default for EventSettings {
     fn default() -> Self {
-        Self { hops_max: 3 }
+        Self {
+            hops_max: 3,
+            request_secs: 0,
+            dead_letters_max: 1_000,
+            delivery_secs: 3 * 24 * 60 * 60,
+        }
     }
 }
 

@@ -28,6 +28,7 @@ mod files;
 mod listen;
 mod log;
 mod logins;
+mod messages;
 mod object_store;
 mod odata;
 mod oidc;
@@ -61,6 +62,7 @@ pub use key_selection::KeySelection;
 pub use listen::ListenConfig;
 pub use log::{AccessLogFormat, LogConfig, LogFormat};
 pub use logins::{IntrospectionConfig, LoginConfig};
+pub use messages::MessageConfig;
 pub use object_store::ObjectStoreConfig;
 pub use odata::{ODataConfig, SchemaConfig};
 pub use oidc::OidcProviderConfig;
@@ -140,6 +142,8 @@ sections! {
     cell_pages: CellPageConfig,
     /// Events and rules.
     events: EventConfig,
+    /// Messages between cells.
+    messages: MessageConfig,
     /// Stream collections.
     stream: StreamConfig,
     /// The credential for token introspection in every cell.

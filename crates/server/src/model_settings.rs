@@ -43,6 +43,9 @@ pub fn model_settings(config: &Config) -> Settings {
         scripts: scripts(config),
         events: EventSettings {
             hops_max: config.events.hops_max,
+            request_secs: config.events.request_secs,
+            dead_letters_max: config.events.dead_letters_max,
+            delivery_secs: config.messages.delivery_secs,
         },
         streams: StreamSettings {
             retention: Duration::from_secs(config.stream.retention_secs),

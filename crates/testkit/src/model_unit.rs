@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use personium_model::ServerAuthority;
+use personium_model::auth::cell_key;
 use personium_model::credentials::UnitKeys;
 use personium_model::event::{self, Event};
 use personium_model::locate::Prefetch;
@@ -266,6 +267,9 @@ impl ModelUnit {
     pub async fn create_relay_rule(&self, root: &ServiceRoot) -> String {
         let rule =
             r#"{"Name":"r","EventExternal":true,"Action":"relay","TargetUrl":"http://x.example/"}"#;
+        // The key of the cell, with which requests are signed: while a thread makes it, a paused clock would run on.
+        let context = root.context().unwrap();
+        cell_key::get_or_create(&self.model, context).await.unwrap();
         create(root, "Rule", rule).await.unwrap().id
     }
 

@@ -25,6 +25,7 @@ pub struct NginxBuilder {
     more: String,
     requests_per_second: u32,
     request_burst: u32,
+    host: String,
     plain_host: Option<String>,
     read_timeout_secs: Option<u32>,
 }
@@ -46,6 +47,12 @@ impl NginxBuilder {
         self
     }
 
+    /// Sets the host of the unit, in place of [`WEB_HOST`].
+    pub fn host(mut self, host: &str) -> Self {
+        host.clone_into(&mut self.host);
+        self
+    }
+
     /// Limits the requests of an address.
     pub fn request_rate(mut self, per_second: u32, burst: u32) -> Self {
         (self.requests_per_second, self.request_burst) = (per_second, burst);
@@ -59,7 +66,7 @@ impl NginxBuilder {
     }
 
     fn server_names(&self) -> String {
-        let web_names = || format!("{WEB_HOST} *.{WEB_HOST}");
+        let web_names = || format!("{0} *.{0}", self.host);
         self.plain_host.clone().unwrap_or_else(web_names)
     }
 
@@ -77,7 +84,7 @@ impl NginxBuilder {
     pub fn start(self) -> Nginx {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path();
-        make_certificate(at);
+        make_certificate(at, &self.host);
         copy_files(at);
         if let Some(seconds) = self.read_timeout_secs {
             set_read_timeout(at, seconds);
@@ -194,8 +201,8 @@ fn set_read_timeout(at: &Path, seconds: u32) {
 }
 
 /// Makes a certificate for the host and all hosts below it, which vouches for itself.
-fn make_certificate(at: &Path) {
-    let names = format!("subjectAltName=DNS:{WEB_HOST},DNS:*.{WEB_HOST}");
+fn make_certificate(at: &Path, host: &str) {
+    let names = format!("subjectAltName=DNS:{host},DNS:*.{host}");
     let out = Command::new("openssl")
         .args([
             "req",
@@ -210,7 +217,7 @@ fn make_certificate(at: &Path) {
             "-days",
             "2",
             "-subj",
-            &format!("/CN={WEB_HOST}"),
+            &format!("/CN={host}"),
             "-addext",
             &names,
         ])
@@ -250,6 +257,7 @@ impl Nginx {
             more: String::new(),
             requests_per_second: 100_000,
             request_burst: 100_000,
+            host: WEB_HOST.to_owned(),
             plain_host: None,
             read_timeout_secs: None,
         }

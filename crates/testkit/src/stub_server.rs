@@ -1,8 +1,10 @@
 //! A server that a unit sends requests to.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 /// A server on a port of this machine that receives single requests.
 pub struct StubServer {
@@ -16,6 +18,8 @@ pub struct ReceivedRequest {
     pub head: String,
     /// The body, which is JSON.
     pub body: Value,
+    /// The body as it arrived.
+    pub text: String,
 }
 
 impl ReceivedRequest {
@@ -37,6 +41,13 @@ impl StubServer {
         }
     }
 
+    /// Listens on a port on which another server has listened.
+    pub async fn start_on(port: u16) -> Self {
+        Self {
+            listener: TcpListener::bind(("127.0.0.1", port)).await.unwrap(),
+        }
+    }
+
     /// The port.
     #[must_use]
     pub fn port(&self) -> u16 {
@@ -54,8 +65,19 @@ impl StubServer {
         self.listener.accept().await.unwrap();
     }
 
+    /// Waits for a connection, and leaves it open without an answer as long as the result lives.
+    pub async fn accept_silently(&self) -> TcpStream {
+        self.listener.accept().await.unwrap().0
+    }
+
+    /// Whether a connection is waiting now.
+    pub async fn is_called(&self) -> bool {
+        let accepted = tokio::time::timeout(Duration::ZERO, self.listener.accept());
+        accepted.await.is_ok()
+    }
+
     /// Receives one request with a JSON body, and answers it with a status such as `200 OK` and a body.
-    pub async fn receive(&self, status: &str, body: &str) -> ReceivedRequest {
+    pub async fn receive(&self, status: &str, answer: &str) -> ReceivedRequest {
         let (mut stream, _) = self.listener.accept().await.unwrap();
         let mut read = Vec::new();
         loop {
@@ -64,16 +86,17 @@ impl StubServer {
             read.extend_from_slice(&chunk[..count]);
             let text = String::from_utf8_lossy(&read).into_owned();
             if let Some((head, received)) = text.split_once("\r\n\r\n")
-                && let Ok(received) = serde_json::from_str(received)
+                && let Ok(body) = serde_json::from_str(received)
             {
                 let response = format!(
-                    "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-                    body.len()
+                    "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{answer}",
+                    answer.len()
                 );
                 stream.write_all(response.as_bytes()).await.unwrap();
                 return ReceivedRequest {
                     head: head.to_owned(),
-                    body: received,
+                    body,
+                    text: received.to_owned(),
                 };
             }
             assert!(count > 0, "{text}");

@@ -197,6 +197,7 @@ codes! {
     MessageSchemaMissing = "PR400-RM-0002", "Box corresponding to the schema can not be found. Schema [{0}].";
     RequestedClassMissing = "PR400-RM-0003", "The cell has no box that matches the class URL [{0}].";
     RequestedObjectMissing = "PR409-RM-0002", "The message requests a change of [{0}], which does not exist.";
+    MessageIdTaken = "PR409-RM-0006", "Another cell has sent a message with the id of this one.";
     PasswordFormat = "PR400-AU-0001", "The password does not meet the password rules.";
     AuthParameter = "PR400-AU-0002", "A parameter is not valid.";
     CredentialMissing = "PR400-AU-0003", "The header X-Personium-Credential is missing.";

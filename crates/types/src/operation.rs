@@ -112,7 +112,7 @@ operations! {
     ReadDiscovery = Cell, Nothing;
     /// `GET {cell}__html/error`
     ReadErrorPage = Cell, Nothing;
-    /// `OPTIONS` of `__token`, `__authz`, `__mypassword`, `__certs`, `__sign`, `__message/...`, `__event`, `__log/...`, `__rule`
+    /// `OPTIONS` of `__token`, `__authz`, `__mypassword`, `__certs`, `__sign`, `__message/...`, `__event`, `__log/...`, `__rule/...`
     OptionsEndpoint = Cell, Nothing;
     /// `POST {cell}__token`
     RequestToken = Cell, SelfAuthenticated;
@@ -200,8 +200,12 @@ operations! {
     PostEvent = Cell, On(P::Event);
     /// Events over a WebSocket at `{cell}__event`, with a token in its first message; `GET {cell}__event` as Server-Sent Events
     SubscribeEvents = Cell, On(P::EventRead);
-    /// `GET {cell}__rule`
+    /// `GET {cell}__rule` and `{cell}__rule/state`
     ReadActiveRules = Cell, On(P::RuleRead);
+    /// `GET`, `POST` and `DELETE` of `{cell}__rule/failed`: requests of rules that were given up, with their events
+    ManageFailedRequests = Cell, On(P::Rule);
+    /// `POST {cell}__rule/test`
+    TestRule = Cell, On(P::Rule);
     /// `GET` and `PROPFIND` of `{cell}__log/...`
     ReadLog = Cell, On(P::LogRead);
     /// `DELETE {cell}__log/...`

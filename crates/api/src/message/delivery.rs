@@ -1,100 +1,93 @@
-//! Delivery of messages to cells of this unit and of others.
+//! The first attempt to deliver a message to cells of this unit and of others. Those that fail are repeated by `event`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
-use http::{Request, header};
+use futures_util::{StreamExt, stream};
+use personium_event::delivery::DeliveryAttempt;
 use personium_model::CellContext;
-use personium_model::auth::token_issuer::TokenIssuer;
-use personium_model::odata::message::{DeliveryResult, OutgoingMessage};
+use personium_model::odata::message::{
+    AttemptOutcome, DeliveryResult, DeliverySender, OutgoingMessage,
+};
 use personium_types::{Code, Error, Result};
 
-use crate::headers::VERSION;
-use crate::http_client::{FetchedResponse, UrlTrust};
 use crate::request_context::RequestContext;
 
 /// The number of cells that a message is delivered to at the same time.
-const MAX_CONCURRENT_DELIVERIES: usize = 8;
-/// The time for all deliveries of a message.
-const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
-/// The lifetime of the token of a delivery.
-const TOKEN_TTL_MS: i64 = 60 * 60 * 1000;
-/// The largest body of a response in bytes: larger than the response to the longest message.
-const MAX_RESPONSE_BYTES: usize = 8 << 20;
-/// The number of characters of a reason that are stored.
-const MAX_REASON_CHARS: usize = 1024;
+const MAX_CONCURRENT_DELIVERIES: usize = 16;
+/// The time for the first attempts of a message. Those that take longer, and those that could not begin, are made afterwards.
+const FIRST_ATTEMPTS_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Delivers a message to all its recipients. Returns their responses in the order of the recipients.
+/// Delivers a message to all its recipients as far as that succeeds at once. Returns what it has come to, in the order of the
+/// recipients. At the time `expires_ms` or later there is no other attempt.
 ///
 /// # Errors
-/// [`Code::MessageUndelivered`] if one of them cannot be reached, or if all together take too long. Others may have the
-/// message then.
+/// [`Code::MessageUndelivered`] if none of them was reached, and no other attempt will be made.
 pub(super) async fn deliver(
     request: &RequestContext,
     context: &CellContext,
-    message: &OutgoingMessage,
+    (message, sender): (&OutgoingMessage, &DeliverySender),
+    expires_ms: i64,
 ) -> Result<Vec<DeliveryResult>> {
-    let deliveries = stream::iter(message.recipients.iter().cloned())
-        .map(|to| deliver_one(request, context, message, to))
+    let first = FirstAttempts {
+        request,
+        context,
+        message,
+        sender,
+        deadline: request.unit.monotonic() + FIRST_ATTEMPTS_TIMEOUT,
+    };
+    let outcomes: Vec<AttemptOutcome> = stream::iter(message.recipients.iter().cloned())
+        .map(|to| first.make(to))
         .buffered(MAX_CONCURRENT_DELIVERIES)
-        .try_collect();
-    tokio::time::timeout(DELIVERY_TIMEOUT, deliveries)
-        .await
-        .unwrap_or_else(|e| {
-            Err(Error::new(Code::MessageUndelivered)
-                .with(message.recipients.join(" "))
-                .with_source(e))
-        })
-}
-
-async fn deliver_one(
-    request: &RequestContext,
-    context: &CellContext,
-    message: &OutgoingMessage,
-    to: String,
-) -> Result<DeliveryResult> {
-    let unit = &request.unit;
-    let unreachable = || Error::new(Code::MessageUndelivered).with(to.as_str());
-    let token =
-        TokenIssuer::new(unit, context).delivery_token(&request.access, &to, TOKEN_TTL_MS)?;
-    let from = unit.urls().cell(&context.cell().name);
-    let body = Bytes::from(message.delivery_body(&from, &to));
-    let mut delivery = Request::post(format!("{to}__message/port"))
-        .header(header::AUTHORIZATION, format!("Bearer {token}"))
-        .header(header::ACCEPT, "application/json")
-        .header(header::CONTENT_TYPE, "application/json");
-    if let Some(version) = request.headers.get(&VERSION) {
-        delivery = delivery.header(&VERSION, version);
-    }
-    let delivery = delivery
-        .body(body)
-        .map_err(|e| unreachable().with_source(e))?;
-    let sent = request
-        .http_client
-        .send(delivery, UrlTrust::CellOwner, MAX_RESPONSE_BYTES)
-        .await;
-    let response = sent.map_err(|e| unreachable().with_source(e))?;
-    Ok(DeliveryResult {
-        code: response.status.as_str().to_owned(),
-        reason: reason(&response),
-        to,
-    })
-}
-
-/// The message of an error response, else the reason phrase of the status.
-fn reason(response: &FetchedResponse) -> String {
-    if response.status.as_u16() == 201 {
-        return "Created.".to_owned();
-    }
-    let body: Option<serde_json::Value> = serde_json::from_slice(&response.body).ok();
-    let message = body
-        .as_ref()
-        .and_then(|body| body.get("message")?.get("value")?.as_str());
-    let reason_phrase = response.status.canonical_reason().unwrap_or_default();
-    message
-        .unwrap_or(reason_phrase)
-        .chars()
-        .take(MAX_REASON_CHARS)
         .collect()
+        .await;
+    let mut is_lost = true;
+    let mut results = Vec::with_capacity(outcomes.len());
+    for (to, outcome) in message.recipients.iter().zip(outcomes) {
+        let has_response = match &outcome {
+            AttemptOutcome::Answered { .. } => true,
+            AttemptOutcome::Failed { code, .. } => code.is_some(),
+            AttemptOutcome::Unreachable { .. } | AttemptOutcome::Postponed(_) => false,
+        };
+        let result = DeliveryResult::after(&request.unit, to, (0, expires_ms), outcome);
+        is_lost &= !has_response && result.is_final();
+        results.push(result);
+    }
+    if is_lost {
+        let recipients = message.recipients.join(" ");
+        return Err(Error::new(Code::MessageUndelivered).with(recipients));
+    }
+    Ok(results)
+}
+
+/// The first attempts of a message.
+struct FirstAttempts<'a> {
+    request: &'a RequestContext,
+    context: &'a CellContext,
+    message: &'a OutgoingMessage,
+    sender: &'a DeliverySender,
+    deadline: Instant,
+}
+
+impl FirstAttempts<'_> {
+    async fn make(&self, to: String) -> AttemptOutcome {
+        let attempt = DeliveryAttempt {
+            message: self.message,
+            to: &to,
+            sender: self.sender,
+            attempts: 0,
+        };
+        let RequestContext {
+            unit, http_client, ..
+        } = self.request;
+        let rest = self.deadline.saturating_duration_since(unit.monotonic());
+        if rest.is_zero() {
+            return AttemptOutcome::Postponed(None);
+        }
+        let made = attempt.make(unit, self.context, http_client);
+        let made = tokio::time::timeout(rest, made).await;
+        made.unwrap_or_else(|_| AttemptOutcome::Failed {
+            code: None,
+            reason: "There was no response in time.".to_owned(),
+        })
+    }
 }

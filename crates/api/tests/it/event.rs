@@ -1,6 +1,7 @@
 //! Events, rules and the event log.
 
 mod exec;
+mod failed_requests;
 mod feed;
 mod internal;
 mod log;
@@ -51,7 +52,7 @@ pub(super) async fn wait_for_log_lines(unit: &TestUnit, cell: &str, count: usize
 }
 
 /// Starts the background task that sends the requests of rules.
-fn start_rule_sender(unit: &TestUnit) {
+pub(super) fn start_rule_sender(unit: &TestUnit) {
     let sender = Arc::new(unit.service.clone());
     tokio::spawn(personium_event::run(unit.model.clone(), sender, 4));
 }

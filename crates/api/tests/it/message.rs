@@ -1,6 +1,7 @@
 //! Messages between cells.
 
 mod approval;
+mod delivery;
 mod other_units;
 mod port;
 mod send;

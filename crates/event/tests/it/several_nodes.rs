@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, StatusCode};
-use personium_event::{ReceivedResponse, RequestSender};
+use personium_event::{NoResponse, ReceivedResponse, RequestSender};
 use personium_model::event::{self, Event};
 use personium_model::keys;
 use personium_model::odata::ServiceRoot;
@@ -31,16 +31,16 @@ struct LedgerSender {
 
 #[async_trait]
 impl RequestSender for LedgerSender {
-    async fn send(&self, request: Request<Bytes>) -> Option<ReceivedResponse> {
-        let event: serde_json::Value = serde_json::from_slice(request.body()).ok()?;
-        let kind = event["Type"].as_str()?.to_owned();
+    async fn send(&self, request: Request<Bytes>) -> Result<ReceivedResponse, NoResponse> {
+        let event: serde_json::Value = serde_json::from_slice(request.body()).unwrap();
+        let kind = event["Type"].as_str().unwrap().to_owned();
         self.ledger.lock().unwrap().push((self.node, kind.clone()));
         if let Some((at, duration)) = self.stuck_at
             && kind == at
         {
             sleep(duration).await;
         }
-        Some(ReceivedResponse {
+        Ok(ReceivedResponse {
             status: StatusCode::OK,
             body: Bytes::new(),
         })

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, StatusCode};
-use personium_event::{ReceivedResponse, RequestSender};
+use personium_event::{NoResponse, ReceivedResponse, RequestSender};
 use personium_model::odata::ServiceRoot;
 use personium_store::Space;
 use personium_testkit::ModelUnit;
@@ -17,10 +17,12 @@ struct TypeReporter(UnboundedSender<String>);
 
 #[async_trait]
 impl RequestSender for TypeReporter {
-    async fn send(&self, request: Request<Bytes>) -> Option<ReceivedResponse> {
-        let event: serde_json::Value = serde_json::from_slice(request.body()).ok()?;
-        self.0.send(event["Type"].as_str()?.to_owned()).ok()?;
-        Some(ReceivedResponse {
+    async fn send(&self, request: Request<Bytes>) -> Result<ReceivedResponse, NoResponse> {
+        let event: serde_json::Value = serde_json::from_slice(request.body()).unwrap();
+        self.0
+            .send(event["Type"].as_str().unwrap().to_owned())
+            .unwrap();
+        Ok(ReceivedResponse {
             status: StatusCode::OK,
             body: Bytes::new(),
         })

@@ -11,7 +11,7 @@ use super::grant::{Grant, TokenSubject};
 use super::visitor::{self, Visitor};
 use super::{cell_token, claims};
 use crate::event::Event;
-use crate::{Access, CellContext, Unit};
+use crate::{CellContext, Unit};
 
 /// Issues the tokens of one cell. Lifetimes are in milliseconds.
 #[derive(Clone, Copy)]
@@ -183,12 +183,17 @@ impl<'a> TokenIssuer<'a> {
         cell_token::seal(self.unit, self.context, token)
     }
 
-    /// Issues the token with which the cell itself delivers a message to another cell. Client and scopes are those of
+    /// Issues the token with which the cell itself delivers a message to another cell. Application and scopes are those of
     /// the sender of the message.
     ///
     /// # Errors
     /// [`Code::TargetInvalid`] if the target is not valid.
-    pub fn delivery_token(&self, sender: &Access, target: &str, ttl_ms: i64) -> Result<String> {
+    pub fn delivery_token(
+        &self,
+        (app, scopes): (Option<&str>, &[String]),
+        target: &str,
+        ttl_ms: i64,
+    ) -> Result<String> {
         let cell_url = self.cell_url();
         self.sign(&TransCellToken {
             id: self.unit.random().uuid().to_string(),
@@ -197,9 +202,9 @@ impl<'a> TokenIssuer<'a> {
             issuer: cell_url.clone(),
             subject: cell_url,
             target: target.to_owned(),
-            schema: sender.schema.clone(),
+            schema: app.map(str::to_owned),
             roles: Vec::new(),
-            scopes: sender.scopes.clone(),
+            scopes: scopes.to_vec(),
         })
     }
 

@@ -7,10 +7,11 @@ use personium_store::{Batch, Key};
 use personium_types::{Code, Result};
 
 use super::log;
-use super::outbox::{self, OutboxEntry};
+use super::outbox;
 use super::outbox_owner::OutboxState;
 use super::record::Event;
 use super::rule::{EventRule, RuleAction};
+use super::rule_request::{Attempts, OutboxEntry};
 use crate::outbox_queue::OutboxPartition;
 use crate::records::Records;
 use crate::{CellContext, PostCommit, Unit, keys};
@@ -79,14 +80,21 @@ impl<'a> Consequences<'a> {
                         event: event.clone(),
                         kind,
                         target: rule.target.clone().unwrap_or_default(),
+                        attempts: Attempts::default(),
                     };
-                    let record = entry.encode()?;
-                    self.output_bytes += record.len();
-                    self.requests.push((rule.id.clone(), record));
+                    self.add_request(rule.id.clone(), &entry)?;
                 }
             }
             self.hits.push(rule.id.clone());
         }
+        Ok(())
+    }
+
+    /// Adds a request of a rule.
+    pub(super) fn add_request(&mut self, rule: String, entry: &OutboxEntry) -> Result<()> {
+        let record = entry.encode()?;
+        self.output_bytes += record.len();
+        self.requests.push((rule, record));
         Ok(())
     }
 

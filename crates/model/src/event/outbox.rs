@@ -1,61 +1,18 @@
 //! The outbox of a cell: the requests of rules that wait to be sent.
 
-mod stored;
-
 use personium_store::{Batch, Direction, Expect, Key};
 use personium_types::{Result, ServerNodeId};
 
-use self::stored::StoredOutboxEntry;
+use super::dead_letter::{self, DeadLetter};
 use super::log::{self, LogLevel};
 use super::outbox_owner;
 use super::record::Event;
+use super::rule_request::stored::StoredOutboxEntry;
+pub use super::rule_request::{Attempts, OutboxEntry, OutcomeKind, RequestKind, RequestOutcome};
+use super::rule_state::{self, RuleState};
 use crate::commit::Invalidation;
-use crate::records::{self, Records};
+use crate::records::Records;
 use crate::{CellContext, Unit, keys};
-
-/// The kinds of requests that rules send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RequestKind {
-    /// `exec`: sends the event to a service of the cell.
-    Exec,
-    /// `relay`: sends the event to a URL.
-    Relay,
-    /// `relay.event`: posts the event to a cell, as an external event.
-    RelayEvent,
-    /// `relay.data`: copies the entity that the event is about to another entity set.
-    RelayData,
-}
-
-impl RequestKind {
-    /// Its name in rules and in the log.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Exec => "exec",
-            Self::Relay => "relay",
-            Self::RelayEvent => "relay.event",
-            Self::RelayData => "relay.data",
-        }
-    }
-}
-
-/// A request that waits to be sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OutboxEntry {
-    /// The event, as logs and requests show it.
-    pub event: Event,
-    /// The kind of the request.
-    pub kind: RequestKind,
-    /// The target of the rule when the event was posted, as an `http(s)` URL.
-    pub target: String,
-}
-
-impl OutboxEntry {
-    /// Encodes the entry as it is stored.
-    pub(super) fn encode(&self) -> Result<Vec<u8>> {
-        records::encode(&StoredOutboxEntry::from(self))
-    }
-}
 
 /// The oldest entry of a rule, with its key; `None` if there is none.
 ///
@@ -105,8 +62,9 @@ pub async fn list_rules(records: &Records) -> Result<Vec<String>> {
     }
 }
 
-/// Removes the entry of a request that was sent, and logs the event and the outcome: a status, or a text in its place. Does nothing
-/// if it was removed. `false` if the server node does not own the outbox of the cell any more; then the entry is left.
+/// Concludes an attempt to send a request. If another one follows, the entry says when. Otherwise it is removed, the event and the
+/// outcome are logged, and a request without success is kept among those that were given up. Does nothing if the entry was
+/// removed. `false` if the server node does not own the outbox of the cell any more; then the entry is left.
 ///
 /// # Errors
 /// A failure of the store.
@@ -114,16 +72,26 @@ pub async fn complete(
     unit: &Unit,
     context: &CellContext,
     (key, entry): (&Key, &OutboxEntry),
-    outcome: &str,
+    outcome: &RequestOutcome,
     node: &ServerNodeId,
 ) -> Result<bool> {
     let result = Event {
         kind: Some(entry.kind.name().to_owned()),
         object: Some(entry.target.clone()),
-        info: Some(outcome.to_owned()),
+        info: Some(outcome.text.clone()),
         ..entry.event.clone()
     };
     let now = unit.now_ms();
+    let attempts = entry.attempts.after(unit, now);
+    let is_last = outcome.kind != OutcomeKind::Temporary || attempts.is_over(unit, now);
+    let rule = keys::rule_of_outbox_entry(key).unwrap_or_default();
+    let state = RuleState {
+        last_ms: now,
+        outcome: outcome.text.clone(),
+        is_success: outcome.kind == OutcomeKind::Success,
+        attempts: attempts.count,
+        next_ms: (!is_last).then_some(attempts.next_ms),
+    };
     let lines = [&entry.event, &result].map(|event| log::line(event, LogLevel::Info, now));
     let (is_owner, log_is_full) = unit
         .transact(context, Invalidation::None, || async {
@@ -135,6 +103,24 @@ pub async fn complete(
                 return Ok((Batch::new(), (true, false)));
             }
             batch.assert(key.clone(), Expect::Present);
+            rule_state::put(context.records(), &mut batch, &rule, &state).await?;
+            let entry = OutboxEntry {
+                attempts,
+                ..entry.clone()
+            };
+            if !is_last {
+                batch.put(key.clone(), entry.encode()?);
+                return Ok((batch, (true, false)));
+            }
+            if outcome.kind != OutcomeKind::Success {
+                let letter = DeadLetter {
+                    rule: rule.clone(),
+                    entry,
+                    outcome: outcome.text.clone(),
+                    given_up_ms: now,
+                };
+                dead_letter::add(unit, context.records(), &mut batch, &letter).await?;
+            }
             batch.delete(key.clone());
             batch.add(keys::outbox_count(), -1);
             let is_full = log::append(unit, context.records(), &mut batch, lines.to_vec()).await?;

@@ -12,7 +12,7 @@ use crate::server_node::WorkMark;
 use crate::{Unit, keys};
 
 /// The state of an outbox that a batch with new requests depends on.
-pub(super) struct OutboxState {
+pub(crate) struct OutboxState {
     /// The number of requests that wait.
     pub waiting: i64,
     owner: Option<(ServerNodeId, Expect)>,
@@ -20,7 +20,7 @@ pub(super) struct OutboxState {
 }
 
 /// The owner of an outbox, as a batch asserts or makes it.
-pub(super) struct OutboxOwner {
+pub(crate) struct OutboxOwner {
     /// The owner.
     pub node: ServerNodeId,
     /// The claim, if the batch makes this process the owner.
@@ -29,7 +29,7 @@ pub(super) struct OutboxOwner {
 
 impl OutboxState {
     /// Reads the state of the outbox of a cell.
-    pub(super) async fn read(cell: &Records) -> Result<Self> {
+    pub(crate) async fn read(cell: &Records) -> Result<Self> {
         let wanted = [keys::outbox_count(), keys::outbox_owner(), keys::takeover()];
         let mut found = cell.find_records(&wanted).await?.into_iter();
         let mut next = || found.next().flatten();
@@ -44,7 +44,7 @@ impl OutboxState {
     }
 
     /// Adds to a batch with new requests that the owner stays the same. Without an owner, this process becomes it.
-    pub(super) async fn add_owner(
+    pub(crate) async fn add_owner(
         self,
         unit: &Unit,
         cell: &CellId,
@@ -73,7 +73,7 @@ fn owner_id(value: &[u8]) -> ServerNodeId {
 }
 
 /// The owner of the outbox of a cell, and the state of the record that names it.
-pub(super) async fn find_owner(cell: &Records) -> Result<(Option<ServerNodeId>, Expect)> {
+pub(crate) async fn find_owner(cell: &Records) -> Result<(Option<ServerNodeId>, Expect)> {
     let found = cell.find_records(&[keys::outbox_owner()]).await?;
     Ok(match found.into_iter().next().flatten() {
         Some(record) => (
@@ -88,7 +88,7 @@ pub(super) async fn find_owner(cell: &Records) -> Result<(Option<ServerNodeId>, 
 ///
 /// # Errors
 /// A failure of the store.
-pub(super) async fn assert_owner(
+pub(crate) async fn assert_owner(
     cell: &Records,
     node: &ServerNodeId,
     batch: &mut Batch,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use personium_types::Result;
 
 use super::log::LogLevel;
-use super::outbox::RequestKind;
 use super::record::Event;
+use super::rule_request::{Attempts, OutboxEntry, RequestKind};
 use crate::entity::{self, StoredEntity};
 use crate::keys::{self, ControlSet, SetKey};
 use crate::timer_index::is_timer;
@@ -143,6 +143,16 @@ impl RuleSet {
         matching.cloned().collect()
     }
 
+    /// The rule with this name, in the box with this name or in none.
+    #[must_use]
+    pub fn find_named(&self, name: &str, box_name: Option<&str>) -> Option<Arc<EventRule>> {
+        let is_it = |rule: &&Arc<EventRule>| {
+            let in_box = rule.in_box.as_ref().map(|found| found.name.as_str());
+            in_box == box_name && rule.stored.text("Name").as_deref() == Some(name)
+        };
+        self.rules.iter().find(is_it).cloned()
+    }
+
     /// The rule with this entity id.
     #[must_use]
     pub fn find(&self, id: &str) -> Option<Arc<EventRule>> {
@@ -176,6 +186,30 @@ impl EventRule {
     #[must_use]
     pub fn schema(&self) -> Option<&str> {
         self.conditions.schema.as_deref()
+    }
+
+    /// The request that it sends for an event, as if the event had matched. `None` if it sends none.
+    #[must_use]
+    pub fn request_for(
+        &self,
+        unit: &Unit,
+        context: &CellContext,
+        event: &Event,
+    ) -> Option<OutboxEntry> {
+        let RuleAction::Send(kind) = self.action else {
+            return None;
+        };
+        let cell = unit.urls().cell(&context.cell().name);
+        let event = Event {
+            external: self.conditions.external,
+            ..event.clone()
+        };
+        Some(OutboxEntry {
+            event: event.to_external(&cell, unit.random()),
+            kind,
+            target: self.target.clone().unwrap_or_default(),
+            attempts: Attempts::default(),
+        })
     }
 
     /// Whether it is for a timer.

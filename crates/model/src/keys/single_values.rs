@@ -227,6 +227,18 @@ pub fn outbox_count() -> Key {
     single("event/waiting")
 }
 
+/// The number of requests of rules that were given up.
+#[must_use]
+pub fn dead_letter_count() -> Key {
+    single("event/given-up")
+}
+
+/// The number of deliveries of messages of a cell that wait for their next attempt.
+#[must_use]
+pub fn waiting_deliveries() -> Key {
+    single("message/waiting")
+}
+
 /// The server node that sends the requests of a cell.
 #[must_use]
 pub fn outbox_owner() -> Key {

@@ -98,6 +98,7 @@ pub(super) async fn remove(
     match set.control {
         Some(ControlSet::Rule) => {
             batch.delete(keys::rule_hits(&found.id));
+            batch.delete(keys::rule_state(&found.id));
             timer_index::remove(&root.records, batch, &found.id).await?;
         }
         Some(ControlSet::Box) => batch.delete(keys::installation(&found.id)),

@@ -2,12 +2,17 @@
 
 mod approval;
 mod approved_changes;
+mod attempt;
+mod receipt;
 mod receiving;
 mod sending;
+pub mod waiting;
 
 pub use approval::{MessageCommand, change_status};
-pub use receiving::receive;
-pub use sending::{DeliveryResult, MAX_RECIPIENTS, OutgoingMessage, prepare, store_sent};
+pub use attempt::{AttemptOutcome, DeliveryResult};
+pub use receiving::{Received, ReceivedDelivery, receive};
+pub use sending::{MAX_RECIPIENTS, OutgoingMessage, prepare};
+pub use waiting::{DeliverySender, WaitingDelivery, store_sent};
 
 use std::collections::BTreeMap;
 

@@ -168,6 +168,8 @@ impl ResourceNames {
             Some(b'G') => Some("line of the event log".to_owned()),
             Some(b'H') => Some("number of events of a rule".to_owned()),
             Some(b'Q') => Some("request of a rule that waits".to_owned()),
+            Some(b'r') => Some("last request of a rule".to_owned()),
+            Some(b'U') => Some("request of a rule that was given up".to_owned()),
             Some(b'T') => Some("used token".to_owned()),
             Some(b'M') => keys::last_text(key, 1).map(|name| format!("value {name}")),
             _ => None,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use personium_dav::proppatch::PropPatch;
 use personium_model::odata::{self, ServiceRoot};
+use personium_model::outbox_queue::PartitionKind;
 use personium_model::properties::{self, CellChange};
 use personium_model::{CellContext, collection};
 use personium_odata::key::EntityKey;
@@ -145,7 +146,7 @@ async fn cancelled_event_post_wakes_the_outbox() {
     let context = unit.context().await;
     let posting = unit.post_event(&context);
     unit.cancel_during_commit(space, posting).await;
-    let partition = unit.model.outbox().next().now_or_never();
+    let partition = unit.model.outbox().next(PartitionKind::Rule).now_or_never();
     assert_eq!(partition.unwrap().rule, rule);
 }
 

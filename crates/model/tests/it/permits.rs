@@ -216,7 +216,9 @@ impl Function {
             Self::StoreSentMessage => {
                 let body = br#"{"To":"http://unit.example/d/","Type":"message","Title":"t"}"#;
                 let outgoing = message::prepare(&root, body, None).await?;
-                let stored = message::store_sent(&root, &permit, &outgoing, &[]).await;
+                let sender = message::DeliverySender::default();
+                let stored =
+                    message::store_sent(&root, &permit, (&outgoing, &sender), (&[], 0)).await;
                 stored.map(drop)
             }
             Self::MarkMessageAsRead => {
@@ -284,7 +286,12 @@ async fn receive(root: &ServiceRoot, permit: &Permit, kind: &str) -> Result<()> 
     let body = format!(
         r#"{{"__id":"0123456789abcdef0123456789abcdef","From":"{SENDER}","Type":"{kind}","Title":"t","Body":"","Priority":3,"Status":"{status}"{requests}}}"#
     );
-    let received = message::receive(root, permit, SENDER, body.as_bytes()).await;
+    let delivery = message::ReceivedDelivery {
+        sender: SENDER,
+        bytes: body.as_bytes(),
+        is_repeated: false,
+    };
+    let received = message::receive(root, permit, delivery).await;
     received.map(drop)
 }
 

@@ -24,6 +24,13 @@ section! {
     EventConfig "Events" {
         /// The largest number of events that may cause each other in a chain; 0 turns rules off.
         hops_max: u32 = "event.hop.maxnum", "3", Number(0..=100);
+        /// The number of seconds for which a request of a rule to a server that does not answer, or answers with a temporary error,
+        /// is tried again, after two seconds and then at growing intervals of up to an hour and a quarter. Later requests of the
+        /// rule wait meanwhile. With 0, one attempt is made.
+        request_secs: u64 = "rule.request.expiresIn", "0", Number(0..=1_209_600);
+        /// The number of requests of the rules of a cell that were given up and are kept, to be seen and sent again. When there
+        /// are more, the oldest are removed.
+        dead_letters_max: u64 = "rule.request.failed.max", "1000", Number(0..=10_000);
         /// The kind of broker between the nodes of a unit.
         _broker_kind: BrokerKind = "eventbus.mq", "activemq", BROKERS;
         /// The address of the broker.

@@ -86,6 +86,33 @@ pub fn run_java(folder: &str, program: &str, arguments: &[String]) -> Value {
     run(program, &mut command)
 }
 
+/// Runs a program of `docs/examples` to its end: Python, JavaScript or Java. Returns its last line.
+pub fn run_example(program: &str, arguments: &[&str]) -> String {
+    let file = std::path::absolute("../../docs/examples")
+        .unwrap()
+        .join(program);
+    let file = file.to_str().unwrap();
+    let mut command = match program.rsplit_once('.').unwrap().1 {
+        "py" => python_command("python", "requirements.txt", file),
+        "mjs" => {
+            let mut node = Command::new("node");
+            node.arg(file);
+            node
+        }
+        _ => {
+            let mut java = Command::new("java");
+            java.arg(file);
+            java
+        }
+    };
+    let result = command.args(arguments).stdin(Stdio::null()).output();
+    let result = result.unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let output = String::from_utf8_lossy(&result.stdout);
+    let errors = String::from_utf8_lossy(&result.stderr);
+    assert!(result.status.success(), "{program}: {output}\n{errors}");
+    output.lines().last().unwrap_or_default().to_owned()
+}
+
 fn run(program: &str, command: &mut Command) -> Value {
     let result = command
         .stdin(Stdio::null())

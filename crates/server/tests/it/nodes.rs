@@ -5,6 +5,7 @@ mod events;
 mod failover;
 mod full_disks;
 mod layers;
+mod messages;
 mod partition;
 mod streams;
 mod suspended_work;

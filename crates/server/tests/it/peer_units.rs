@@ -55,7 +55,8 @@ impl Authorities {
     }
 }
 
-fn key_settings(roots: &str) -> String {
+/// The settings of the key of a unit, and of the authorities that it trusts, as lines.
+pub fn key_settings(roots: &str) -> String {
     format!(
         "io.personium.core.x509.key=unit.key\nio.personium.core.x509.crt=unit.crt\n\
          io.personium.core.x509.root={}\n",

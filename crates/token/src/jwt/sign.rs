@@ -126,10 +126,6 @@ impl CellKey {
     ///
     /// # Errors
     /// [`CellKeyError::Library`].
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the library asks for it; this padding uses no randomness"
-    )]
     pub fn sign(&self, payload: &[u8]) -> Result<String, CellKeyError> {
         let header = serde_json::to_vec(&ProtectedHeader {
             kid: &self.kid,
@@ -137,15 +133,28 @@ impl CellKey {
         })
         .map_err(|_| CellKeyError::Library)?;
         let message = format!("{}.{}", encode_url(&header), encode_url(payload));
+        let signature = self.sign_bytes(message.as_bytes())?;
+        Ok(format!("{message}.{}", encode_url(&signature)))
+    }
+
+    /// The signature of bytes: RSASSA-PKCS1-v1_5 with SHA-256.
+    ///
+    /// # Errors
+    /// [`CellKeyError::Library`].
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the library asks for it; this padding uses no randomness"
+    )]
+    pub(crate) fn sign_bytes(&self, message: &[u8]) -> Result<Vec<u8>, CellKeyError> {
         let mut signature = vec![0; self.pair.public_modulus_len()];
         self.pair
             .sign(
                 &RSA_PKCS1_SHA256,
                 &SystemRandom::new(),
-                message.as_bytes(),
+                message,
                 &mut signature,
             )
             .map_err(|_| CellKeyError::Library)?;
-        Ok(format!("{message}.{}", encode_url(&signature)))
+        Ok(signature)
     }
 }

@@ -452,7 +452,11 @@ async fn subject_name_alone_does_not_act_as_the_account() {
             assert_eq!(refusal.code(), Code::AuthnFailed);
         }
         let own = unit.model.node_id().unwrap();
-        let completed = outbox::complete(&unit.model, &context, (&key, &waiting), "200", &own);
+        let outcome = outbox::RequestOutcome {
+            text: "200".to_owned(),
+            kind: outbox::OutcomeKind::Success,
+        };
+        let completed = outbox::complete(&unit.model, &context, (&key, &waiting), &outcome, &own);
         assert!(completed.await.unwrap());
     }
 }

@@ -72,16 +72,6 @@ async fn message_token_is_issued_by_the_cell_for_the_recipient() {
 }
 
 #[tokio::test]
-async fn message_to_an_unreachable_recipient_is_not_stored() {
-    let unit = unit_with_accounts(|settings| settings.allow_private_networks = true).await;
-    let far = format!("{}far/", StubServer::start().await.url());
-    let body = json!({"To": format!("{},{far}", cell_url("d"))}).to_string();
-    let response = unit.post("c/__message/send", &body).await;
-    assert_eq!(response.outcome(), refused(500, "SM-0001"));
-    assert!(unit.list_entities("c/__ctl/SentMessage").await.is_empty());
-}
-
-#[tokio::test]
 async fn message_to_a_private_network_address_is_not_sent() {
     let unit = unit_with_accounts(|_| {}).await;
     let server = StubServer::start().await;

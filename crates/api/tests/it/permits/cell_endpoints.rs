@@ -56,6 +56,10 @@ pub fn cases() -> Vec<Case> {
         "__message/received/x",
         "__event",
         "__rule",
+        "__rule/state",
+        "__rule/failed",
+        "__rule/failed/x",
+        "__rule/test",
         "__log/current",
         "__log/archive",
         "__log/current/default.log",
@@ -206,6 +210,14 @@ fn event_cases() -> Vec<Case> {
             .expect(400, "PR400-OD-0006"),
         case(O::InstallBox, "MKCOL", "c/fresh").expect(400, "PR400-BI-0001"),
         case(O::ReadActiveRules, "GET", "c/__rule").expect(200, "\"HitCount\":0"),
+        case(O::ReadActiveRules, "GET", "c/__rule/state").expect(200, "\"Failed\":0"),
+        case(O::ManageFailedRequests, "GET", "c/__rule/failed").expect(200, "\"requests\":[]"),
+        case(O::ManageFailedRequests, "GET", "c/__rule/failed/x").expect(404, "PR404-OD-0002"),
+        case(O::ManageFailedRequests, "POST", "c/__rule/failed/x").expect(404, "PR404-OD-0002"),
+        case(O::ManageFailedRequests, "DELETE", "c/__rule/failed/x").expect(404, "PR404-OD-0002"),
+        case(O::TestRule, "POST", "c/__rule/test")
+            .body_text(r#"{"Name":"none"}"#)
+            .expect(404, "PR404-OD-0002"),
     ];
     for name in [
         "current/default.log",

@@ -7,39 +7,28 @@ use personium_odata::control::{BOX_BOUND, BOX_SCHEMA, message_to_send};
 use personium_odata::edm::ID;
 use personium_odata::entity_rules::{MessageCheck, MessageSide, check_message};
 use personium_odata::value::{Properties, Value, push_json_value};
-use personium_types::{Code, Error, NodeId, Operation, Result};
+use personium_types::{Code, Error, NodeId, Result};
 
-use super::super::create::store_new;
 use super::super::link_cursor::linked_ids;
-use super::super::load::{self, Entity};
+use super::super::load;
 use super::super::root::{ServiceRoot, SetRef};
 use super::super::validate::validate_as;
-use super::{creation, find_box_of};
+use super::find_box_of;
+use crate::entity;
 use crate::keys::ControlSet;
-use crate::{Permit, entity};
 
 /// The largest number of recipients of one message.
 pub const MAX_RECIPIENTS: usize = 1_000;
 
-/// A message that is ready to be delivery.
+/// A message that is ready to be delivered.
 #[derive(Debug, Clone)]
 pub struct OutgoingMessage {
-    set: SetRef,
-    properties: Properties,
-    schema: Option<String>,
+    pub(super) set: SetRef,
+    pub(super) properties: Properties,
+    /// The schema that the message is bound to.
+    pub(super) schema: Option<String>,
     /// The URLs of the recipient cells in `http(s)` form, at least one, without duplicates.
     pub recipients: Vec<String>,
-}
-
-/// The result of the delivery to one cell.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeliveryResult {
-    /// The URL of the cell.
-    pub to: String,
-    /// The status of its response, as digits.
-    pub code: String,
-    /// The reason that it gave.
-    pub reason: String,
 }
 
 /// Parses and checks a message to be sent. `app` is the application that sends it, if there is one.
@@ -172,6 +161,12 @@ async fn related(root: &ServiceRoot, name: &str) -> Result<Vec<String>> {
 }
 
 impl OutgoingMessage {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.properties.text(ID).unwrap_or_default()
+    }
+
     /// The JSON body of the delivery to one of the recipients. `from` is the URL of the sending cell.
     #[must_use]
     pub fn delivery_body(&self, from: &str, to: &str) -> String {
@@ -206,42 +201,4 @@ impl OutgoingMessage {
         push_json_value(&mut out, &Value::Complex(body));
         out
     }
-}
-
-/// Stores a message that was delivered, with the result of each delivery.
-///
-/// # Errors
-/// [`Code::ParentMissing`] if its box was deleted meanwhile; [`Code::Unknown`] if the permit is not for messages of this
-/// cell; failures of the store.
-pub async fn store_sent(
-    root: &ServiceRoot,
-    permit: &Permit,
-    message: &OutgoingMessage,
-    deliveries: &[DeliveryResult],
-) -> Result<Entity> {
-    permit.check(Operation::SendMessage, &root.permit_target())?;
-    let result = |delivery: &DeliveryResult| {
-        let mut members = Properties::with_capacity(3);
-        members.set("To", delivery.to.as_str());
-        members.set("Code", delivery.code.as_str());
-        members.set("Reason", delivery.reason.as_str());
-        Value::Complex(members)
-    };
-    let mut properties = message.properties.clone();
-    properties.set(
-        "Result",
-        Value::List(deliveries.iter().map(result).collect()),
-    );
-    store(root, &message.set, properties).await
-}
-
-/// Creates a message.
-pub(super) async fn store(
-    root: &ServiceRoot,
-    set: &SetRef,
-    properties: Properties,
-) -> Result<Entity> {
-    let creation = creation(set, properties);
-    let mut created = store_new(root, &[creation]).await?;
-    created.pop().unwrap_or_else(|| Err(Code::Unknown.into()))
 }

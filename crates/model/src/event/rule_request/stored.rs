@@ -2,18 +2,28 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{OutboxEntry, RequestKind};
+use super::{Attempts, OutboxEntry, RequestKind};
 use crate::event::record::Event;
 
 /// The stored form of an [`OutboxEntry`].
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct StoredOutboxEntry {
+pub(in crate::event) struct StoredOutboxEntry {
     #[serde(rename = "e")]
     event: StoredEvent,
     #[serde(rename = "k")]
     kind: StoredRequestKind,
     #[serde(rename = "t")]
     target: String,
+    #[serde(rename = "n", default, skip_serializing_if = "is_zero")]
+    attempts: u32,
+    #[serde(rename = "f", default, skip_serializing_if = "is_zero")]
+    first_ms: i64,
+    #[serde(rename = "x", default, skip_serializing_if = "is_zero")]
+    next_ms: i64,
+}
+
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
 }
 
 /// The stored form of an [`Event`].
@@ -65,6 +75,9 @@ impl From<&OutboxEntry> for StoredOutboxEntry {
                 RequestKind::RelayData => StoredRequestKind::RelayData,
             },
             target: entry.target.clone(),
+            attempts: entry.attempts.count,
+            first_ms: entry.attempts.first_ms,
+            next_ms: entry.attempts.next_ms,
         }
     }
 }
@@ -80,6 +93,11 @@ impl From<StoredOutboxEntry> for OutboxEntry {
                 StoredRequestKind::RelayData => RequestKind::RelayData,
             },
             target: stored.target,
+            attempts: Attempts {
+                count: stored.attempts,
+                first_ms: stored.first_ms,
+                next_ms: stored.next_ms,
+            },
         }
     }
 }
@@ -173,6 +191,7 @@ mod tests {
             },
             kind: RequestKind::RelayEvent,
             target: "https://u.example/c/".to_owned(),
+            attempts: Attempts::default(),
         }
     }
 
@@ -201,7 +220,25 @@ mod tests {
             },
             kind: RequestKind::Exec,
             target: String::new(),
+            attempts: Attempts::default(),
         };
         assert_eq!(OutboxEntry::from(stored), expected);
+    }
+
+    #[test]
+    fn attempts_are_stored_once_there_are_some() {
+        let attempts = Attempts {
+            count: 2,
+            first_ms: 5,
+            next_ms: 9,
+        };
+        let entry = OutboxEntry {
+            attempts,
+            ..entry()
+        };
+        let text = serde_json::to_string(&StoredOutboxEntry::from(&entry)).unwrap();
+        assert!(text.ends_with(r#""n":2,"f":5,"x":9}"#), "{text}");
+        let stored: StoredOutboxEntry = serde_json::from_str(&text).unwrap();
+        assert_eq!(OutboxEntry::from(stored), entry);
     }
 }

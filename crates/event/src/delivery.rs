@@ -1,0 +1,134 @@
+//! An attempt to deliver a message to a cell of this unit or of another.
+
+use bytes::Bytes;
+use http::{Request, StatusCode, header};
+use personium_model::auth::token_issuer::TokenIssuer;
+use personium_model::odata::message::{AttemptOutcome, DeliverySender, OutgoingMessage};
+use personium_model::{CellContext, Unit};
+
+use crate::{NoResponse, ReceivedResponse, RequestSender};
+
+/// The header with the number of the attempt. The first attempt has none. A recipient that knows it does not store a message again
+/// that it has received.
+pub const ATTEMPT: &str = "x-personium-delivery-attempt";
+
+/// The lifetime of the token of a delivery.
+const TOKEN_TTL_MS: i64 = 60 * 60 * 1000;
+/// The number of characters of a reason that are kept.
+const MAX_REASON_CHARS: usize = 1024;
+/// The code of a recipient that has a message with the id already. Recipients that do not know [`ATTEMPT`] answer a repeated delivery
+/// with it.
+const EXISTS: &str = "PR409-OD-0003";
+
+/// An attempt to deliver a message.
+pub struct DeliveryAttempt<'a> {
+    /// The message.
+    pub message: &'a OutgoingMessage,
+    /// The URL of the recipient.
+    pub to: &'a str,
+    /// The sender.
+    pub sender: &'a DeliverySender,
+    /// The number of attempts before.
+    pub attempts: u32,
+}
+
+impl DeliveryAttempt<'_> {
+    /// Makes the attempt.
+    pub async fn make(
+        &self,
+        unit: &Unit,
+        context: &CellContext,
+        sender: &dyn RequestSender,
+    ) -> AttemptOutcome {
+        let Some(request) = self.request(unit, context) else {
+            let reason = "The URL of the cell is not valid.".to_owned();
+            return AttemptOutcome::Unreachable { reason };
+        };
+        match sender.send(request).await {
+            Ok(response) => self.outcome(&response),
+            Err(NoResponse {
+                reason,
+                is_temporary: true,
+            }) => AttemptOutcome::Failed { code: None, reason },
+            Err(NoResponse { reason, .. }) => AttemptOutcome::Unreachable { reason },
+        }
+    }
+
+    /// The request; `None` if the recipient is no valid URL.
+    fn request(&self, unit: &Unit, context: &CellContext) -> Option<Request<Bytes>> {
+        let Self { to, sender, .. } = *self;
+        let token = TokenIssuer::new(unit, context)
+            .delivery_token((sender.app(), sender.scopes()), to, TOKEN_TTL_MS)
+            .ok()?;
+        let from = unit.urls().cell(&context.cell().name);
+        let body = Bytes::from(self.message.delivery_body(&from, to));
+        let mut request = Request::post(format!("{to}__message/port"))
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .header(header::ACCEPT, "application/json")
+            .header(header::CONTENT_TYPE, "application/json");
+        if let Some(version) = &sender.version {
+            request = request.header("X-Personium-Version", version);
+        }
+        if self.attempts > 0 {
+            request = request.header(ATTEMPT, self.attempts.saturating_add(1));
+        }
+        request.body(body).ok()
+    }
+
+    fn outcome(&self, response: &ReceivedResponse) -> AttemptOutcome {
+        let (status, is_repeated) = (response.status, self.attempts > 0);
+        let error = ErrorBody::of(response);
+        let has_it = is_repeated
+            && (status.is_success()
+                || (status == StatusCode::CONFLICT && error.code.as_deref() == Some(EXISTS)));
+        if has_it || status == StatusCode::CREATED {
+            return AttemptOutcome::Answered {
+                code: StatusCode::CREATED.as_str().to_owned(),
+                reason: "Created.".to_owned(),
+            };
+        }
+        let code = status.as_str().to_owned();
+        let reason_phrase = status.canonical_reason().unwrap_or_default();
+        let reason = error.message.unwrap_or_else(|| reason_phrase.to_owned());
+        let reason = reason.chars().take(MAX_REASON_CHARS).collect();
+        match is_temporary(status) {
+            true => AttemptOutcome::Failed {
+                code: Some(code),
+                reason,
+            },
+            false => AttemptOutcome::Answered { code, reason },
+        }
+    }
+}
+
+/// Whether a server that answers with this status may answer otherwise another time.
+pub(crate) fn is_temporary(status: StatusCode) -> bool {
+    let is_other = matches!(
+        status,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
+    );
+    is_other || (status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED)
+}
+
+/// The body of an error response of a unit.
+#[derive(Default)]
+struct ErrorBody {
+    code: Option<String>,
+    message: Option<String>,
+}
+
+impl ErrorBody {
+    fn of(response: &ReceivedResponse) -> Self {
+        if response.status.is_success() {
+            return Self::default();
+        }
+        let Ok(body) = serde_json::from_slice::<serde_json::Value>(&response.body) else {
+            return Self::default();
+        };
+        let text = |value: Option<&serde_json::Value>| value?.as_str().map(str::to_owned);
+        Self {
+            code: text(body.get("code")),
+            message: text(body.get("message").and_then(|message| message.get("value"))),
+        }
+    }
+}
