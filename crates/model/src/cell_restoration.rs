@@ -358,8 +358,8 @@ impl CellRestoration {
     }
 }
 
-/// Whether a record is about what a running unit does with the cell: events of listeners, requests that wait to be sent, transfers,
-/// seals, claims. A restored cell begins without them.
+/// Whether a record is about what a running unit does with the cell: events of listeners, requests that wait to be sent, messages of
+/// streams, transfers, seals, claims. A restored cell begins without them.
 fn is_of_the_living(key: &Key) -> bool {
     let singles = [
         keys::takeover(),
@@ -370,6 +370,7 @@ fn is_of_the_living(key: &Key) -> bool {
         keys::seal(),
     ];
     keys::feed_events().contains(key)
+        || keys::is_of_messages(key)
         || keys::all_outbox_entries().contains(key)
         || keys::removed_orphans().contains(key)
         || keys::imported_entities().contains(key)

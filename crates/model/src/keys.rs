@@ -38,9 +38,10 @@ use personium_types::{BlobId, NodeId};
 
 pub use self::messages::{
     all_topics, cell_of_expiring, cell_with_expiring, cells_with_expiring, expiring_channel,
-    expiring_channels, id_of_queued_message, last_dropped_message, message_body, message_bytes,
-    message_count, messages_of_collection, numbers_of_topic_message, parts_of_expiring_channel,
-    queued_message, queued_messages, topic_messages, topic_messages_prefix,
+    expiring_channels, id_of_queued_message, is_of_messages, last_dropped_message, message_body,
+    message_bytes, message_count, messages_of_collection, numbers_of_topic_message,
+    parts_of_expiring_channel, queued_message, queued_messages, topic_messages,
+    topic_messages_prefix,
 };
 pub use self::sets::{ControlSet, SetKey, SetParts};
 pub use self::single_values::{

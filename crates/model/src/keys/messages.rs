@@ -65,6 +65,14 @@ pub fn all_topics() -> Vec<KeyRange> {
     ]
 }
 
+/// Whether a record of a cell is a message of a stream collection, or is kept about its channels.
+#[must_use]
+pub fn is_of_messages(key: &Key) -> bool {
+    key.as_bytes()
+        .first()
+        .is_some_and(|tag| b"SAWZO".contains(tag))
+}
+
 /// The number of the commit and the number in it, in the key of a message of a topic.
 #[must_use]
 pub fn numbers_of_topic_message(key: &Key) -> Option<(u64, u32)> {
