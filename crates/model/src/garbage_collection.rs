@@ -202,8 +202,8 @@ async fn collect_node(
             }
         }
         match records.commit(batch).await {
-            Ok(_) => {}
-            Err(StoreError::Conflict) => continue,
+            // Whoever has removed the nodes may not have removed their bodies yet.
+            Ok(_) | Err(StoreError::Conflict) => {}
             Err(error) => return Err(store_error(error)),
         }
         for blob in blobs {
