@@ -83,6 +83,9 @@ pub struct Document {
     /// Its id.
     #[serde(rename = "_id")]
     pub id: String,
+    /// The number of its changes, which is not in snapshots.
+    #[serde(skip)]
+    pub version: Option<u64>,
     /// Its content.
     #[serde(rename = "_source")]
     pub source: Source,

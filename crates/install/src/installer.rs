@@ -312,7 +312,7 @@ pub(crate) async fn creation(root: &ServiceRoot, set: ControlSet, body: &[u8]) -
         hidden: BTreeMap::new(),
         navigation: None,
         exists: Code::EntityExists,
-        times: None,
+        history: None,
     })
 }
 

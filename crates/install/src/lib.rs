@@ -18,6 +18,10 @@
 //! | `package` | the archive |
 //! | `progress` | the stored state of an installation |
 //! | `cell_export` | writes a cell into a snapshot, by [`CellExporter`] |
+//! | `cell_filling` | fills a new cell with the content of a snapshot, or of a cell of the original |
+//! | `cell_source` | the content that a cell is filled with |
+//! | `original` | the documents and files of a unit of the original |
+//! | `migration` | takes over the cells of a unit of the original, by [`Migration`] |
 //! | `cell_import` | replaces the content of a cell by that of a snapshot, by [`CellImporter`] |
 //! | `snapshot_package` | the snapshot that is imported |
 //! | `cell_event` | the events of exports and imports of cells |
@@ -28,7 +32,9 @@
 mod authority;
 mod cell_event;
 mod cell_export;
+mod cell_filling;
 mod cell_import;
+mod cell_source;
 mod claim;
 mod collections;
 mod control_objects;
@@ -36,8 +42,10 @@ mod error;
 mod export;
 mod files;
 mod installer;
+mod migration;
 mod odata_collection;
 mod odata_schema;
+mod original;
 mod own_task;
 mod package;
 mod progress;
@@ -50,5 +58,8 @@ pub use cell_export::CellExporter;
 pub use cell_import::CellImporter;
 pub use export::ExportedBox;
 pub use installer::Installer;
+pub use migration::{CellOutcome, ComparedCell, Migration, is_of_cell};
+pub use original::{CollectedCell, DocumentCollector, DocumentCounts, Documents, OriginalFiles};
 pub use package::Package;
 pub use progress::{FailedInstallation, InstallationStatus, find_failure, remove_failure, status};
+pub use snapshot_package::reason_of;

@@ -204,7 +204,7 @@ impl Installer {
                 hidden: BTreeMap::new(),
                 navigation: None,
                 exists: Code::EntityExists,
-                times: None,
+                history: None,
             });
             batch.entries.push(entry.clone());
             let is_full = batch.creations.len() >= max || batch.bytes >= MAX_COMMIT_BYTES;

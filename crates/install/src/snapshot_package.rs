@@ -12,6 +12,7 @@ use personium_model::node::{Node, NodeKind};
 use personium_model::records::{Records, store_error};
 use personium_model::temp_file::{self, TempFile};
 use personium_model::{BlobReader, Unit, keys};
+use personium_types::error::chain;
 use personium_types::{Code, Error, Result};
 use serde::de::DeserializeOwned;
 use tokio::task::spawn_blocking;
@@ -249,6 +250,22 @@ pub(crate) fn invalid(
     Error::new(Code::SnapshotEntry)
         .with(entry)
         .with_source(reason)
+}
+
+/// Why something is not valid, for people who know that it is of the kind or has the path `place`.
+#[must_use]
+pub fn reason_of(error: &Error, place: &str) -> String {
+    let source = std::error::Error::source(error);
+    match (error.code(), error.params().first(), source) {
+        (Code::SnapshotEntry, Some(entry), Some(source)) => {
+            let text = chain(source);
+            match entry == place || entry.starts_with(snapshot::DOCUMENT_FOLDER) {
+                true => text,
+                false => format!("{entry}: {text}"),
+            }
+        }
+        _ => chain(error),
+    }
 }
 
 fn refusal(error: BarError) -> Error {

@@ -1,8 +1,7 @@
 //! The replacement of a cell by another one with the same name and owner: so an import takes effect all at once.
 //!
-//! The new cell is filled while nobody can see it. Its space is garbage until it is in the catalogue, so that a crash leaves
-//! nothing. One batch in the space of the unit puts it into the catalogue in place of the old one, which is garbage from
-//! then on. What is not replaced (event log, signing key, snapshots) is copied before.
+//! The new cell is filled while nobody can see it ([`NewCell`]). One batch in the space of the unit puts it into the catalogue in
+//! place of the old one, which is garbage from then on. What is not replaced (event log, signing key, snapshots) is copied before.
 
 use std::sync::Arc;
 
@@ -15,8 +14,8 @@ use crate::commit::Invalidation;
 use crate::entity::StoredEntity;
 use crate::file::{self, FileHeaders, Upload};
 use crate::keys::{self, ControlSet, SetKey};
-use crate::known_quotas::LimitedCell;
 use crate::listing::Members;
+use crate::new_cell::NewCell;
 use crate::node::{FileBody, NodeKind};
 use crate::records::{self, Records, Versioned, store_error};
 use crate::transfer::{self, RunningTransfer};
@@ -31,10 +30,7 @@ const COPIED_RECORDS: usize = 200;
 pub struct CellReplacement {
     unit: Arc<Unit>,
     old: CellId,
-    new: Cell,
-    limited: LimitedCell,
-    /// The assertion that the space of the new cell was not given up, and the end of its being garbage.
-    creation: Batch,
+    new: NewCell,
 }
 
 impl CellReplacement {
@@ -43,57 +39,27 @@ impl CellReplacement {
     /// # Errors
     /// A failure of the store.
     pub async fn begin(unit: &Arc<Unit>, old: &CellContext) -> Result<Self> {
-        let id = CellId::at(unit.now_ms(), unit.random());
-        let mut creation = Batch::new();
-        garbage_collection::create_space(unit, &id, &mut creation).await?;
         let replaced = match unit.is_unlimited() {
             true => 0,
             false => unit.usage_of(old.cell()).await?.total(),
         };
+        let replaced = Some((old.cell().id, replaced));
         Ok(Self {
             unit: Arc::clone(unit),
             old: old.cell().id,
-            limited: LimitedCell {
-                space: id,
-                replaced: Some((old.cell().id, replaced)),
-                owner: old.cell().owner.clone(),
-            },
-            new: Cell {
-                id,
-                ..old.cell().clone()
-            },
-            creation,
+            new: NewCell::begin(unit, old.cell().clone(), replaced).await?,
         })
     }
 
-    /// The entry of the new cell.
+    /// The new cell, which may grow as far as the quotas of the old one permit.
     #[must_use]
-    pub fn cell(&self) -> &Cell {
+    pub fn new_cell(&self) -> &NewCell {
         &self.new
-    }
-
-    /// The records of the new cell, which may grow as far as the quotas of the old one permit.
-    #[must_use]
-    pub fn records(&self) -> Records {
-        let limit = self.unit.cell_limit(self.limited.clone());
-        let records = self.unit.cell_records(&self.new.id);
-        records.with_limit(Some(Arc::new(limit)))
-    }
-
-    /// A context of the new cell as it is now.
-    ///
-    /// # Errors
-    /// A failure of the store.
-    pub async fn context(&self) -> Result<Arc<CellContext>> {
-        self.unit.detached_context(&self.new, self.records()).await
     }
 
     /// Removes what was stored of the new cell, in the background.
     pub async fn abandon(self) {
-        if let Err(error) = garbage_collection::give_up_space(&self.unit, &self.new.id).await {
-            // Another server node, or the next start, removes it.
-            tracing::warn!(cell.id = %self.new.id, %error, "failed to remove an unfinished cell");
-        }
+        self.new.abandon().await;
     }
 
     /// Copies the snapshots of the old cell. They may not be changed afterwards.
@@ -113,7 +79,7 @@ impl CellReplacement {
                 let key = keys::node(&keys::SNAPSHOT_FOLDER, &member.name);
                 records::put(&mut batch, key, &member.node)?;
                 batch.add(keys::child_count(&keys::SNAPSHOT_FOLDER), 1);
-                transfer::commit(&self.records(), batch).await?;
+                transfer::commit(&self.new.records(), batch).await?;
             }
         }
         Ok(())
@@ -125,7 +91,7 @@ impl CellReplacement {
         body: &FileBody,
         batch: &mut Batch,
     ) -> Result<FileBody> {
-        let mut upload = Upload::into_cell(&self.unit, self.new.id);
+        let mut upload = Upload::into_cell(&self.unit, self.new.cell().id);
         let opened = file::open_body(&self.unit, old, body).await?;
         let mut content = opened.ok_or(Code::DavContent)?;
         let mut at = 0;
@@ -204,8 +170,8 @@ impl CellReplacement {
                 copied.put(key, value);
             }
         }
-        transfer::commit(&self.records(), copied).await?;
-        timer_index::announce_all(&self.unit, &self.records(), &self.new.id).await?;
+        transfer::commit(&self.new.records(), copied).await?;
+        timer_index::announce_all(&self.unit, &self.new.records(), &self.new.cell().id).await?;
         let found = self.find_entry().await?;
         let name = found.value.text("Name").ok_or(Code::OdataInconsistent)?;
         let set = SetKey::control(ControlSet::Cell);
@@ -213,7 +179,7 @@ impl CellReplacement {
         batch.assert(key.clone(), Expect::Version(found.version));
         batch.delete(key);
         usage::add_entity(batch, found.bytes, 0);
-        let new_id = self.new.id.to_string();
+        let new_id = self.new.cell().id.to_string();
         let mut entry = found.value;
         entry.version += 1;
         entry.updated = self.unit.now_ms();
@@ -221,12 +187,12 @@ impl CellReplacement {
         records::put_entity_checked(batch, keys::entity(&set, &new_id), None, &entry)?;
         batch.put(keys::unique(&set, 0, &[Some(&name)]), new_id.into_bytes());
         garbage_collection::add_removed_cell(&self.unit, batch, &self.old);
-        quota::follow_cell(&self.unit, batch, &self.old, &self.new.id).await?;
-        batch.append(self.creation.clone());
+        quota::follow_cell(&self.unit, batch, &self.old, &self.new.cell().id).await?;
+        self.new.keep(batch);
         let old_cell = Cell {
             id: self.old,
             name: name.clone(),
-            ..self.new.clone()
+            ..self.new.cell().clone()
         };
         let post_commit = PostCommit::invalidating(&old_cell, Invalidation::Cell)
             .invalidate_cell_name(name)
@@ -243,7 +209,7 @@ impl CellReplacement {
 
     /// Copies the records of a range. Returns the rest of the range, after the last record.
     async fn copy_range(&self, range: KeyRange) -> Result<KeyRange> {
-        let (old, new) = (self.unit.cell_records(&self.old), self.records());
+        let (old, new) = (self.unit.cell_records(&self.old), self.new.records());
         let mut rest = range;
         loop {
             let found = old.list_records(&rest, COPIED_RECORDS).await?;

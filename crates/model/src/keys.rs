@@ -55,7 +55,7 @@ pub use self::single_values::{
     orphan_scan, outbox_count, outbox_marker, outbox_markers, outbox_owner, owner_of_quota,
     owner_quota, owner_quotas, quotas, removed_cell, removed_cells, seal, server_node,
     server_nodes, signing_key, store_id, stream_claim, takeover, timer_claim, transfer,
-    unfinished_copy, unit_mark, waiting_deliveries,
+    unfinished_copy, unfinished_migration, unit_mark, waiting_deliveries,
 };
 pub(crate) use self::single_values::{counts_bytes, transfer_in_memory};
 pub use self::timers::{

@@ -45,7 +45,7 @@ pub use association::{Association, AssociationSide, Cardinality};
 pub use change_set::{ChangeSet, ChangeSetCommit};
 pub use collection_reader::{CollectionReader, LinkPages, ReadEntity, ReadLink, TypePages};
 pub use create::{create, create_with};
-pub use creation::{Creation, EntityTimes, NavigationSource};
+pub use creation::{Creation, EntityHistory, NavigationSource};
 pub use delete::delete;
 pub use events::ReadKind;
 pub use expand::{Expansion, expand};

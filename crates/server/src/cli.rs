@@ -6,6 +6,7 @@ mod backup_options;
 mod cert_options;
 mod config_options;
 mod generated;
+mod migrate_options;
 mod options;
 mod plugin_options;
 mod selftest_options;
@@ -24,6 +25,7 @@ use audit_options::AuditSubcommand;
 use backup_options::{BackupArguments, RestoreArguments};
 use cert_options::CertSubcommand;
 use config_options::ConfigSubcommand;
+use migrate_options::MigrateArguments;
 use options::Options;
 use plugin_options::PluginSubcommand;
 use selftest_options::{AddressOptions, SelfTestOptions};
@@ -135,6 +137,9 @@ enum Command {
     Backup(BackupArguments),
     /// Restore a generation of back-ups to stores without a unit, list or check generations, or try a restore in a folder of its own.
     Restore(RestoreArguments),
+    /// Take over a unit of the original: its documents, its files and its settings. Repeated, it takes over what has changed since.
+    /// The unit here must be stopped, that one may run until the last time. The status is 3 if cells could not be taken over.
+    Migrate(MigrateArguments),
     /// After the settings name the unit anew: give the URLs of its own cells that are stored in it the new name too. The unit must
     /// be stopped. An interrupted run goes on when the command is repeated.
     RenameUnit {
@@ -244,6 +249,9 @@ pub fn run() -> ExitCode {
         (Some(Command::Audit { command }), Ok(sources)) => command.run(&sources),
         (Some(Command::Backup(arguments)), Ok(sources)) => arguments.run(&sources),
         (Some(Command::Restore(arguments)), Ok(_)) => arguments.run(is_plain),
+        (Some(Command::Migrate(arguments)), Ok(sources)) => {
+            arguments.run(sources, options.data_dir())
+        }
         (Some(Command::Verify { json, cell, repair }), Ok(sources)) => {
             verify_unit(&sources, (json, repair), cell)
         }

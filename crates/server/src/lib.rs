@@ -33,6 +33,7 @@ mod lingering_close;
 pub mod local_api;
 pub mod logging;
 pub mod metrics;
+pub mod migrate;
 mod min_rate_timeout;
 pub mod model_settings;
 mod node_metrics;

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use personium_api::ApiService;
 use personium_model::Unit;
+use personium_model::records::Records;
 use personium_model::server_node::{JoinError, ServerNodeInfo};
-use personium_store::RecordStore;
+use personium_model::unfinished_migration::UnfinishedMigration;
+use personium_store::{RecordStore, Space};
 use personium_types::error::chain;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
@@ -61,6 +63,17 @@ pub enum StartError {
          set that secret as security.secret16.previous for one start"
     )]
     BodyKey(#[source] personium_types::Error),
+    /// Cells of another unit are being taken over.
+    #[error(
+        "the migration from {from} is not finished; run `personium migrate` with --finish when the original is stopped"
+    )]
+    UnfinishedMigration {
+        /// Where the cells come from.
+        from: String,
+    },
+    /// The records of the unit cannot be read.
+    #[error("cannot read the records of the unit")]
+    Records(#[source] personium_types::Error),
     /// This node has another secret than the unit.
     #[error(
         "security.secret16 is not the secret of the unit whose records are in the database: all nodes need the same; \
@@ -125,6 +138,7 @@ pub async fn start(
     let files_max = budget.database_files_max;
     // Boxed, because the future is large.
     let components = Box::pin(Components::build(loaded, files_max, clock, random)).await?;
+    check_no_migration(&components).await?;
     let has_administrators =
         !administrator_file::read(&components.config.store.data_dir).is_empty();
     if let Some(note) =
@@ -165,6 +179,16 @@ pub async fn start(
         "unit started"
     );
     Ok(running)
+}
+
+/// Checks that no migration into the unit is unfinished.
+async fn check_no_migration(components: &Components) -> Result<(), StartError> {
+    let records = Records::new(components.records.port(), Space::Unit);
+    match UnfinishedMigration::find(&records).await {
+        Ok(None) => Ok(()),
+        Ok(Some(UnfinishedMigration { from })) => Err(StartError::UnfinishedMigration { from }),
+        Err(error) => Err(StartError::Records(error)),
+    }
 }
 
 /// Makes this process a server node of the unit. If the store fails, that is tried again later.

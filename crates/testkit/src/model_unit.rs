@@ -363,7 +363,7 @@ async fn create_once(root: &ServiceRoot, set: &str, body: &str) -> Result<Entity
         hidden: BTreeMap::new(),
         navigation: None,
         exists: Code::EntityExists,
-        times: None,
+        history: None,
     };
     let mut created = odata::create(root, &permit, &[creation]).await?;
     created.remove(0)

@@ -85,3 +85,27 @@ pub fn iso_time(ms: i64) -> String {
         .strftime("%Y-%m-%dT%H:%M:%S.%3fZ")
         .to_string()
 }
+
+/// Reads a time of RFC 3339, with or without a fraction of seconds. Returns the milliseconds since 1970; `None` for other texts.
+#[must_use]
+pub fn parse_iso_time(text: &str) -> Option<i64> {
+    let time: jiff::Timestamp = text.parse().ok()?;
+    Some(time.as_millisecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn printed_times_are_read_again() {
+        for ms in [0, 1_706_692_530_123, 1_706_692_530_000] {
+            assert_eq!(parse_iso_time(&iso_time(ms)), Some(ms));
+        }
+        let whole = parse_iso_time("2024-01-31T09:15:30Z");
+        assert_eq!(whole, Some(1_706_692_530_000));
+        for text in ["", "now", "2024-01-31"] {
+            assert_eq!(parse_iso_time(text), None, "{text}");
+        }
+    }
+}

@@ -124,7 +124,7 @@ async fn create(
         hidden: BTreeMap::new(),
         navigation: Some(linked),
         exists: Code::LinkExists,
-        times: None,
+        history: None,
     };
     let mut created = odata::create(root, &permit, &[creation]).await?;
     let entity = created.pop().unwrap_or_else(|| Err(Code::Unknown.into()))?;

@@ -64,7 +64,7 @@ async fn store_new(
         hidden: hidden_values(request, set).await?,
         navigation: None,
         exists: Code::EntityExists,
-        times: None,
+        history: None,
     };
     let mut created = odata::create(&request.root, permit, &[creation]).await?;
     created.pop().unwrap_or_else(|| Err(Code::Unknown.into()))

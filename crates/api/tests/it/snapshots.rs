@@ -5,6 +5,7 @@ mod export;
 mod files;
 mod import;
 mod interrupted;
+mod migration;
 mod running;
 
 use personium_testkit::{TestUnit, wait_until};

@@ -72,6 +72,7 @@ impl CellExport<'_> {
             index: "u0_ad.cell".to_owned(),
             kind: "Cell".to_owned(),
             id: cell.id.to_string(),
+            version: None,
             source: Source {
                 kind: "Cell".to_owned(),
                 published: cell.published,
@@ -147,6 +148,7 @@ impl CellExport<'_> {
             index: index(set.name()),
             kind: set.name().to_owned(),
             id,
+            version: None,
             source: Source {
                 published: stored.published,
                 updated: stored.updated,
@@ -218,6 +220,7 @@ pub(super) fn link_document(source: Source, first: String, second: String) -> Do
         index: index("link"),
         kind: "link".to_owned(),
         id: format!("{first}-{second}"),
+        version: None,
         source: Source {
             first: Some(first),
             second: Some(second),

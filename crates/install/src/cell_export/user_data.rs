@@ -75,6 +75,7 @@ impl CellExport<'_> {
                     index: "u0_anon.userdata".to_owned(),
                     kind: "UserData".to_owned(),
                     id: document_id(&type_id, &id),
+                    version: None,
                     source,
                 };
                 lines.push(&document).await?;

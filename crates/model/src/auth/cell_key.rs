@@ -58,6 +58,20 @@ async fn find(context: &CellContext) -> Result<Option<CellKey>> {
         .map_err(|e| corrupt(e.into()))
 }
 
+/// Adds the key of a cell that is taken over from another unit to a batch. `der` is the private key in PKCS#8.
+///
+/// # Errors
+/// [`Code::StoreCorrupt`] if it is no such key.
+pub fn put(batch: &mut Batch, kid: &str, der: &[u8]) -> Result<()> {
+    let key = CellKey::from_pkcs8(kid, der);
+    key.map_err(|error| Error::new(Code::StoreCorrupt).with_source(error))?;
+    let stored = StoredKey {
+        kid: kid.to_owned(),
+        pkcs8: STANDARD.encode(der),
+    };
+    records::put(batch, keys::signing_key(), &stored)
+}
+
 /// Generates and stores a key. If another request was faster, its key is returned.
 async fn create(unit: &Unit, context: &CellContext) -> Result<CellKey> {
     let kid = unit.random().uuid().to_string();

@@ -70,6 +70,14 @@ pub async fn add_failure(records: &Records, account_id: &str, batch: &mut Batch)
     add(records, account_id, batch, new).await.map(|_| ())
 }
 
+/// Adds the history of an account that is taken over from another unit to a batch.
+///
+/// # Errors
+/// If the record cannot be encoded.
+pub fn put(batch: &mut Batch, account_id: &str, history: &LoginHistory) -> Result<()> {
+    records::put(batch, keys::login_history(account_id), history)
+}
+
 /// Adds the replacement of the history to a batch. Returns the one before.
 async fn add(
     records: &Records,

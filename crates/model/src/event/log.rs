@@ -3,6 +3,8 @@
 //! The current log is a generation of lines. When it is full it becomes an archive, and the next generation begins. A
 //! batch that adds lines asserts that the state of the log is as it was read, so that no line is added to an archive.
 
+mod import;
+
 use std::fmt::Write;
 
 use bytes::{Bytes, BytesMut};
@@ -12,6 +14,7 @@ use personium_types::time::iso_time;
 use personium_types::{Code, Error, Operation, Result};
 use serde::{Deserialize, Serialize};
 
+pub use self::import::LogImport;
 use super::record::Event;
 use crate::commit::Invalidation;
 use crate::records::{self, Records, Versioned};

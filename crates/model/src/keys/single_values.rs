@@ -19,6 +19,8 @@ const AUDIT_HEAD: &str = "unit/audit";
 const STORE_ID: &str = "unit/stores";
 /// The name of the record of an unfinished copy.
 const UNFINISHED_COPY: &str = "unit/copy";
+/// The name of the record of an unfinished migration.
+const UNFINISHED_MIGRATION: &str = "unit/migration";
 /// The beginning of the names of markers of cells with garbage; the id of the cell follows.
 const GARBAGE_MARKER: &str = "sweep/cell/";
 /// The beginning of the names of garbage records; the id of the node follows.
@@ -85,6 +87,12 @@ pub fn audit_head() -> Key {
 #[must_use]
 pub fn unfinished_copy() -> Key {
     single(UNFINISHED_COPY)
+}
+
+/// In the space of the unit: that cells of another unit are being taken over, see [`crate::unfinished_migration`].
+#[must_use]
+pub fn unfinished_migration() -> Key {
+    single(UNFINISHED_MIGRATION)
 }
 
 /// In the space of the unit: a server node that runs, or that was not found dead yet.

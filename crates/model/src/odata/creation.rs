@@ -22,17 +22,19 @@ pub struct Creation {
     pub navigation: Option<NavigationSource>,
     /// The code of the error if the key is taken.
     pub exists: Code,
-    /// The times of the entity if they are not that of the creation.
-    pub times: Option<EntityTimes>,
+    /// The history of the entity if it does not begin with the creation.
+    pub history: Option<EntityHistory>,
 }
 
-/// When an entity was created and last changed, milliseconds since 1970.
+/// When an entity was created and last changed, milliseconds since 1970, and how often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EntityTimes {
+pub struct EntityHistory {
     /// The creation.
     pub published: i64,
     /// The last change.
     pub updated: i64,
+    /// The first part of the ETag. To-one links that are made afterwards add to it.
+    pub version: u64,
 }
 
 /// The source of a navigation property through which an entity is created.

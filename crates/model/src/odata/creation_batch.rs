@@ -113,7 +113,7 @@ impl<'a> CreationBatch<'a> {
     async fn build(&self, creation: &Creation, changes: &mut Changes) -> Result<Entity> {
         let (root, set) = (self.root, &creation.set);
         let mut properties = creation.body.properties.clone();
-        let id = self.new_id(set, &properties);
+        let id = self.new_id(creation);
         let source = self.find_source(creation).await?;
         let parent = load::find_parent_of(root, set, &properties).await?;
         let parent = parent.as_deref();
@@ -127,8 +127,9 @@ impl<'a> CreationBatch<'a> {
         schema_rules::check_create(root, set, &properties, parent, &mut changes.batch).await?;
         let now = root.unit.now_ms();
         let mut stored = StoredEntity::new(Properties::new(), now);
-        if let Some(times) = creation.times {
-            (stored.published, stored.updated) = (times.published, times.updated);
+        if let Some(history) = creation.history {
+            (stored.published, stored.updated) = (history.published, history.updated);
+            stored.version = history.version;
         }
         stored.hidden = creation.hidden.clone();
         schema_rules::choose_stored_name(root, set, &properties, parent, &mut stored).await?;
@@ -154,12 +155,15 @@ impl<'a> CreationBatch<'a> {
         pending.write(root, &mut changes.batch)
     }
 
-    fn new_id(&self, set: &SetRef, properties: &Properties) -> String {
-        let (now, random) = (self.root.unit.now_ms(), self.root.unit.random());
-        match (properties.text(ID), set.control) {
+    /// The id of an entity. Ids sort by the time of the creation, also if that is known from elsewhere.
+    fn new_id(&self, creation: &Creation) -> String {
+        let (unit, set) = (&self.root.unit, &creation.set);
+        let published = creation.history.map(|history| history.published);
+        let at = published.unwrap_or_else(|| unit.now_ms());
+        match (creation.body.properties.text(ID), set.control) {
             (Some(id), _) if load::is_keyed_by_id(set) => id.to_owned(),
-            (_, Some(ControlSet::Cell)) => CellId::at(now, random).to_string(),
-            _ => NodeId::at(now, random).to_string(),
+            (_, Some(ControlSet::Cell)) => CellId::at(at, unit.random()).to_string(),
+            _ => NodeId::at(at, unit.random()).to_string(),
         }
     }
 

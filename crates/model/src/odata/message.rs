@@ -46,6 +46,6 @@ fn creation(set: &SetRef, properties: Properties) -> Creation {
         hidden: BTreeMap::new(),
         navigation: None,
         exists: Code::EntityExists,
-        times: None,
+        history: None,
     }
 }

@@ -304,7 +304,7 @@ async fn creation(root: &ServiceRoot, set: &str, body: &str) -> Result<Creation>
         hidden: BTreeMap::new(),
         navigation: None,
         exists: Code::EntityExists,
-        times: None,
+        history: None,
     })
 }
 

@@ -40,6 +40,12 @@ impl Options {
         self.config.clone().unwrap_or_else(default)
     }
 
+    /// The data folder of a unit without settings.
+    pub(super) fn data_dir(&self) -> PathBuf {
+        let default = || PathBuf::from(DEFAULT_DATA_DIR);
+        self.data.clone().unwrap_or_else(default)
+    }
+
     /// Whether none was given.
     pub(super) fn are_absent(&self) -> bool {
         let Self {

@@ -50,6 +50,7 @@ mod log_bounds;
 mod memcached;
 mod messages_between_units;
 mod metrics;
+mod migrated_unit;
 mod monitoring;
 mod node_differences;
 mod nodes;

@@ -145,7 +145,7 @@ impl BatchExecutor<'_> {
             hidden: BTreeMap::new(),
             navigation: linked,
             exists: Code::EntityExists,
-            times: None,
+            history: None,
         };
         Ok((permit, creation))
     }

@@ -40,8 +40,36 @@ const PASSWORDS: [(&str, &str); 6] = [
     ("own", "ownpass777"),
 ];
 
-/// Compares the answers about the cell that a snapshot was made of with those of the cell that it was imported into.
-async fn compare(unit: &TestUnit, recorded: &str, own: &str) -> (usize, Vec<String>) {
+/// Compares all answers about a cell with those of the cell that was migrated. `also` compares more of an answer that is no refusal.
+pub(super) async fn compare_all(
+    unit: &TestUnit,
+    cell: &str,
+    also: impl Fn(&Value, &TestResponse) -> Option<String>,
+) -> (usize, Vec<String>) {
+    let is_compared = |answer: &Value, path: &str| {
+        let group = answer["group"].as_str().unwrap();
+        // Tokens, and counters and clocks of rules, are never the same; the description of control objects is that of the program.
+        let is_other = ["login", "service"].contains(&group)
+            || ["__rule", "__certs", "__ctl/$metadata", "$format=atom", "$filter=home/zip"]
+                .iter()
+                .any(|part| path.contains(part))
+            // Boxes have no order.
+            || path.ends_with("/__role")
+            || answer["body"]
+                .as_str()
+                .is_some_and(|body| body.contains("<uuid>"));
+        !is_other
+    };
+    compare(unit, (cell, cell), is_compared, also).await
+}
+
+/// Compares the answers about a cell with those of the cell that it was imported into.
+async fn compare(
+    unit: &TestUnit,
+    (recorded, own): (&str, &str),
+    is_compared: impl Fn(&Value, &str) -> bool,
+    also: impl Fn(&Value, &TestResponse) -> Option<String>,
+) -> (usize, Vec<String>) {
     let mut tokens: HashMap<String, String> = HashMap::new();
     let (mut compared, mut differences) = (0, Vec::new());
     for answer in answers(recorded) {
@@ -51,7 +79,10 @@ async fn compare(unit: &TestUnit, recorded: &str, own: &str) -> (usize, Vec<Stri
             continue;
         }
         let method = answer["method"].as_str().unwrap();
-        let changed = path.replacen(&format!("/{recorded}"), own, 1);
+        let changed = match path.strip_prefix("/__ctl/") {
+            Some(rest) => format!("__ctl/{rest}"),
+            None => path.replacen(&format!("/{recorded}"), own, 1),
+        };
         let mut request = match caller {
             "master" => unit.admin_request(method, &changed),
             "anonymous" | "nobody" => unit.request(method, &changed),
@@ -76,7 +107,9 @@ async fn compare(unit: &TestUnit, recorded: &str, own: &str) -> (usize, Vec<Stri
         let response = request.send().await;
         let difference = match response.status.as_u16() {
             400.. => refusal_difference(&answer, &response),
-            _ => difference((recorded, own), &answer, &response),
+            _ => {
+                difference((recorded, own), &answer, &response).or_else(|| also(&answer, &response))
+            }
         };
         if let Some(difference) = difference {
             differences.push(format!("{method} {path} as {caller}: {difference}"));
@@ -140,7 +173,8 @@ async fn snapshots_of_the_reference_are_imported_with_its_answers() {
         ("ownedcell", "ownedcell", 10),
     ] {
         import(&unit, own, recorded).await;
-        let (compared, differences) = compare(&unit, recorded, own).await;
+        let (compared, differences) =
+            compare(&unit, (recorded, own), is_compared, |_, _| None).await;
         assert!(compared > least, "{recorded}: {compared}");
         assert!(
             differences.is_empty(),

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use personium_archive::snapshot::Document;
 use personium_model::keys::ControlSet;
-use personium_model::odata::{self, Creation, Entity, ServiceRoot};
+use personium_model::odata::{self, Creation, Entity, ServiceRoot, SetRef};
 use personium_odata::body::{Intent, Route};
 use personium_types::{Code, Result};
 use serde_json::{Map, Value};
 
-use super::{CellImport, ImportedObject, times};
+use super::{CellFilling, ImportedObject, history};
 use crate::snapshot_package::invalid;
 
 /// The file of links.
@@ -19,10 +19,10 @@ const BATCH_OBJECTS: usize = 100;
 /// The hidden values of an account that are taken.
 const HIDDEN: [&str; 3] = ["HashedCredential", "HashAlgorithm", "HashAttributes"];
 
-impl CellImport<'_> {
+impl CellFilling<'_> {
     /// Imports the objects of a set.
     pub(super) async fn import_objects(&mut self, set: ControlSet, path: &str) -> Result<()> {
-        let mut lines = self.package().lines(path).await?;
+        let mut lines = self.source.lines(path).await?;
         loop {
             let mut documents = Vec::new();
             while documents.len() < BATCH_OBJECTS {
@@ -48,30 +48,52 @@ impl CellImport<'_> {
         documents: Vec<Document>,
     ) -> Result<()> {
         let mut creations = Vec::with_capacity(documents.len());
-        for document in &documents {
-            let created = self.creation(root, set, path, document).await;
-            creations.push(created.map_err(|error| in_entry(path, error))?);
+        let mut created = Vec::with_capacity(documents.len());
+        for document in documents {
+            match self.creation(root, set, path, &document).await {
+                Ok(creation) => {
+                    creations.push(creation);
+                    created.push(document);
+                }
+                Err(error) => self.refuse(set.name(), &document.id, in_entry(path, error))?,
+            }
         }
         let Some(first) = creations.first() else {
             return Ok(());
         };
         let set_ref = first.set.clone();
-        let permit = self.importer.authority.permit_write(root, &set_ref);
-        let created = odata::create(root, &permit, &creations).await?;
-        for (document, created) in documents.into_iter().zip(created) {
-            let entity: Entity = created.map_err(|error| in_entry(path, error))?;
-            let text = |name: &str| entity.properties.text(name).map(str::to_owned);
-            let object = ImportedObject {
-                set,
-                key: entity.key(&set_ref),
-                name: text("Name").unwrap_or_default(),
-                box_name: text("_Box.Name"),
-                id: entity.id.clone(),
+        let permit = self.authority.permit_write(root, &set_ref);
+        let entities = odata::create(root, &permit, &creations).await?;
+        for (document, entity) in created.into_iter().zip(entities) {
+            let id = document.id.clone();
+            let added = match entity {
+                Ok(entity) => self.add_created((set, &set_ref), path, document, &entity),
+                Err(error) => Err(in_entry(path, error)),
             };
-            self.note_type(set, &document, &object)?;
-            self.add_object(path, document.id, object)?;
+            if let Err(error) = added {
+                self.refuse(set.name(), &id, error)?;
+            }
         }
         Ok(())
+    }
+
+    fn add_created(
+        &mut self,
+        (set, set_ref): (ControlSet, &SetRef),
+        path: &str,
+        document: Document,
+        entity: &Entity,
+    ) -> Result<()> {
+        let text = |name: &str| entity.properties.text(name).map(str::to_owned);
+        let object = ImportedObject {
+            set,
+            key: entity.key(set_ref),
+            name: text("Name").unwrap_or_default(),
+            box_name: text("_Box.Name"),
+            id: entity.id.clone(),
+        };
+        self.types.note(set, &document, &object.name)?;
+        self.add_object(path, document.id, object)
     }
 
     async fn creation(
@@ -108,7 +130,7 @@ impl CellImport<'_> {
             },
             navigation: None,
             exists: Code::EntityExists,
-            times: Some(times(document)),
+            history: Some(history(document, later_links(document))),
         })
     }
 
@@ -157,28 +179,33 @@ impl CellImport<'_> {
 
     /// Imports the links between control objects.
     pub(super) async fn import_object_links(&self) -> Result<()> {
-        let mut lines = self.package().lines(LINKS).await?;
+        let mut lines = self.source.lines(LINKS).await?;
         let root = self.cell_root().await?;
         while let Some(document) = lines.next().await? {
-            let source = &document.source;
-            let kinds = (source.first_kind.as_deref(), source.second_kind.as_deref());
-            let ids = (source.first.as_deref(), source.second.as_deref());
-            let ((Some(one), Some(other)), (Some(one_id), Some(other_id))) = (kinds, ids) else {
-                return Err(invalid(LINKS, "a link has no ends"));
-            };
-            if source.collection.is_some() {
+            if document.source.collection.is_some() {
                 continue;
             }
-            let named = (ControlSet::named(one), ControlSet::named(other));
-            let (Some(one), Some(other)) = named else {
-                return Err(invalid(LINKS, "a link has unknown ends"));
-            };
-            let one = self.object(LINKS, one, one_id)?;
-            let other = self.object(LINKS, other, other_id)?;
-            let linked = self.link(&root, one, other).await;
-            linked.map_err(|error| in_entry(LINKS, error))?;
+            if let Err(error) = self.link_objects(&root, &document).await {
+                self.refuse("link", &document.id, in_entry(LINKS, error))?;
+            }
         }
         Ok(())
+    }
+
+    async fn link_objects(&self, root: &ServiceRoot, document: &Document) -> Result<()> {
+        let source = &document.source;
+        let kinds = (source.first_kind.as_deref(), source.second_kind.as_deref());
+        let ids = (source.first.as_deref(), source.second.as_deref());
+        let ((Some(one), Some(other)), (Some(one_id), Some(other_id))) = (kinds, ids) else {
+            return Err(invalid(LINKS, "a link has no ends"));
+        };
+        let named = (ControlSet::named(one), ControlSet::named(other));
+        let (Some(one), Some(other)) = named else {
+            return Err(invalid(LINKS, "a link has unknown ends"));
+        };
+        let one = self.object(LINKS, one, one_id)?;
+        let other = self.object(LINKS, other, other_id)?;
+        self.link(root, one, other).await
     }
 
     /// Links two objects below a root.
@@ -193,9 +220,18 @@ impl CellImport<'_> {
         let property = properties.find(|property| *property.target == *other.set.name());
         let property = property.ok_or(Code::NoSuchAssociation)?;
         let association = root.link_association(&set, &property.name)?;
-        let permit = self.importer.authority.permit_link(root, &association);
+        let permit = self.authority.permit_link(root, &association);
         odata::add_link(root, &permit, &association, &one.key, &other.key).await
     }
+}
+
+/// The number of links of an object that are made after it is.
+fn later_links(document: &Document) -> usize {
+    let links = document.source.links.as_ref();
+    usize::from(links.is_some_and(|links| {
+        document.source.kind == ControlSet::AssociationEnd.name()
+            && links.contains_key(ControlSet::AssociationEnd.name())
+    }))
 }
 
 fn hidden(document: &Document) -> BTreeMap<String, String> {

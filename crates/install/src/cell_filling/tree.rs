@@ -1,36 +1,27 @@
 //! Imports boxes, collections and files as resources.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use personium_archive::BarEntry;
 use personium_archive::snapshot::{self, NodeMeta};
 use personium_dav::proppatch::{self, PropertyChange};
 use personium_model::file::{FileHeaders, Upload};
 use personium_model::keys::{self, ControlSet};
 use personium_model::node::{Node, NodeKind, SERVICE_SOURCE};
+use personium_model::properties;
 use personium_model::records::{self, store_error};
-use personium_model::{BlobReader, properties};
 use personium_store::Batch;
 use personium_types::name::MemberName;
 use personium_types::{NodeId, Result};
 use personium_xml::XmlLimits;
 
-use super::{CellImport, ImportedCollection, acl, valid_time};
+use super::{CellFilling, ImportedCollection, acl, valid_time};
 use crate::cell_export::KINDS;
+use crate::cell_source::SourceFolder;
 use crate::snapshot_package::invalid;
 
 /// The number of nodes of one commit, and the size of the small files in it.
 const BATCH_NODES: usize = 100;
 const BATCH_BYTES: u64 = 1 << 20;
-/// The size of the chunks of files.
-const CHUNK_BYTES: usize = 256 << 10;
-
-/// The entries of a folder in the tree.
-#[derive(Default)]
-struct Folder {
-    meta: Option<BarEntry>,
-    content: Option<BarEntry>,
-}
 
 /// Nodes that are committed together.
 #[derive(Default)]
@@ -47,37 +38,56 @@ struct CreatedNode {
     kind: NodeKind,
 }
 
-impl CellImport<'_> {
+impl CellFilling<'_> {
     /// Imports the descriptions of the cell and of its boxes, and everything in them.
     pub(super) async fn import_tree(&mut self) -> Result<()> {
         let mut batch = NodeBatch::default();
-        if let Ok(entry) = self.package().get(snapshot::CELL_META) {
-            let mut meta: NodeMeta = self.package().read_json(&entry).await?;
-            for xml in meta.properties.values_mut() {
-                *xml = self.urls.adapt_text(xml);
-            }
-            let id = self.new.cell().node_id();
-            let node = self.node(entry.name(), &meta, (id, NodeKind::Cell))?;
-            records::put(&mut batch.batch, keys::cell_node(), &node)?;
+        if let Err(error) = self.import_cell_node(&mut batch).await {
+            self.refuse(snapshot::CELL_META, "", error)?;
         }
+        // Collections by their paths.
         let mut created: HashMap<String, CreatedNode> = HashMap::new();
-        // Those above come before those below.
-        for ((_, path), folder) in self.folders() {
-            let node = match path.rsplit_once('/') {
-                None => self.import_box(&mut batch, &path, &folder).await?,
-                Some((above, name)) => {
-                    let above = created.get(above).copied();
-                    let above = above.ok_or_else(|| invalid(&path, "its folder is missing"))?;
-                    self.import_member(&mut batch, above, (&path, name), &folder)
-                        .await?
+        let mut folders = self.source.folders();
+        loop {
+            let folder = match folders.next().await {
+                Ok(Some(folder)) => folder,
+                Ok(None) => break,
+                Err(error) => {
+                    self.refuse(snapshot::TREE, "", error)?;
+                    continue;
                 }
             };
-            created.insert(path, node);
+            let imported = match folder.path.rsplit_once('/') {
+                None => self.import_box(&mut batch, &folder).await,
+                Some((above, name)) => match created.get(above).copied() {
+                    Some(above) => self.import_member(&mut batch, above, (&folder, name)).await,
+                    None => Err(invalid(&folder.path, "its folder is missing")),
+                },
+            };
+            match imported {
+                Ok(node) if node.kind != NodeKind::File => {
+                    created.insert(folder.path, node);
+                }
+                Ok(_) => {}
+                Err(error) => self.refuse(&folder.path, "", error)?,
+            }
             if batch.nodes >= BATCH_NODES || batch.bytes >= BATCH_BYTES {
                 self.commit(&mut batch).await?;
             }
         }
         self.commit(&mut batch).await
+    }
+
+    async fn import_cell_node(&self, batch: &mut NodeBatch) -> Result<()> {
+        let Some(mut meta) = self.source.cell_meta().await? else {
+            return Ok(());
+        };
+        for xml in meta.properties.values_mut() {
+            *xml = self.urls.adapt_text(xml);
+        }
+        let id = self.new.cell().node_id();
+        let node = self.node(snapshot::CELL_META, &meta, (id, NodeKind::Cell))?;
+        records::put(&mut batch.batch, keys::cell_node(), &node)
     }
 
     async fn commit(&self, batch: &mut NodeBatch) -> Result<()> {
@@ -86,40 +96,12 @@ impl CellImport<'_> {
         committed.map_err(store_error).map(drop)
     }
 
-    /// The folders below that of the tree, by their depth and path.
-    fn folders(&self) -> BTreeMap<(usize, String), Folder> {
-        let mut folders: BTreeMap<(usize, String), Folder> = BTreeMap::new();
-        for entry in self.package().entries() {
-            let below = entry.name().strip_prefix(snapshot::TREE);
-            let Some(below) = below.and_then(|below| below.strip_prefix('/')) else {
-                continue;
-            };
-            let Some((path, name)) = below.rsplit_once('/') else {
-                continue;
-            };
-            let depth = path.matches('/').count();
-            let folder = folders.entry((depth, path.to_owned())).or_default();
-            match name {
-                snapshot::META => folder.meta = Some(entry.clone()),
-                snapshot::CONTENT => folder.content = Some(entry.clone()),
-                _ => {}
-            }
-        }
-        folders
-    }
-
-    async fn read_meta(&self, path: &str, folder: &Folder) -> Result<NodeMeta> {
-        let entry = folder.meta.as_ref();
-        let entry = entry.ok_or_else(|| invalid(path, "it has no description"))?;
-        self.package().read_json(entry).await
-    }
-
     async fn import_box(
         &self,
         batch: &mut NodeBatch,
-        path: &str,
-        folder: &Folder,
+        folder: &SourceFolder,
     ) -> Result<CreatedNode> {
+        let path = folder.path.as_str();
         let id = match path {
             snapshot::MAIN_BOX => self.new.cell().node_id(),
             _ => {
@@ -131,7 +113,7 @@ impl CellImport<'_> {
             }
         };
         let kind = NodeKind::Box;
-        let meta = self.read_meta(path, folder).await?;
+        let meta = self.source.read_meta(folder).await?;
         let node = self.node(path, &meta, (id, kind))?;
         records::put(&mut batch.batch, keys::box_node(&id), &node)?;
         batch.nodes += 1;
@@ -142,10 +124,10 @@ impl CellImport<'_> {
         &mut self,
         batch: &mut NodeBatch,
         above: CreatedNode,
-        (path, name): (&str, &str),
-        folder: &Folder,
+        (folder, name): (&SourceFolder, &str),
     ) -> Result<CreatedNode> {
-        let meta = self.read_meta(path, folder).await?;
+        let path = folder.path.as_str();
+        let meta = self.source.read_meta(folder).await?;
         let name = meta.name.as_deref().unwrap_or(name);
         let name: MemberName = name
             .parse()
@@ -165,9 +147,7 @@ impl CellImport<'_> {
         let id = NodeId::random(self.unit().random());
         let mut node = self.node(path, &meta, (id, *kind))?;
         if *kind == NodeKind::File {
-            let content = folder.content.as_ref();
-            let content = content.ok_or_else(|| invalid(path, "it has no content"))?;
-            self.import_content(batch, &meta, (content, &mut node))
+            self.import_content(batch, &meta, (folder, &mut node))
                 .await?;
         }
         if *kind == NodeKind::Odata {
@@ -191,20 +171,17 @@ impl CellImport<'_> {
         &self,
         batch: &mut NodeBatch,
         meta: &NodeMeta,
-        (content, node): (&BarEntry, &mut Node),
+        (folder, node): (&SourceFolder, &mut Node),
     ) -> Result<()> {
-        if !matches!(meta.encryption.as_deref(), None | Some("NONE")) {
-            return Err(invalid(content.name(), "it is encrypted"));
-        }
-        let mut file = self.package().extract(content).await?;
+        let mut content = self.source.open_content(folder, meta).await?;
         let mut upload = Upload::into_cell(self.unit(), self.new.cell().id);
-        let (mut at, length) = (0, file.length());
-        while at < length {
-            let chunk = file.read_at(at, CHUNK_BYTES).await.map_err(store_error)?;
+        let mut length = 0;
+        loop {
+            let chunk = content.next_chunk().await?;
             if chunk.is_empty() {
-                return Err(invalid(content.name(), "it has become shorter"));
+                break;
             }
-            at += chunk.len() as u64;
+            length += chunk.len() as u64;
             upload.write(chunk).await?;
         }
         batch.bytes += match upload.is_small() {
@@ -229,12 +206,17 @@ impl CellImport<'_> {
             bytes: self.unit().settings().dav.xml_max_bytes,
             ..XmlLimits::REQUEST
         };
-        for xml in meta.properties.values() {
+        for (name, xml) in &meta.properties {
             let text = format!(
                 "<D:propertyupdate xmlns:D=\"DAV:\"><D:set><D:prop>{xml}</D:prop></D:set></D:propertyupdate>"
             );
-            let patch = proppatch::parse(text.as_bytes(), &limits);
-            let patch = patch.map_err(|error| invalid(path, error))?;
+            let patch = match proppatch::parse(text.as_bytes(), &limits) {
+                Ok(patch) => patch,
+                Err(error) => {
+                    self.refuse(path, name, invalid(path, error))?;
+                    continue;
+                }
+            };
             for change in patch.changes {
                 if let PropertyChange::Set(set) = change {
                     node.properties.insert(set.key, set.xml);

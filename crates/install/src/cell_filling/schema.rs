@@ -8,16 +8,18 @@ use personium_model::keys::ControlSet;
 use personium_model::locate::{self, Located};
 use personium_model::odata::ServiceRoot;
 use personium_types::Result;
+use personium_types::error::chain;
 
+use super::CellFilling;
 use super::objects::in_entry;
-use super::values::ImportedType;
-use super::{CellImport, ImportedObject};
 use crate::snapshot_package::invalid;
 
+/// The file of association ends.
+const ENDS: &str = "10_odata/60_associationend.pjson";
 /// The number of objects of one commit. All of them belong to one collection.
 const BATCH_OBJECTS: usize = 50;
 
-impl CellImport<'_> {
+impl CellFilling<'_> {
     /// Imports entity types, complex types, properties, association ends, and what these are linked to.
     pub(super) async fn import_schemas(&mut self) -> Result<()> {
         let is_of_schema = |kind: &str| {
@@ -33,7 +35,7 @@ impl CellImport<'_> {
     }
 
     async fn import_schema_set(&mut self, set: ControlSet, path: &str) -> Result<()> {
-        let mut lines = self.package().lines(path).await?;
+        let mut lines = self.source.lines(path).await?;
         let mut batch: Vec<Document> = Vec::new();
         while let Some(document) = lines.next().await? {
             let collection = &document.source.collection;
@@ -59,8 +61,14 @@ impl CellImport<'_> {
             return Ok(());
         };
         let collection = first.source.collection.clone().unwrap_or_default();
-        let root = self.schema_root(path, &collection).await?;
-        self.create_all(&root, set, path, documents).await
+        match self.schema_root(path, &collection).await {
+            Ok(root) => self.create_all(&root, set, path, documents).await,
+            Err(error) if error.code().is_server_error() => Err(error),
+            Err(error) => documents.iter().try_for_each(|document| {
+                let error = invalid(path, chain(&error));
+                self.refuse(set.name(), &document.id, error)
+            }),
+        }
     }
 
     async fn schema_root(&self, path: &str, collection: &str) -> Result<ServiceRoot> {
@@ -90,53 +98,13 @@ impl CellImport<'_> {
         located.ok_or_else(missing)
     }
 
-    /// Notes a type, or a property of one, for the values of user data.
-    pub(super) fn note_type(
-        &mut self,
-        set: ControlSet,
-        document: &Document,
-        object: &ImportedObject,
-    ) -> Result<()> {
-        let collection = document.source.collection.clone().unwrap_or_default();
-        let owner = match set {
-            ControlSet::EntityType | ControlSet::ComplexType => {
-                if set == ControlSet::ComplexType {
-                    let place = (collection, object.name.clone());
-                    self.complex_types.insert(place, document.id.clone());
-                }
-                let created = ImportedType::new(&object.name);
-                self.types.insert(document.id.clone(), created);
-                return Ok(());
-            }
-            ControlSet::Property => ControlSet::EntityType,
-            ControlSet::ComplexTypeProperty => ControlSet::ComplexType,
-            _ => return Ok(()),
-        };
-        let links = document.source.links.as_ref();
-        let owner = links.and_then(|links| links.get(owner.name()));
-        let hidden = document.source.hidden.as_ref();
-        let alias = hidden.and_then(|hidden| hidden.get("Alias")?.as_str());
-        let properties = document.source.properties.as_ref();
-        let kind = properties.and_then(|properties| properties.get("Type")?.as_str());
-        let (Some(owner), Some(kind)) = (owner, kind) else {
-            return Err(invalid(&document.kind, "a property has no type"));
-        };
-        let place = (collection, kind.to_owned());
-        let complex = self.complex_types.get(&place).cloned();
-        if let Some(owner) = self.types.get_mut(owner) {
-            owner.add(alias.unwrap_or(&object.name), &object.name, (kind, complex));
-        }
-        Ok(())
-    }
-
     /// Links the two ends of each association.
     async fn link_ends(&self) -> Result<()> {
-        const ENDS: &str = "10_odata/60_associationend.pjson";
-        let mut lines = self.package().lines(ENDS).await?;
+        let mut lines = self.source.lines(ENDS).await?;
         let mut linked = HashSet::new();
         while let Some(document) = lines.next().await? {
             let links = document.source.links.as_ref();
-            let partner = links.and_then(|links| links.get("AssociationEnd"));
+            let partner = links.and_then(|links| links.get("AssociationEnd")).cloned();
             let Some(partner) = partner else {
                 continue;
             };
@@ -145,13 +113,18 @@ impl CellImport<'_> {
             {
                 continue;
             }
-            let collection = document.source.collection.clone().unwrap_or_default();
-            let root = self.schema_root(ENDS, &collection).await?;
-            let own = self.object(ENDS, ControlSet::AssociationEnd, &document.id)?;
-            let other = self.object(ENDS, ControlSet::AssociationEnd, partner)?;
-            let done = self.link(&root, own, other).await;
-            done.map_err(|error| in_entry(ENDS, error))?;
+            if let Err(error) = self.link_end(&document, &partner).await {
+                self.refuse("AssociationEnd", &document.id, in_entry(ENDS, error))?;
+            }
         }
         Ok(())
+    }
+
+    async fn link_end(&self, document: &Document, partner: &str) -> Result<()> {
+        let collection = document.source.collection.clone().unwrap_or_default();
+        let root = self.schema_root(ENDS, &collection).await?;
+        let own = self.object(ENDS, ControlSet::AssociationEnd, &document.id)?;
+        let other = self.object(ENDS, ControlSet::AssociationEnd, partner)?;
+        self.link(&root, own, other).await
     }
 }

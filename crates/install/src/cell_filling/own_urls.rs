@@ -18,6 +18,11 @@ impl OwnUrls {
         }
     }
 
+    /// Nothing is adapted: the cell keeps its name and its unit.
+    pub fn unchanged() -> Self {
+        Self(Vec::new())
+    }
+
     fn of(urls: &UnitUrls, unit_url: Option<&str>, old: &str, new: &str) -> Self {
         let mut out = vec![
             (

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 const MAX_DEPTH: usize = 32;
 
 /// An entity type or complex type that was created.
-pub(super) struct ImportedType {
+pub(crate) struct ImportedType {
     pub name: String,
     properties: HashMap<String, ImportedProperty>,
 }
@@ -45,7 +45,7 @@ impl ImportedType {
 ///
 /// # Errors
 /// What is not valid.
-pub(super) fn entity_body(
+pub(crate) fn entity_body(
     types: &HashMap<String, ImportedType>,
     entity_type: &str,
     properties: &Map<String, Value>,

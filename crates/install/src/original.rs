@@ -1,0 +1,14 @@
+//! A unit of the original that is migrated: its documents, which are collected first, and its file tree.
+
+mod body;
+mod cell;
+mod documents;
+mod files;
+mod tree;
+
+pub(crate) use self::body::BodyReader;
+pub(crate) use self::cell::OriginalCell;
+pub(crate) use self::documents::{CellState, DocumentPages};
+pub use self::documents::{CollectedCell, DocumentCollector, DocumentCounts, Documents};
+pub use self::files::OriginalFiles;
+pub(crate) use self::tree::{TreeWalk, read_small, subfolder};

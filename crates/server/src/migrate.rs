@@ -1,0 +1,374 @@
+//! `personium migrate`: takes over a unit of the original, with its documents, its file tree and its settings.
+//!
+//! The documents are collected first, in a store of their own, then each cell is taken over all at once. Repeated, the command takes
+//! over what has changed since. The unit here does not start until a run with `--finish` has succeeded.
+
+mod documents;
+mod report;
+mod settings;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use personium_install::{CollectedCell, Documents, Migration};
+use personium_model::unfinished_migration::UnfinishedMigration;
+use personium_sqlite::{CommitSync, SpaceCreation, SqliteSettings, SqliteStore};
+use personium_types::error::chain;
+use personium_types::{Code, Error};
+use tokio::task::JoinSet;
+
+use self::documents::DocumentSource;
+use self::report::MigrationReport;
+use self::settings::OriginalSettings;
+use crate::components::Components;
+use crate::config::{ConfigSources, LoadedConfig};
+use crate::progress::Progress;
+use crate::{logging, serve, system};
+
+/// The number of cells that are taken over at the same time.
+const CONCURRENT_CELLS: usize = 4;
+/// The names of the working folder and of the report in the data folder.
+const WORK_FOLDER: &str = "migration";
+const REPORT_FILE: &str = "migration-report.jsonl";
+/// The name of the store in the working folder.
+const STORE_FOLDER: &str = "documents";
+
+/// A result whose error is a text for the operator.
+type MigrateResult<T = ()> = Result<T, String>;
+
+/// The options of `personium migrate`.
+#[derive(Debug, Clone)]
+pub struct MigrateOptions {
+    /// The settings file of the original.
+    pub from: PathBuf,
+    /// An export of its documents.
+    pub documents: PathBuf,
+    /// The list of its indexes.
+    pub indices: Option<PathBuf>,
+    /// The folder with its folders `dav`, `eventlog` and `snapshot`, unless they are where its settings name them.
+    pub tree: Option<PathBuf>,
+    /// The working folder.
+    pub work: Option<PathBuf>,
+    /// The report.
+    pub report: Option<PathBuf>,
+    /// Whether the result is compared with the original.
+    pub verify: bool,
+    /// Whether the unit may start afterwards.
+    pub finish: bool,
+}
+
+/// The outcome of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MigrateOutcome {
+    /// All was taken over that was not refused, and is equal as far as it was compared.
+    Done,
+    /// Cells could not be taken over, or differ.
+    Incomplete,
+}
+
+/// The numbers of cells.
+#[derive(Debug, Default)]
+struct CellCounts {
+    taken_over: u64,
+    unchanged: u64,
+    failed: u64,
+    removed: u64,
+    different: u64,
+}
+
+/// Runs the command. `target` has the settings of the unit that is filled; `data_dir` is its data folder if that has no settings file
+/// yet.
+///
+/// # Errors
+/// A text for the operator. The command can be repeated.
+pub async fn run(
+    options: &MigrateOptions,
+    mut target: ConfigSources,
+    data_dir: &Path,
+    show: impl Fn(&str) -> io::Result<()>,
+) -> MigrateResult<MigrateOutcome> {
+    let original = OriginalSettings::read(&options.from, options.tree.as_deref())?;
+    let mut notes = Vec::new();
+    if target.file.is_none() {
+        let (file, skipped) = original.write_to(data_dir)?;
+        notes = skipped;
+        target.file = Some(file);
+    }
+    let loaded = LoadedConfig::load(&target).map_err(|error| error.to_string())?;
+    logging::start(&loaded.config.log, system::clock()).map_err(|error| error.to_string())?;
+    let data_dir = loaded.config.store.data_dir.clone();
+    let report_file = options.report.clone();
+    let report_file = report_file.unwrap_or_else(|| data_dir.join(REPORT_FILE));
+    let work = options.work.clone();
+    let work = work.unwrap_or_else(|| data_dir.join(WORK_FOLDER));
+    let files_max = loaded.config.store.open_files_max;
+    let (clock, random) = (system::clock(), system::random());
+    // Boxed, because the future is large.
+    let components = Box::pin(Components::build(loaded, files_max, clock, random)).await;
+    let components = components.map_err(|error| {
+        format!(
+            "{}\nThis command needs the unit to be stopped",
+            chain(&error)
+        )
+    })?;
+    let done = Box::pin(run_on(
+        &components,
+        options,
+        (original, notes),
+        (&work, &report_file),
+    ))
+    .await;
+    serve::close(&*components.records.port()).await;
+    let (text, outcome) = done?;
+    show(&text).map_err(|error| format!("the outcome could not be written: {error}"))?;
+    Ok(outcome)
+}
+
+async fn run_on(
+    components: &Components,
+    options: &MigrateOptions,
+    (original, notes): (OriginalSettings, Vec<String>),
+    (work, report_file): (&Path, &Path),
+) -> MigrateResult<(String, MigrateOutcome)> {
+    let (unit, authority) = components.unit(|_| {});
+    begin(&unit.records(), &original.place).await?;
+    let store = open_store(work)?;
+    let documents = Documents::open(Arc::clone(&store) as _)
+        .await
+        .map_err(failed)?;
+    let progress = Progress::new("migrate", system::clock());
+    let mut report = MigrationReport::create(report_file)?;
+    for note in notes {
+        report.add("", "setting", "", &note)?;
+    }
+    let source = DocumentSource {
+        file: options.documents.clone(),
+        indices: options.indices.clone(),
+    };
+    progress.note("reading the documents");
+    let (count, refused) = source.collect(&documents, &original.files.prefix).await?;
+    for (line, reason) in &refused {
+        report.add("", "document", &format!("line {line}"), reason)?;
+    }
+    let migration = Migration::new(
+        (Arc::clone(&unit), authority),
+        documents.clone(),
+        original.files,
+    );
+    let migration = Arc::new(migration);
+    let run = MigrationRun {
+        migration: &migration,
+        documents: &documents,
+        progress: &progress,
+    };
+    let done = Box::pin(run.all(options, &mut report)).await;
+    unit.finish_commits().await;
+    if let Err(error) = unit.leave().await {
+        tracing::warn!(error = %chain(&error), "failed to remove the record of the server node");
+    }
+    serve::close(&*store).await;
+    drop(store);
+    progress.end();
+    let counts = done?;
+    let is_whole = counts.failed == 0 && counts.different == 0;
+    let mut text = format!(
+        "{count} documents read. Cells: {} taken over, {} unchanged, {} removed, {} failed{}.\n",
+        counts.taken_over,
+        counts.unchanged,
+        counts.removed,
+        counts.failed,
+        match options.verify {
+            true => format!(", {} different", counts.different),
+            false => String::new(),
+        },
+    );
+    text.push_str(&report.finish()?);
+    if options.finish && is_whole {
+        let finished = UnfinishedMigration::finish(&unit.records()).await;
+        finished.map_err(failed)?;
+        let removed = std::fs::remove_dir_all(work);
+        removed.map_err(|error| format!("cannot remove {}: {error}", work.display()))?;
+        text.push_str(
+            "The unit is whole now and can be started. Do not start the original any more.\n",
+        );
+    } else {
+        text.push_str(
+            "The unit does not start yet: repeat the command, and give --finish when the original is stopped.\n",
+        );
+    }
+    Ok((
+        text,
+        match is_whole {
+            true => MigrateOutcome::Done,
+            false => MigrateOutcome::Incomplete,
+        },
+    ))
+}
+
+/// Begins the migration, or goes on with one of the same unit.
+async fn begin(records: &personium_model::records::Records, from: &str) -> MigrateResult {
+    let found = UnfinishedMigration::find(records).await.map_err(failed)?;
+    match found {
+        Some(found) if found.from == from => Ok(()),
+        Some(found) => Err(format!(
+            "the target has an unfinished migration of {}",
+            found.from
+        )),
+        None => {
+            let begun = UnfinishedMigration {
+                from: from.to_owned(),
+            };
+            begun
+                .begin(records)
+                .await
+                .map_err(|error| match error.code() {
+                    Code::Conflict => "the target is not empty: it is a unit with cells".to_owned(),
+                    _ => failed(error),
+                })
+        }
+    }
+}
+
+/// Opens the store of documents, which is not worth more than a repetition of the command.
+fn open_store(work: &Path) -> MigrateResult<Arc<SqliteStore>> {
+    let settings = SqliteSettings {
+        sync: CommitSync::Normal,
+        spaces: SpaceCreation::Explicit,
+        ..SqliteSettings::new(work.join(STORE_FOLDER))
+    };
+    let opened = SqliteStore::open(settings);
+    opened.map(Arc::new).map_err(|error| {
+        format!(
+            "cannot use the working folder {}: {}",
+            work.display(),
+            chain(&error)
+        )
+    })
+}
+
+fn failed(error: Error) -> String {
+    chain(&error)
+}
+
+/// A run of the command, after the documents are collected.
+struct MigrationRun<'r> {
+    migration: &'r Arc<Migration>,
+    documents: &'r Documents,
+    progress: &'r Progress,
+}
+
+impl MigrationRun<'_> {
+    async fn all(
+        &self,
+        options: &MigrateOptions,
+        report: &mut MigrationReport,
+    ) -> MigrateResult<CellCounts> {
+        let mut counts = CellCounts::default();
+        let all = self.documents.count_cells().await.map_err(failed)?;
+        let all = usize::try_from(all).unwrap_or(usize::MAX);
+        self.progress.start("taken over", all);
+        self.take_over(&mut counts, report).await?;
+        counts.removed = self.migration.remove_others().await.map_err(failed)?;
+        if options.verify {
+            self.progress.start("compared", all);
+            self.verify(&mut counts, report).await?;
+        }
+        Ok(counts)
+    }
+
+    /// Takes over all cells, some at the same time.
+    async fn take_over(
+        &self,
+        counts: &mut CellCounts,
+        report: &mut MigrationReport,
+    ) -> MigrateResult {
+        let mut running = JoinSet::new();
+        let mut after: Option<String> = None;
+        loop {
+            let cells = self.documents.list_cells(after.as_deref()).await;
+            let cells = cells.map_err(failed)?;
+            let Some(last) = cells.last() else {
+                break;
+            };
+            after = Some(last.id.clone());
+            for cell in cells {
+                while running.len() >= CONCURRENT_CELLS {
+                    self.end_one(&mut running, counts, report).await?;
+                }
+                let migration = Arc::clone(self.migration);
+                running.spawn(async move {
+                    let id = cell.id.clone();
+                    (id, Box::pin(migration.migrate(cell)).await)
+                });
+            }
+        }
+        while !running.is_empty() {
+            self.end_one(&mut running, counts, report).await?;
+        }
+        Ok(())
+    }
+
+    async fn end_one(
+        &self,
+        running: &mut JoinSet<(
+            String,
+            personium_types::Result<personium_install::CellOutcome>,
+        )>,
+        counts: &mut CellCounts,
+        report: &mut MigrationReport,
+    ) -> MigrateResult {
+        let Some(done) = running.join_next().await else {
+            return Ok(());
+        };
+        let (id, done) =
+            done.map_err(|error| format!("a cell could not be taken over: {error}"))?;
+        self.progress.end_space();
+        match done {
+            Ok(outcome) => {
+                match outcome.is_unchanged {
+                    true => counts.unchanged += 1,
+                    false => counts.taken_over += 1,
+                }
+                for (place, id, reason) in &outcome.refused {
+                    report.add(&outcome.name, place, id, reason)?;
+                }
+                let more = outcome.refusals - outcome.refused.len() as u64;
+                report.add_uncounted(&outcome.name, more)
+            }
+            Err(error) if personium_install::is_of_cell(&error) => {
+                counts.failed += 1;
+                report.add(
+                    "",
+                    "cell",
+                    &id,
+                    &personium_install::reason_of(&error, "Cell"),
+                )
+            }
+            Err(error) => Err(format!("cell {id}: {}", chain(&error))),
+        }
+    }
+
+    async fn verify(&self, counts: &mut CellCounts, report: &mut MigrationReport) -> MigrateResult {
+        let mut after: Option<String> = None;
+        loop {
+            let cells = self.documents.list_cells(after.as_deref()).await;
+            let cells: Vec<CollectedCell> = cells.map_err(failed)?;
+            let Some(last) = cells.last() else {
+                return Ok(());
+            };
+            after = Some(last.id.clone());
+            for cell in cells {
+                let id = cell.id.clone();
+                let compared = Box::pin(self.migration.verify(cell)).await;
+                let compared = compared.map_err(|error| format!("cell {id}: {}", chain(&error)))?;
+                counts.different += u64::from(!compared.differences.is_empty());
+                for difference in &compared.differences {
+                    report.add(&compared.name, "difference", &id, difference)?;
+                }
+                report.add_compared(&compared);
+                self.progress.end_space();
+            }
+        }
+    }
+}
