@@ -86,13 +86,6 @@ pub fn iso_time(ms: i64) -> String {
         .to_string()
 }
 
-/// Reads a time of RFC 3339, with or without a fraction of seconds. Returns the milliseconds since 1970; `None` for other texts.
-#[must_use]
-pub fn parse_iso_time(text: &str) -> Option<i64> {
-    let time: jiff::Timestamp = text.parse().ok()?;
-    Some(time.as_millisecond())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,7 +97,9 @@ mod tests {
         }
         let whole = parse_iso_time("2024-01-31T09:15:30Z");
         assert_eq!(whole, Some(1_706_692_530_000));
-        for text in ["", "now", "2024-01-31"] {
+        let day = parse_iso_time("2024-01-31");
+        assert_eq!(day, Some(1_706_659_200_000));
+        for text in ["", "now", "2024-01"] {
             assert_eq!(parse_iso_time(text), None, "{text}");
         }
     }
