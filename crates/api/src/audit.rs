@@ -143,6 +143,7 @@ pub(crate) fn operation_on_unit(request: &RequestContext) -> Option<String> {
         [first] if first == "__status" && *method == Method::POST => {
             Some("settings.reload".to_owned())
         }
+        [first] if first == "__quota" && *method == Method::POST => Some("quota.change".to_owned()),
         [first, rest @ ..] if first == "__ctl" => control_operation(method, rest),
         _ => None,
     }

@@ -123,6 +123,12 @@ async fn each_administration_has_an_entry_before_and_one_with_its_outcome() {
         (["ACL", "c/b", ACL], "box.acl", 200, false),
         (["DELETE", "c/x", ""], "box.delete", 204, false),
         (["POST", "__status", ""], "settings.reload", 204, false),
+        (
+            ["POST", "__quota", r#"{"cell":"c","quota":"default"}"#],
+            "quota.change",
+            204,
+            false,
+        ),
         // Refused ones too.
         (
             ["POST", "__ctl/Cell", r#"{"Name":"c"}"#],
