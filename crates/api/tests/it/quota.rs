@@ -183,14 +183,17 @@ async fn what_takes_more_than_the_quota_is_refused_on_every_way() {
     }
     let text = batch(&unit, &[("DELETE Row('1')", ""), ("POST Row", &large)]).await;
     assert!(text.contains("PR507-SV-0002"), "{text}");
-    // A message to the cell is refused there, and the sender learns it.
+    // A message to the cell is refused there for now, and the sender learns it.
     let to_it = json!({"To": cell_url("c"), "Title": "t", "Body": more}).to_string();
     let sent = unit
         .post("d/__message/send", &to_it)
         .await
         .expect(201)
         .json();
-    assert_eq!(sent["d"]["results"]["Result"][0]["Code"], "507", "{sent}");
+    let result = &sent["d"]["results"]["Result"][0];
+    assert_eq!(result["Code"], "202", "{sent}");
+    let reason = result["Reason"].as_str().unwrap();
+    assert!(reason.contains("quota of the cell"), "{reason}");
     let archive = crate::install::full_archive().zip();
     let installed = install_bytes(&unit, "new", archive.clone()).await;
     assert_eq!(installed.outcome(), refusal);
