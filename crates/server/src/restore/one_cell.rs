@@ -16,6 +16,7 @@ use personium_types::{CellId, Operation};
 use super::generation_records::GenerationRecords;
 use super::{OpenGeneration, RestoreOptions, check_spaces, open_unchecked};
 use crate::backup::folder::BackupResult;
+use crate::command_audit::AuditedCommand;
 use crate::components::Components;
 use crate::config::LoadedConfig;
 use crate::local_api::LocalApi;
@@ -31,6 +32,13 @@ pub struct CellOptions {
     pub new_name: Option<String>,
     /// Whether the living cell of the name is replaced.
     pub replace: bool,
+}
+
+impl CellOptions {
+    /// Its name in the unit.
+    fn living_name(&self) -> &str {
+        self.new_name.as_deref().unwrap_or(&self.name)
+    }
 }
 
 /// Compares the checksums of one cell of a generation. Returns the text that is shown at the end.
@@ -99,7 +107,12 @@ pub async fn run(options: &RestoreOptions, cell: &CellOptions, to: &Path) -> Bac
     let components = build(loaded).await?;
     let done = match LocalApi::new(&components) {
         Ok(api) => {
-            let done = Box::pin(restore(&api, &opened, (cell, id), &progress)).await;
+            let audited = AuditedCommand {
+                operation: "cell.restore",
+                target: api.unit.urls().cell(cell.living_name()),
+            };
+            let restored = restore(&api, &opened, (cell, id), &progress);
+            let done = Box::pin(audited.run(&api.unit, restored)).await;
             api.unit.finish_commits().await;
             if let Err(error) = api.unit.leave().await {
                 tracing::warn!(error = %chain(&error), "failed to remove the record of the server node");

@@ -82,6 +82,7 @@ async fn killed_installation_leaves_nothing_after_the_next_start() {
     let cell = admin.request("POST", "__ctl/Cell").body(r#"{"Name":"c"}"#);
     cell.send().await.expect(201);
     let bytes = archive(ENTITIES);
+    let mut interrupted = 0;
     for round in 0..ROUNDS {
         let request = admin
             .request("MKCOL", "c/new")
@@ -98,6 +99,14 @@ async fn killed_installation_leaves_nothing_after_the_next_start() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let (code, shown) = status(&admin).await;
+        if shown == "ready" {
+            // On a slow machine the signal may come after the end.
+            let removed = admin.request("DELETE", "c/new");
+            let removed = removed.header("x-personium-recursive", "true");
+            removed.send().await.expect(204);
+            continue;
+        }
+        interrupted += 1;
         assert_eq!(
             (code, shown.as_str()),
             (200, "installation failed"),
@@ -114,6 +123,7 @@ async fn killed_installation_leaves_nothing_after_the_next_start() {
             assert_eq!(count(&admin, set).await, "0", "round {round}: {set}");
         }
     }
+    assert!(interrupted > 0, "no installation was interrupted");
     // The name and the schema are free.
     let request = admin
         .request("MKCOL", "c/new")

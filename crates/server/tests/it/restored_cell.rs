@@ -165,6 +165,16 @@ async fn cell_comes_back_beside_in_place_and_after_its_removal() {
     unit.stop();
     let (code, text) = verify(&unit.stage.source, &[]);
     assert!(code == Some(0) && text.contains("5 cells"), "{text}");
+    let settings = unit.stage.source.settings();
+    let log = program::text(&program::run(&["audit", "export", "--config", settings]));
+    let begun = |cell: &str| {
+        let is_of = |line: &&str| {
+            line.contains("\"begin\",\"operation\":\"cell.restore\"")
+                && line.contains(&format!("/{cell}/\""))
+        };
+        log.lines().filter(is_of).count()
+    };
+    assert_eq!((begun("former"), begun("four")), (1, 1), "{log}");
     // Back-ups are of one unit.
     let other = Stage::start("").await;
     let arguments = [
