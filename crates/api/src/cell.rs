@@ -27,16 +27,17 @@ pub async fn handle(request: CellRequest, challenge: &mut Challenge) -> Result<R
         return Err(Code::NoSuchPath.into());
     }
     let method = request.method.clone();
+    let methods = route.methods(request.path.decoded.get(1..).unwrap_or_default());
     if carries_secrets(route) {
         let request_key = request.request_key.clone();
         let outcome = Box::pin(authenticate(route, request, challenge)).await;
-        let outcome = outcome.map_err(|e| error::with_methods(e, &method, route.methods()));
+        let outcome = outcome.map_err(|e| error::with_methods(e, &method, methods));
         let response = outcome.unwrap_or_else(|e| error::render(&e, challenge, &request_key));
         return Ok(response::not_stored(response));
     }
     let mut response = answer(route, request, challenge)
         .await
-        .map_err(|refusal| error::with_methods(refusal, &method, route.methods()))?;
+        .map_err(|refusal| error::with_methods(refusal, &method, methods))?;
     if route.is_compressible() {
         compression::allow(&mut response);
     }

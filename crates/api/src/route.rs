@@ -85,11 +85,15 @@ impl CellRoute {
         matches!(self, Self::Box | Self::Control | Self::Log | Self::Rule)
     }
 
-    /// The methods of the endpoint, separated by `, `. Those of resources in a box and of control objects depend on the
-    /// resource.
+    /// The methods of the endpoint, or of a path below it, separated by `, `. Those of resources in a box and of control objects
+    /// depend on the resource.
     #[must_use]
-    pub fn methods(self) -> &'static str {
+    pub fn methods(self, below: &[String]) -> &'static str {
         match self {
+            Self::Rule if matches!(below, [first] if first == "test") => "OPTIONS, POST",
+            Self::Rule if matches!(below, [first, _] if first == "failed") => {
+                "OPTIONS, GET, HEAD, POST, DELETE"
+            }
             Self::Token | Self::Introspect | Self::Sign | Self::Event | Self::Message => {
                 "OPTIONS, POST"
             }

@@ -100,6 +100,16 @@ async fn request_that_failed_is_kept_and_can_be_sent_again_or_removed() {
     );
     assert!(failed(&unit).await.is_empty());
     assert_eq!(get(&unit, STATE).await["Failed"], 0);
+    for (path, methods) in [
+        (path(1).as_str(), "OPTIONS, GET, HEAD, POST, DELETE"),
+        (FAILED, "OPTIONS, GET, HEAD"),
+        (STATE, "OPTIONS, GET, HEAD"),
+        ("c/__rule/test", "OPTIONS, POST"),
+    ] {
+        let refusal = unit.admin_request("PUT", path).send().await;
+        assert_eq!(refusal.status, 405, "{path}");
+        assert_eq!(refusal.header("allow"), Some(methods), "{path}");
+    }
     for method in ["GET", "POST", "DELETE"] {
         let gone = unit.admin_request(method, &path(1)).send().await;
         assert_eq!(gone.outcome(), refused(404, "OD-0002"), "{method}");
