@@ -98,7 +98,12 @@ async fn store_new_with(
         let mut out = Vec::with_capacity(creations.len());
         for creation in creations {
             // Boxed, because the future is large and part of that of every request that may create entities.
-            let created = Box::pin(batch.add(creation)).await;
+            let mut created = Box::pin(batch.add(creation)).await;
+            if created.is_err() && batch.assumes_free_keys {
+                // Which refusal comes first depends on whether the key is taken.
+                batch = CreationBatch::new(root);
+                created = Box::pin(batch.add(creation)).await;
+            }
             if let Err(error) = &created
                 && error.code().is_server_error()
             {

@@ -32,7 +32,7 @@ pub(super) struct CreationBatch<'a> {
     /// Whether there were records of keys that were read in advance.
     present: HashMap<Key, bool>,
     /// Whether keys of user data that were not read are taken to be free. The batch asserts it.
-    assumes_free_keys: bool,
+    pub assumes_free_keys: bool,
     dynamic_properties: DynamicProperties,
 }
 

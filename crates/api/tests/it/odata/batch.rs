@@ -286,3 +286,18 @@ async fn batch_exists_on_collections_only() {
     let get = unit.admin_outcome("GET", "c/b/od/$batch").await;
     assert_eq!(get, refused(405, "MC-0001"));
 }
+
+/// Over a shared store the key of a single creation is not read before the commit; its refusal is the same.
+#[tokio::test]
+async fn key_that_is_taken_through_a_navigation_property_is_refused_on_a_shared_store_too() {
+    let unit = odata_unit(|_| {}).await;
+    unit.create("c/b/od/A", r#"{"__id":"1"}"#).await;
+    for (node, id) in [(&unit, "b"), (&unit.sharing_node(), "c")] {
+        let post = change("POST", "A('1')/_B", "", &format!("{{\"__id\":\"{id}\"}}"));
+        let parts = [post.clone(), get("A('1')"), post];
+        let response = send(node, "master", &parts).await;
+        assert_eq!(statuses(&outcomes(&response)), [201, 200, 409]);
+        let text = response.text();
+        assert!(text.contains("PR409-OD-0003"), "{text}");
+    }
+}
