@@ -249,8 +249,9 @@ fn bytes(bytes: f64) -> String {
 mod tests {
     use super::*;
 
-    /// The difference between the model and a run that is accepted.
-    const MODEL_TOLERANCE: f64 = 0.35;
+    /// The difference between the model and a run that is accepted: the runs have 8 connections to each node, so that fewer reads share a
+    /// round trip than where the costs were measured, and a request may cost twice as much.
+    const MODEL_TOLERANCE: f64 = 0.5;
 
     fn costs() -> MeasuredCosts {
         let cost = Cost {
