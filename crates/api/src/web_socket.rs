@@ -1,14 +1,18 @@
 //! Connections that become WebSockets (RFC 6455).
 
 use std::future::Future;
+use std::time::Duration;
 
+use futures_util::StreamExt;
 use http::{HeaderValue, StatusCode, header};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use personium_types::{Code, Error, Result};
+use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 
 use crate::request_context::CellRequest;
 use crate::response::{self, Response};
@@ -17,6 +21,9 @@ use crate::response::{self, Response};
 const BUFFER_BYTES: usize = 4 << 10;
 /// The largest number of bytes that wait to be sent to a client.
 const MAX_UNSENT_BYTES: usize = 2 << 20;
+
+/// The time that a client may take for one message.
+pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection.
 pub(crate) type Socket = WebSocketStream<TokioIo<Upgraded>>;
@@ -82,4 +89,22 @@ where
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     }
     Ok(response)
+}
+
+/// Closes a connection, for a reason if it is not a normal end.
+pub(crate) async fn close(mut socket: Socket, reason: Option<&'static str>) {
+    let frame = CloseFrame {
+        code: match reason {
+            None => CloseCode::Normal,
+            Some(_) => CloseCode::Policy,
+        },
+        reason: reason.unwrap_or_default().into(),
+    };
+    let closing = async {
+        if socket.close(Some(frame)).await.is_ok() {
+            // Until the client has closed it too.
+            while let Some(Ok(_)) = socket.next().await {}
+        }
+    };
+    let _ = timeout(SEND_TIMEOUT, closing).await;
 }

@@ -10,15 +10,13 @@ use personium_model::event_feed::{FeedEnd, FeedEvent};
 use personium_types::error::chain;
 use personium_types::{Code, Operation, Result};
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Bytes, Message, Utf8Bytes};
 
 use super::protocol::{Answer, ClientMessage, PostedByClient, Subscription, text_of};
 use super::reader::EventReader;
 use crate::event_cause::event_by;
 use crate::request_context::CellRequest;
-use crate::web_socket::Socket;
+use crate::web_socket::{self, SEND_TIMEOUT, Socket};
 
 /// The time for which a token is accepted, seconds.
 const TOKEN_SECS: u64 = 3_600;
@@ -30,8 +28,6 @@ const PING_INTERVAL: Duration = Duration::from_secs(20);
 const UNANSWERED_PINGS_MAX: u32 = 30;
 /// The content of a ping.
 const PING: &[u8] = &[1, 2, 3];
-/// The time in which the client must take a message.
-const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest number of subscriptions of a connection.
 const SUBSCRIPTIONS_MAX: usize = 1_000;
 
@@ -89,14 +85,14 @@ impl Session {
             };
             match next {
                 Ok(Next::Continue) => {}
-                Ok(Next::Close(reason)) => return self.close(reason).await,
+                Ok(Next::Close(reason)) => return web_socket::close(self.socket, reason).await,
                 Err(error) => {
                     tracing::warn!(
                         cell.id = %self.request.context.cell().id,
                         error = %chain(&error),
                         "failed to serve an event feed"
                     );
-                    return self.close(None).await;
+                    return web_socket::close(self.socket, None).await;
                 }
             }
         }
@@ -298,24 +294,6 @@ impl Session {
             Ok(Err(_)) => Next::Close(None),
             Err(_) => Next::Close(Some("reader is too slow")),
         }
-    }
-
-    /// Closes the connection.
-    async fn close(mut self, reason: Option<&'static str>) {
-        let frame = CloseFrame {
-            code: match reason {
-                None => CloseCode::Normal,
-                Some(_) => CloseCode::Policy,
-            },
-            reason: reason.unwrap_or_default().into(),
-        };
-        let closing = async {
-            if self.socket.close(Some(frame)).await.is_ok() {
-                // Until the client has closed it too.
-                while let Some(Ok(_)) = self.socket.next().await {}
-            }
-        };
-        let _ = timeout(SEND_TIMEOUT, closing).await;
     }
 }
 

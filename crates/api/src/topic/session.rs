@@ -8,15 +8,13 @@ use personium_types::error::chain;
 use personium_types::{Code, Result};
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 
 use super::place::TopicPlace;
 use super::reader::TopicReader;
 use super::text_of;
 use crate::request_context::CellRequest;
-use crate::web_socket::Socket;
+use crate::web_socket::{self, SEND_TIMEOUT, Socket};
 
 /// The time within which a client must authenticate.
 const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(60);
@@ -24,8 +22,6 @@ const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(60);
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// The number of pings that may stay unanswered.
 const UNANSWERED_PINGS_MAX: u32 = 30;
-/// The time in which the client must take a message.
-const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The step after a message.
 enum SessionStep {
@@ -80,14 +76,16 @@ impl TopicSession {
             };
             match next {
                 Ok(SessionStep::Continue) => {}
-                Ok(SessionStep::Close(reason)) => return self.close(reason).await,
+                Ok(SessionStep::Close(reason)) => {
+                    return web_socket::close(self.socket, reason).await;
+                }
                 Err(error) => {
                     tracing::warn!(
                         cell.id = %self.request.context.cell().id,
                         error = %chain(&error),
                         "failed to serve a topic"
                     );
-                    return self.close(None).await;
+                    return web_socket::close(self.socket, None).await;
                 }
             }
         }
@@ -236,24 +234,6 @@ impl TopicSession {
             Ok(Err(_)) => SessionStep::Close(None),
             Err(_) => SessionStep::Close(Some("reader is too slow")),
         }
-    }
-
-    /// Closes the connection.
-    async fn close(mut self, reason: Option<&'static str>) {
-        let frame = CloseFrame {
-            code: match reason {
-                None => CloseCode::Normal,
-                Some(_) => CloseCode::Policy,
-            },
-            reason: reason.unwrap_or_default().into(),
-        };
-        let closing = async {
-            if self.socket.close(Some(frame)).await.is_ok() {
-                // Until the client has closed it too.
-                while let Some(Ok(_)) = self.socket.next().await {}
-            }
-        };
-        let _ = timeout(SEND_TIMEOUT, closing).await;
     }
 }
 
