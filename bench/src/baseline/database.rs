@@ -57,6 +57,8 @@ const WARM_UP: Duration = Duration::from_secs(1);
 const READ_KEYS: i64 = 50_000;
 /// The least length of the value of a row in bytes: index entries are shorter.
 const ROW_BYTES: i32 = 700;
+/// The key of the counter of the bytes that a space has.
+const USED_BYTES: &[u8] = b"bytes of entities";
 /// The numbers of records of one statement.
 const PUT_SIZES: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
 
@@ -114,8 +116,9 @@ async fn read(
     Ok(count)
 }
 
-/// Writes entities with their index entries, as a unit does: the lock of the space and the versions that are asserted in one round
-/// trip, the records and the commit in another. Returns the number of entities per second.
+/// Writes entities with their index entries and adds their sizes to the counter of the space, as a unit does: the lock of the space
+/// and the versions that are asserted in one round trip, the records and the commit in another. Returns the number of entities per
+/// second.
 ///
 /// # Errors
 /// A message if the database reports an error.
@@ -206,6 +209,7 @@ impl Writer {
             .iter()
             .filter(|(_, value)| !value.is_empty())
             .map(|(key, _)| &key[..])
+            .chain([USED_BYTES])
             .collect();
         let lock = client
             .prepare_typed_cached(LOCK, &[Type::BYTEA, Type::INT8, Type::BYTEA])
@@ -236,14 +240,10 @@ impl Writer {
         records: &[(Vec<u8>, Vec<u8>)],
     ) -> BenchResult {
         let (version, sum) = (1_i64, 7_i64);
+        let counter = [(USED_BYTES.to_vec(), self.next.to_le_bytes().to_vec())];
         let mut puts: Vec<(Statement, Vec<&(dyn ToSql + Sync)>)> = Vec::new();
-        let mut rest = records;
-        while !rest.is_empty() {
-            let size = PUT_SIZES
-                .into_iter()
-                .find(|size| *size <= rest.len())
-                .unwrap_or(1);
-            let (now, later) = rest.split_at(size);
+        for now in statements(records).chain([&counter[..]]) {
+            let size = now.len();
             let (text, types) = put_statement(size);
             let statement = client
                 .prepare_typed_cached(&text, &types)
@@ -254,7 +254,6 @@ impl Writer {
                 parameters.extend([key as &(dyn ToSql + Sync), value, &version, &sum]);
             }
             puts.push((statement, parameters));
-            rest = later;
         }
         let sent = puts
             .iter()
@@ -285,6 +284,18 @@ impl Writer {
         }
         records
     }
+}
+
+/// The records of each statement.
+fn statements<R>(records: &[R]) -> impl Iterator<Item = &[R]> {
+    let mut rest = records;
+    std::iter::from_fn(move || {
+        let mut sizes = PUT_SIZES.into_iter();
+        let size = sizes.find(|size| *size <= rest.len())?;
+        let (now, later) = rest.split_at(size);
+        rest = later;
+        Some(now)
+    })
 }
 
 fn put_statement(records: usize) -> (String, Vec<Type>) {

@@ -92,9 +92,29 @@ pub(super) fn median(runs: &[LayersMeasurement]) -> LayersMeasurement {
     }
 }
 
+/// Returns a part of the processor time of a request: that of all runs over all their requests, which take the same time each.
+pub(super) fn mean_cost(runs: &[LayersMeasurement], part: fn(Cost) -> f64) -> f64 {
+    let requests: f64 = runs.iter().map(|run| run.nodes.per_second).sum();
+    let of_run = |run: &LayersMeasurement| run.nodes.per_second * part(run.cost());
+    runs.iter().map(of_run).sum::<f64>() / requests
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cost_of_runs_is_weighted_by_their_requests() {
+        let of = |per_second, database_cpu_us| LayersMeasurement {
+            nodes: Measurement {
+                per_second,
+                ..Measurement::default()
+            },
+            database_cpu_us,
+        };
+        let found = mean_cost(&[of(300.0, 10.0), of(100.0, 50.0)], |cost| cost.database_us);
+        assert!((found - 20.0).abs() < 1e-9);
+    }
 
     #[test]
     fn nodes_are_summed_and_their_times_weighted_by_their_rates() {
