@@ -1,4 +1,4 @@
-//! The load generator: several connections that each send the next request as soon as they receive a response.
+//! The load generator: several connections that each send the next request as soon as they receive a response, or at a given rate.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -41,6 +41,8 @@ pub(crate) struct Target {
 pub(crate) struct LoadProfile {
     /// The number of connections.
     pub(crate) connections: usize,
+    /// The largest number of requests per second that all connections send together; any if absent.
+    pub(crate) rate: Option<f64>,
     /// The time before the measurement.
     pub(crate) warm_up: Duration,
     /// The time of the measurement.
@@ -109,6 +111,7 @@ pub(crate) async fn run(
             .map_err(|error| format!("cannot connect to port {port}: {error}"))?;
         tasks.push(tokio::spawn(send_requests(
             connection,
+            Pace::of_connection(&profile, number),
             SplitMix64::new(number as u64 + 1),
             Arc::clone(&shared),
             Arc::clone(generator),
@@ -169,9 +172,40 @@ fn measurement(mut tally: Tally, elapsed: Duration, cpu: Duration) -> BenchResul
     })
 }
 
+/// When a connection sends its requests.
+struct Pace {
+    /// The time of the next request.
+    next: Instant,
+    /// The time from one request to the next; `None` if they follow responses.
+    interval: Option<Duration>,
+}
+
+impl Pace {
+    /// The requests of the connections are spread over the time.
+    fn of_connection(profile: &LoadProfile, number: usize) -> Self {
+        let interval = profile
+            .rate
+            .map(|rate| Duration::from_secs_f64(profile.connections as f64 / rate));
+        let share = number as f64 / profile.connections as f64;
+        Self {
+            next: Instant::now() + interval.unwrap_or_default().mul_f64(share),
+            interval,
+        }
+    }
+
+    /// Waits until the next request is due. A connection that is late catches up.
+    async fn wait(&mut self) {
+        if let Some(interval) = self.interval {
+            tokio::time::sleep_until(self.next.into()).await;
+            self.next += interval;
+        }
+    }
+}
+
 /// Sends requests over one connection until the run ends.
 async fn send_requests(
     mut connection: RawConnection,
+    mut pace: Pace,
     mut random: SplitMix64,
     shared: Arc<SharedState>,
     generator: RequestGenerator,
@@ -180,6 +214,7 @@ async fn send_requests(
     loop {
         let sequence = shared.sequence.fetch_add(1, Ordering::Relaxed);
         let request = generator(&mut random, sequence);
+        pace.wait().await;
         let start = Instant::now();
         let response = connection
             .exchange(&request.bytes, RawBody::Count)
@@ -278,6 +313,35 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn load_with_a_rate_sends_no_more() {
+        let answered = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&answered);
+        let answer = move || async move { counter.fetch_add(1, Ordering::Relaxed).to_string() };
+        let app = axum::Router::new().route("/", axum::routing::get(answer));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = Target {
+            port: listener.local_addr().unwrap().port(),
+            monitor: ProcessMonitor::this(),
+        };
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let profile = LoadProfile {
+            connections: 4,
+            rate: Some(100.0),
+            warm_up: Duration::from_millis(50),
+            duration: Duration::from_millis(300),
+        };
+        let get: RequestGenerator = Arc::new(|_, _| LoadRequest {
+            bytes: b"GET / HTTP/1.1\r\nHost: unit\r\n\r\n".to_vec(),
+            expected: &[200],
+        });
+        let start = Instant::now();
+        run(target, profile, &get).await.unwrap();
+        let due = start.elapsed().as_secs_f64() * 100.0 + 4.0;
+        let sent = answered.load(Ordering::Relaxed);
+        assert!(sent >= 4 && sent as f64 <= due, "{sent} of {due}");
+    }
+
+    #[tokio::test]
     async fn load_counts_expected_responses() {
         let app = axum::Router::new().route("/found", axum::routing::get(|| async { "abc" }));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -288,6 +352,7 @@ mod tests {
         tokio::spawn(async move { axum::serve(listener, app).await });
         let profile = LoadProfile {
             connections: 3,
+            rate: None,
             warm_up: Duration::from_millis(50),
             duration: Duration::from_millis(200),
         };

@@ -173,6 +173,7 @@ impl BenchContext {
     fn profile(&self, connections: usize) -> LoadProfile {
         LoadProfile {
             connections,
+            rate: None,
             warm_up: Duration::from_secs(1),
             duration: Duration::from_secs(self.options.seconds),
         }

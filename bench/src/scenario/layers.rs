@@ -13,7 +13,7 @@ use self::growth::Growth;
 use self::loads::LayersMeasurement;
 use super::{BenchContext, create_entities, list_entities};
 use crate::BenchResult;
-use crate::load::{self, RequestGenerator};
+use crate::load::{self, LoadProfile, RequestGenerator};
 use crate::report::{Bound, Section};
 use crate::sizing::{Cost, MeasuredCosts};
 use crate::unit::{BenchCell, BenchUnit};
@@ -28,7 +28,11 @@ const SMALL_ROWS: u64 = 10_000;
 const CELLS: usize = 100;
 /// The numbers of nodes that are compared.
 const NODES: [usize; 3] = [1, 2, 4];
-/// The rounds of runs with each number of nodes, for each run of other loads: few rounds differ more than the limit permits.
+/// The requests per second of each node, when their costs are compared: with the most nodes about half of what the machine can do. If
+/// all processors were busy, a node would have a fourth of the load of one alone, and a process does less work for a request the more it
+/// has at once.
+const RATE_OF_NODE: f64 = 1_700.0;
+/// The rounds of runs with each number of nodes at equal rates, for each run of other loads.
 const ROUNDS_PER_RUN: usize = 2;
 
 /// Returns the processor time of one part of a unit.
@@ -278,8 +282,36 @@ impl LayersBench<'_> {
             self.nodes.push(node);
         }
         let generator = requests::mixed(&self.cell, self.context.options.many, cells);
+        let busy = self
+            .rounds(self.context.options.runs, None, &generator)
+            .await?;
+        for (runs, count) in busy.iter().zip(NODES) {
+            let found = loads::median(runs);
+            self.report(&format!("{count} nodes, 1 of 10 creates"), found);
+            self.costs
+                .nodes
+                .push((count, found.nodes.per_second, found.cost()));
+        }
+        let rounds = ROUNDS_PER_RUN * self.context.options.runs;
+        let paced = self.rounds(rounds, Some(RATE_OF_NODE), &generator).await?;
+        for (runs, count) in paced.iter().zip(NODES) {
+            let name = format!("{count} nodes, 1 of 10 creates, {RATE_OF_NODE} per s and node");
+            self.report(&name, loads::median(runs));
+        }
+        self.require_equal_costs(&paced);
+        Ok(())
+    }
+
+    /// Runs the load with each number of nodes in turn, so many times. `rate`: the requests per second of each node. Returns the runs of
+    /// each number.
+    async fn rounds(
+        &self,
+        rounds: usize,
+        rate: Option<f64>,
+        generator: &RequestGenerator,
+    ) -> BenchResult<Vec<Vec<LayersMeasurement>>> {
         let mut runs: Vec<Vec<LayersMeasurement>> = vec![Vec::new(); NODES.len()];
-        for round in 0..ROUNDS_PER_RUN * self.context.options.runs {
+        for round in 0..rounds {
             // What the database does by itself, such as a checkpoint, must not meet the same number of nodes each time.
             let mut order: Vec<usize> = (0..NODES.len()).collect();
             order.rotate_left(round % NODES.len());
@@ -287,22 +319,17 @@ impl LayersBench<'_> {
                 let (Some(of_count), Some(&count)) = (runs.get_mut(place), NODES.get(place)) else {
                     continue;
                 };
-                let connections = READERS_OF_NODE * count;
-                of_count.push(self.measure(count, connections, &generator).await?);
+                let profile = LoadProfile {
+                    rate: rate.map(|rate| rate * count as f64),
+                    ..self.context.profile(READERS_OF_NODE * count)
+                };
+                of_count.push(self.measure_load(count, profile, generator).await?);
             }
         }
-        for (runs, count) in runs.iter().zip(NODES) {
-            let found = loads::median(runs);
-            self.report(&format!("{count} nodes, 1 of 10 creates"), found);
-            self.costs
-                .nodes
-                .push((count, found.nodes.per_second, found.cost()));
-        }
-        self.require_equal_costs(&runs);
-        Ok(())
+        Ok(runs)
     }
 
-    /// A request must not cost more with several nodes than with one, in all runs together.
+    /// A request must not cost more with several nodes than with one, at the same rate of each, in all runs together.
     fn require_equal_costs(&mut self, runs: &[Vec<LayersMeasurement>]) {
         let Some(one) = runs.first() else {
             return;
@@ -353,13 +380,22 @@ impl LayersBench<'_> {
         connections: usize,
         generator: &RequestGenerator,
     ) -> BenchResult<LayersMeasurement> {
+        let profile = self.context.profile(connections);
+        self.measure_load(nodes, profile, generator).await
+    }
+
+    async fn measure_load(
+        &self,
+        nodes: usize,
+        profile: LoadProfile,
+        generator: &RequestGenerator,
+    ) -> BenchResult<LayersMeasurement> {
         let targets: Vec<_> = self
             .nodes
             .iter()
             .take(nodes)
             .map(BenchUnit::target)
             .collect();
-        let profile = self.context.profile(connections);
         loads::run(&targets, self.database.monitor(), profile, generator).await
     }
 

@@ -24,6 +24,7 @@ pub(super) async fn run(context: &mut BenchContext) -> BenchResult<Section> {
     let logins = generator(&ensure_accounts(context).await?);
     let many = LoadProfile {
         connections: MANY_CONNECTIONS,
+        rate: None,
         warm_up: Duration::from_secs(8),
         duration: Duration::from_secs(10),
     };

@@ -71,6 +71,7 @@ pub(super) async fn endurance(context: &mut BenchContext) -> BenchResult<Section
     let generator = reads_and_writes(context, Arc::clone(&sent)).await?;
     let profile = LoadProfile {
         connections: 32,
+        rate: None,
         warm_up: Duration::ZERO,
         duration: Duration::from_secs(10),
     };

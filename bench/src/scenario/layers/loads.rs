@@ -38,6 +38,7 @@ pub(super) async fn run(
 ) -> BenchResult<LayersMeasurement> {
     let each = LoadProfile {
         connections: (profile.connections / nodes.len().max(1)).max(1),
+        rate: profile.rate.map(|rate| rate / nodes.len().max(1) as f64),
         ..profile
     };
     let loads: Vec<_> = nodes
