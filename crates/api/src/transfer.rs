@@ -1,7 +1,7 @@
 //! `__export` and `__import`: the content of a cell into a snapshot, and back. While one runs, the cell is not changed.
 
 use http::{Method, StatusCode, header};
-use personium_install::{CellExporter, CellImporter};
+use personium_install::{CellExporter, CellImporter, ExportFormat};
 use personium_model::Permit;
 use personium_model::transfer::{self, TransferKind, TransferStatus};
 use personium_types::time::iso_time;
@@ -97,14 +97,15 @@ fn describe(kind: TransferKind, status: TransferStatus) -> Value {
 
 /// A transfer that was begun.
 enum BegunTransfer {
-    Export(CellExporter),
+    Export(Box<CellExporter>),
     Import(Box<CellImporter>),
 }
 
 /// Begins a transfer of a cell, which goes on after the response.
 async fn begin(mut request: CellRequest, kind: TransferKind) -> Result<Response> {
     let permit = request.permit(kind.operation()).await?;
-    let name = match (read_name(&mut request).await?, kind) {
+    let (name, format) = read_body(&mut request, kind).await?;
+    let name = match (name, kind) {
         (Some(name), _) => name,
         (None, TransferKind::Export) => name_with_time(&request),
         (None, TransferKind::Import) => {
@@ -124,7 +125,7 @@ async fn begin(mut request: CellRequest, kind: TransferKind) -> Result<Response>
             Ok(permit) => permit,
             Err(refusal) => return drop(sender.send(Err(refusal))),
         };
-        let started = start(&request, &permit, (kind, name.as_str())).await;
+        let started = start(&request, &permit, (kind, name.as_str(), format)).await;
         drop(request);
         let transfer = match started {
             Ok(transfer) => transfer,
@@ -143,14 +144,15 @@ async fn begin(mut request: CellRequest, kind: TransferKind) -> Result<Response>
 async fn start(
     request: &CellRequest,
     permit: &Permit,
-    (kind, name): (TransferKind, &str),
+    (kind, name, format): (TransferKind, &str, ExportFormat),
 ) -> Result<BegunTransfer> {
     let (unit, context) = (&request.unit, &request.context);
     let authority = &request.install_authority;
     let wanted = (permit, name, request.request_key.as_str());
     Ok(match kind {
         TransferKind::Export => {
-            BegunTransfer::Export(CellExporter::begin(unit, context, authority, wanted).await?)
+            let exporter = CellExporter::begin(unit, context, authority, wanted).await?;
+            BegunTransfer::Export(Box::new(exporter.in_format(format)))
         }
         TransferKind::Import => {
             let importer = CellImporter::begin(unit, context, authority, wanted).await?;
@@ -167,24 +169,38 @@ fn name_with_time(request: &CellRequest) -> String {
     format!("{}_{date}_{time}", request.context.cell().name)
 }
 
-/// The name of the snapshot in the body; `None` if the body is empty or has none.
-async fn read_name(request: &mut CellRequest) -> Result<Option<String>> {
+/// The name of the snapshot in the body, `None` if the body is empty or has none; and the form of an export.
+async fn read_body(
+    request: &mut CellRequest,
+    kind: TransferKind,
+) -> Result<(Option<String>, ExportFormat)> {
     let body = match request.method {
         Method::POST => request.read_body(BODY_MAX_BYTES).await?,
-        _ => return Ok(None),
+        _ => return Ok((None, ExportFormat::Snapshot)),
     };
     if body.iter().all(u8::is_ascii_whitespace) {
-        return Ok(None);
+        return Ok((None, ExportFormat::Snapshot));
     }
     let body: Value = serde_json::from_slice(&body)
         .map_err(|error| Error::new(Code::RequestJson).with_source(error))?;
     let members = body.as_object().ok_or(Code::RequestJson)?;
-    let invalid = || Error::new(Code::RequestFieldFormat).with("Name");
-    match members.get("Name") {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(name)) if is_name(name) => Ok(Some(name.clone())),
-        Some(_) => Err(invalid()),
-    }
+    let invalid = |name: &str| Error::new(Code::RequestFieldFormat).with(name);
+    let name = match members.get("Name") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(name)) if is_name(name) => Some(name.clone()),
+        Some(_) => return Err(invalid("Name")),
+    };
+    let format = match (members.get("Format").and_then(Value::as_str), kind) {
+        (Some("snapshot"), TransferKind::Export) => ExportFormat::Snapshot,
+        (Some("open"), TransferKind::Export) => ExportFormat::OpenData,
+        (None, TransferKind::Export) if members.contains_key("Format") => {
+            return Err(invalid("Format"));
+        }
+        (Some(_), TransferKind::Export) => return Err(invalid("Format")),
+        // Other members mean nothing.
+        (_, TransferKind::Import) | (None, TransferKind::Export) => ExportFormat::Snapshot,
+    };
+    Ok((name, format))
 }
 
 fn is_name(name: &str) -> bool {

@@ -6,6 +6,7 @@
 mod documents;
 mod lines;
 mod meta;
+mod open_data;
 mod stored_names;
 mod tree;
 mod user_data;
@@ -51,6 +52,17 @@ pub struct CellExporter {
     authority: ServerAuthority,
     context: Arc<CellContext>,
     request_key: String,
+    format: ExportFormat,
+}
+
+/// The form of what is exported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ExportFormat {
+    /// A snapshot, which can be imported.
+    #[default]
+    Snapshot,
+    /// Files and JSON for people and other programs; see [`open_data`].
+    OpenData,
 }
 
 /// An OData collection of a cell.
@@ -102,7 +114,14 @@ impl CellExporter {
             authority: authority.0.clone(),
             context: Arc::clone(context),
             request_key: request_key.to_owned(),
+            format: ExportFormat::Snapshot,
         })
+    }
+
+    /// The same export in a form.
+    #[must_use]
+    pub fn in_format(self, format: ExportFormat) -> Self {
+        Self { format, ..self }
     }
 
     /// Writes the snapshot. If that fails, a file beside it tells why.
@@ -224,10 +243,15 @@ impl CellExporter {
             names: HashMap::new(),
             done: 0,
         };
-        export.write_manifest().await?;
-        Box::pin(export.write_tree()).await?;
-        export.end_step().await;
-        Box::pin(export.write_documents()).await?;
+        match self.format {
+            ExportFormat::Snapshot => {
+                export.write_manifest().await?;
+                Box::pin(export.write_tree()).await?;
+                export.end_step().await;
+                Box::pin(export.write_documents()).await?;
+            }
+            ExportFormat::OpenData => Box::pin(export.write_open_data()).await?,
+        }
         Box::pin(export.out.finish()).await
     }
 }

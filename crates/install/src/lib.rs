@@ -54,7 +54,7 @@ mod run;
 mod snapshot_package;
 
 pub use authority::{InstallAuthority, InstallRequest};
-pub use cell_export::CellExporter;
+pub use cell_export::{CellExporter, ExportFormat};
 pub use cell_import::CellImporter;
 pub use export::ExportedBox;
 pub use installer::Installer;

@@ -6,6 +6,7 @@ mod files;
 mod import;
 mod interrupted;
 mod migration;
+mod open_data;
 mod running;
 
 use personium_testkit::{TestUnit, wait_until};

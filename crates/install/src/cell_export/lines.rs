@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use personium_archive::snapshot::Document;
 use personium_model::temp_file::TempFile;
 use personium_types::{Error, Result};
+use serde_json::Value;
 
 /// The size from which on lines are written to the temporary file.
 const LINES_BYTES: usize = 128 << 10;
@@ -16,6 +17,7 @@ pub(super) struct Lines {
     /// The text that is not in the temporary file yet.
     text: String,
     spool: Option<TempFile>,
+    count: u64,
 }
 
 impl Lines {
@@ -24,6 +26,7 @@ impl Lines {
             folder,
             text: String::new(),
             spool: None,
+            count: 0,
         }
     }
 
@@ -33,7 +36,25 @@ impl Lines {
     /// As [`TempFile::append`].
     pub async fn push(&mut self, document: &Document) -> Result<()> {
         let line = serde_json::to_string(document).map_err(Error::internal)?;
-        self.text.push_str(&line);
+        self.push_line(&line).await
+    }
+
+    /// Appends a JSON value.
+    ///
+    /// # Errors
+    /// As [`TempFile::append`].
+    pub async fn push_value(&mut self, value: &Value) -> Result<()> {
+        self.push_line(&value.to_string()).await
+    }
+
+    /// The number of lines.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    async fn push_line(&mut self, line: &str) -> Result<()> {
+        self.count += 1;
+        self.text.push_str(line);
         self.text.push('\n');
         if self.text.len() >= LINES_BYTES {
             self.spill().await?;
