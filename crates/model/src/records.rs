@@ -541,8 +541,9 @@ pub(crate) fn counter_of(record: Option<&Record>) -> (i64, Expect) {
     }
 }
 
-/// The value of a counter.
-pub(crate) fn count_of(value: &[u8]) -> i64 {
+/// The value of a counter, from its record.
+#[must_use]
+pub fn count_of(value: &[u8]) -> i64 {
     <[u8; 8]>::try_from(value).map_or(0, i64::from_le_bytes)
 }
 

@@ -4,6 +4,7 @@
 //! folder has is not copied again; a cell without a commit since the last generation is not read again.
 
 pub(crate) mod folder;
+mod forget;
 mod generation_writer;
 pub(crate) mod manifest;
 pub(crate) mod record_file;
@@ -48,6 +49,43 @@ pub struct BackupOptions {
     pub full: bool,
 }
 
+/// Removes a cell that the unit does not have any more, by its name or id, from all generations. Returns the text that is shown.
+///
+/// # Errors
+/// A text for the operator, also if the unit has the cell, or no generation has it.
+pub async fn forget(
+    config: &Config,
+    folder: &Path,
+    key_file: Option<&Path>,
+    cell: &str,
+) -> BackupResult<String> {
+    let secret = read_secret(key_file)?;
+    let unit = Box::pin(UnitReader::open(config)).await?;
+    let done = async {
+        let mark = mark(&unit).await?;
+        let folder = BackupFolder::open(folder, secret.as_ref())?;
+        if folder.unit != mark {
+            return Err("the folder has the back-ups of another unit".to_owned());
+        }
+        let snapshot = unit.records.snapshot(&Space::Unit).await;
+        let mut snapshot = snapshot.map_err(|error| format!("the unit: {}", chain(&error)))?;
+        let living = generation_writer::catalogue(&mut *snapshot).await?;
+        drop(snapshot);
+        forget::forget(&folder, &living.into_keys().collect(), cell).await
+    };
+    let done = Box::pin(done).await;
+    unit.close().await;
+    done
+}
+
+/// The mark of the unit.
+async fn mark(unit: &UnitReader) -> BackupResult<String> {
+    let records = Records::new(Arc::clone(&unit.records), Space::Unit);
+    let mark = unit_mark::find(&records).await;
+    mark.map_err(|error| chain(&error))?
+        .ok_or_else(|| "the unit has no mark; start it once".to_owned())
+}
+
 /// Reads the secret in a file.
 ///
 /// # Errors
@@ -87,10 +125,7 @@ async fn back_up(
     secret: Option<&Secret<String>>,
 ) -> BackupResult<(String, bool)> {
     let records = Records::new(Arc::clone(&unit.records), Space::Unit);
-    let mark = unit_mark::find(&records)
-        .await
-        .map_err(|error| chain(&error))?;
-    let mark = mark.ok_or("the unit has no mark; start it once")?;
+    let mark = mark(unit).await?;
     let stores = records.find_bytes(&keys::store_id()).await;
     let stores = stores.map_err(|error| chain(&error))?;
     let stores = stores.map(|id| String::from_utf8_lossy(&id).into_owned());

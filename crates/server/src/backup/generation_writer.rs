@@ -330,7 +330,9 @@ impl OmittedRecords {
 }
 
 /// Returns the cells of the catalogue with their names.
-async fn catalogue(snapshot: &mut dyn RecordSnapshot) -> BackupResult<BTreeMap<CellId, String>> {
+pub(super) async fn catalogue(
+    snapshot: &mut dyn RecordSnapshot,
+) -> BackupResult<BTreeMap<CellId, String>> {
     let mut rest = keys::entities(&SetKey::control(ControlSet::Cell));
     let prefix = rest.start.as_bytes().len();
     let mut cells = BTreeMap::new();

@@ -31,12 +31,20 @@ pub(super) struct BackupArguments {
     /// Read every cell, also those without a change since the last generation.
     #[arg(long)]
     full: bool,
+    /// Remove this cell, which the unit does not have any more, from all generations, by its name or id. No generation is made.
+    #[arg(long, value_name = "CELL", conflicts_with_all = ["keep", "without_keys", "full"])]
+    forget: Option<String>,
 }
 
 impl BackupArguments {
     pub(super) fn run(self, sources: &ConfigSources) -> Result<ExitCode, String> {
         let config = load_settings(sources)?.config;
         data_folder::restrict_new_files();
+        if let Some(cell) = self.forget {
+            let forgotten = backup::forget(&config, &self.to, self.key.as_deref(), &cell);
+            let done = runtime(0)?.block_on(Box::pin(forgotten));
+            return finish(done.map(|text| (text, true)));
+        }
         let options = BackupOptions {
             to: self.to,
             keep: self.keep.and_then(|keep| usize::try_from(keep).ok()),

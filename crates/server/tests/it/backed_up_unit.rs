@@ -201,6 +201,60 @@ async fn only_changed_cells_and_new_bodies_are_copied_and_each_generation_is_as_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn removed_cell_is_removed_from_all_generations_too_and_the_others_stay() {
+    let mut stage = Stage::start("").await;
+    let backups = Backups::encrypted(&stage);
+    backups.expect_backup(&stage.source, &[]);
+    stage.unit.restart();
+    stage.unit.put_file("two/box/new", "a change").await;
+    backups.expect_backup(&stage.source, &[]);
+    // The unit has it, so the next back-up would have it again.
+    let (done, text) = backups.backup(&stage.source, &["--forget", "four"]);
+    assert!(!done && text.contains("remove it there first"), "{text}");
+    let four = stage.unit.admin_request("DELETE", "four");
+    four.header("x-personium-recursive", "true")
+        .send()
+        .await
+        .expect(204);
+    let folders = || fs::read_dir(backups.folder.join("files")).unwrap().count();
+    let (before, files) = (folders(), backups.files().len());
+    let text = backups.backup(&stage.source, &["--forget", "four"]).1;
+    assert!(
+        text.contains("four was removed from 2 generations"),
+        "{text}"
+    );
+    assert!(folders() < before && backups.files().len() < files);
+    let (done, text) = backups.backup(&stage.source, &["--forget", "four"]);
+    assert!(
+        !done && text.contains("no generation has a cell four"),
+        "{text}"
+    );
+    stage.unit.terminate();
+    assert!(stage.unit.wait());
+
+    // Each generation is whole without it, and the next one goes on from the last.
+    for (number, generation) in backups.generations().iter().enumerate() {
+        let target = stage.side(&format!("generation{number}"), "");
+        let to = [
+            "--generation",
+            generation.as_str(),
+            "--to",
+            target.settings(),
+        ];
+        let (done, text) = backups.restore(&to);
+        assert!(
+            done && text.contains("Copied and compared: 3 cells"),
+            "{text}"
+        );
+        expect_whole(&target);
+    }
+    let (done, text) = backups.restore(&["--cell", "four", "--dry-run"]);
+    assert!(!done, "{text}");
+    let text = backups.expect_backup(&stage.source, &[]);
+    assert!(text.contains("3 cells (0 new or changed)"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unit_that_serves_is_verified_and_backed_up_while_it_is_changed() {
     let cluster = PostgresCluster::shared();
     for stores in [String::new(), database(&cluster)] {

@@ -1,0 +1,161 @@
+//! Removes a cell that the unit does not have any more from all generations.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use personium_model::keys::{self, ControlSet, SetKey};
+use personium_model::records::count_of;
+use personium_store::{Key, Space, StoreError};
+use personium_types::CellId;
+use personium_types::error::chain;
+use serde_json::Value;
+
+use super::folder::{BackupFolder, BackupResult, Generation, note};
+use super::generation_writer::NewContent;
+use super::manifest::{Manifest, SpaceEntry};
+use super::record_file::{RecordFileReader, RecordFileWriter, damaged};
+use super::{retention, summary};
+
+/// The end of the name of the list of cells that are being removed.
+const JOURNAL: &str = "forget";
+
+/// Removes the cells with this name or id from all generations, but for those that the unit has. Returns the text that is shown.
+///
+/// Each generation is rewritten and replaced at once, so whatever interrupts this leaves only whole ones. What the former ones had is removed at
+/// the end, or by the next back-up.
+///
+/// # Errors
+/// A text for the operator: also if no generation has such a cell, or the unit has it.
+pub(super) async fn forget(
+    folder: &BackupFolder,
+    living: &BTreeSet<CellId>,
+    name: &str,
+) -> BackupResult<String> {
+    let (generations, wrong) = folder.generations()?;
+    if !wrong.is_empty() {
+        return Err(format!("nothing is removed, since {}", wrong.join(", ")));
+    }
+    let mut manifests = Vec::new();
+    for generation in &generations {
+        manifests.push((generation, folder.manifest(generation).await?));
+    }
+    let named: BTreeSet<CellId> = manifests
+        .iter()
+        .flat_map(|(_, manifest)| &manifest.cells)
+        .filter(|(id, entry)| entry.name == name || id.to_string() == name)
+        .map(|(id, _)| *id)
+        .collect();
+    let removed: BTreeSet<CellId> = named.difference(living).copied().collect();
+    if removed.is_empty() && !named.is_empty() {
+        return Err(format!(
+            "the unit has the cell {name}: remove it there first, or the next back-up has it again"
+        ));
+    }
+    // The next back-up or removal goes on with what an interrupted one has left.
+    let journal = format!("{JOURNAL}-{}", generations.len());
+    let mut list = folder.begin_journal(&journal)?;
+    for id in &removed {
+        note(&mut list, &id.to_string())?;
+    }
+    let synced = list.sync_all();
+    synced.map_err(|error| format!("cannot write to the folder of back-ups: {error}"))?;
+    let mut changed = 0;
+    for (generation, manifest) in manifests {
+        if removed.iter().any(|id| manifest.cells.contains_key(id)) {
+            Box::pin(replace(folder, (generation, manifest), &removed)).await?;
+            changed += 1;
+        }
+    }
+    retention::clean(folder, None, "").await?;
+    match removed.is_empty() {
+        true => Err(format!("no generation has a cell {name}")),
+        false => Ok(format!(
+            "The cell {name} was removed from {changed} generations.\n"
+        )),
+    }
+}
+
+/// Replaces a generation by one without these cells.
+async fn replace(
+    folder: &BackupFolder,
+    (generation, mut manifest): (&Generation, Manifest),
+    removed: &BTreeSet<CellId>,
+) -> BackupResult {
+    let failed =
+        |error: StoreError| format!("the generation {}: {}", generation.name, chain(&error));
+    let (removed, kept) = std::mem::take(&mut manifest.cells)
+        .into_iter()
+        .partition(|(id, _)| removed.contains(id));
+    manifest.cells = kept;
+    manifest.unit_space = unit_records(folder, &manifest.unit_space, &removed)
+        .await
+        .map_err(failed)?;
+    let id = manifest.store(&*folder.files).await.map_err(failed)?;
+    let counted = summary(&manifest, &NewContent::default());
+    let mut described = generation.summary.clone();
+    if let (Value::Object(described), Value::Object(counted)) = (&mut described, counted) {
+        let is_of_change = |name: &str| name.starts_with("new");
+        described.extend(counted.into_iter().filter(|(name, _)| !is_of_change(name)));
+    }
+    folder.complete(&generation.name, &id, &described)
+}
+
+/// Stores the records of the unit without those of these cells.
+async fn unit_records(
+    folder: &BackupFolder,
+    entry: &SpaceEntry,
+    removed: &BTreeMap<CellId, SpaceEntry>,
+) -> Result<SpaceEntry, StoreError> {
+    let body = folder.files.open(&Space::Unit, &entry.records).await?;
+    let body = body.ok_or_else(|| damaged("the file of the records of the unit is missing"))?;
+    let mut reader = RecordFileReader::new(body);
+    let mut writer = RecordFileWriter::new(folder.files.create(&Space::Unit).await?);
+    let names: Vec<CellNames> = removed.keys().map(CellNames::of).collect();
+    let number = keys::entity_count(&SetKey::control(ControlSet::Cell));
+    while let Some((key, value)) = reader.next().await? {
+        if key == number {
+            let cells = i64::try_from(removed.len()).unwrap_or(i64::MAX);
+            let left = count_of(&value).saturating_sub(cells);
+            writer.append(&key, &left.to_le_bytes()).await?;
+        } else if !names.iter().any(|cell| cell.are_in(&key, &value)) {
+            writer.append(&key, &value).await?;
+        }
+    }
+    if reader.sum() != entry.sum {
+        return Err(damaged(
+            "the records of the unit are not those that were written",
+        ));
+    }
+    let (records, sum) = writer.finish().await?;
+    Ok(SpaceEntry {
+        records,
+        sum,
+        ..entry.clone()
+    })
+}
+
+/// The forms in which the id of a cell is in records of the unit.
+struct CellNames {
+    bytes: Vec<u8>,
+    text: String,
+}
+
+impl CellNames {
+    fn of(id: &CellId) -> Self {
+        Self {
+            bytes: id.as_bytes().to_vec(),
+            text: id.to_string(),
+        }
+    }
+
+    /// Whether a record is one of the cell: its entry in the catalogue, index entries, a quota, a timer. Entries of the audit log are those
+    /// of the unit.
+    fn are_in(&self, key: &Key, value: &[u8]) -> bool {
+        if keys::audit_entries().contains(key) {
+            return false;
+        }
+        let has = |bytes: &[u8], part: &[u8]| bytes.windows(part.len()).any(|found| found == part);
+        [key.as_bytes(), value]
+            .iter()
+            .any(|bytes| has(bytes, &self.bytes) || has(bytes, self.text.as_bytes()))
+    }
+}
