@@ -111,7 +111,7 @@ pub(crate) async fn run(
             .map_err(|error| format!("cannot connect to port {port}: {error}"))?;
         tasks.push(tokio::spawn(send_requests(
             connection,
-            Pace::of_connection(&profile, number),
+            SendTimes::of_connection(&profile, number),
             SplitMix64::new(number as u64 + 1),
             Arc::clone(&shared),
             Arc::clone(generator),
@@ -173,14 +173,14 @@ fn measurement(mut tally: Tally, elapsed: Duration, cpu: Duration) -> BenchResul
 }
 
 /// When a connection sends its requests.
-struct Pace {
+struct SendTimes {
     /// The time of the next request.
     next: Instant,
     /// The time from one request to the next; `None` if they follow responses.
     interval: Option<Duration>,
 }
 
-impl Pace {
+impl SendTimes {
     /// The requests of the connections are spread over the time.
     fn of_connection(profile: &LoadProfile, number: usize) -> Self {
         let interval = profile
@@ -205,7 +205,7 @@ impl Pace {
 /// Sends requests over one connection until the run ends.
 async fn send_requests(
     mut connection: RawConnection,
-    mut pace: Pace,
+    mut times: SendTimes,
     mut random: SplitMix64,
     shared: Arc<SharedState>,
     generator: RequestGenerator,
@@ -214,7 +214,7 @@ async fn send_requests(
     loop {
         let sequence = shared.sequence.fetch_add(1, Ordering::Relaxed);
         let request = generator(&mut random, sequence);
-        pace.wait().await;
+        times.wait().await;
         let start = Instant::now();
         let response = connection
             .exchange(&request.bytes, RawBody::Count)

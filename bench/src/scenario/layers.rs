@@ -293,12 +293,12 @@ impl LayersBench<'_> {
                 .push((count, found.nodes.per_second, found.cost()));
         }
         let rounds = ROUNDS_PER_RUN * self.context.options.runs;
-        let paced = self.rounds(rounds, Some(RATE_OF_NODE), &generator).await?;
-        for (runs, count) in paced.iter().zip(NODES) {
+        let at_rate = self.rounds(rounds, Some(RATE_OF_NODE), &generator).await?;
+        for (runs, count) in at_rate.iter().zip(NODES) {
             let name = format!("{count} nodes, 1 of 10 creates, {RATE_OF_NODE} per s and node");
             self.report(&name, loads::median(runs));
         }
-        self.require_equal_costs(&paced);
+        self.require_equal_costs(&at_rate);
         Ok(())
     }
 

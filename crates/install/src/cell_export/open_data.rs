@@ -50,7 +50,7 @@ struct PlacedCollection {
     id: NodeId,
 }
 
-/// What was written so far.
+/// The content that was written so far.
 #[derive(Default)]
 struct OpenData {
     collections: Vec<PlacedCollection>,
