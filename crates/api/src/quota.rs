@@ -131,6 +131,7 @@ async fn of_cell(unit: &Unit, cell: &Cell) -> Result<Value> {
     let CellUsage {
         files,
         entities,
+        messages,
         log,
     } = storage.usage;
     let owner = cell.owner.as_deref();
@@ -140,6 +141,7 @@ async fn of_cell(unit: &Unit, cell: &Cell) -> Result<Value> {
         "usedBytes": storage.usage.total(),
         "fileBytes": files,
         "entityBytes": entities,
+        "messageBytes": messages,
         "logBytes": log,
         "quota": shown(quota),
         "availableBytes": shown(storage.left),

@@ -10,11 +10,11 @@ use personium_store::{
     Batch, Direction, Expect, Key, KeyRange, Limit, Record, RecordStore, Result, Space, StoreError,
 };
 use personium_types::CellId;
+use serde::Deserialize;
 
 use crate::keys;
 use crate::node::Node;
 use crate::records;
-use crate::usage;
 
 /// The limits of one page of a count.
 const PAGE: Limit = Limit::records(512).or_bytes(1 << 20);
@@ -30,6 +30,8 @@ pub struct CellUsage {
     pub files: u64,
     /// The records of entities: user data, schemas, control objects, messages.
     pub entities: u64,
+    /// The messages of queues and topics.
+    pub messages: u64,
     /// The lines of the event log.
     pub log: u64,
 }
@@ -40,6 +42,7 @@ impl CellUsage {
     pub const fn total(&self) -> u64 {
         self.files
             .saturating_add(self.entities)
+            .saturating_add(self.messages)
             .saturating_add(self.log)
     }
 
@@ -47,17 +50,22 @@ impl CellUsage {
     pub fn add(&mut self, other: &Self) {
         self.files = self.files.saturating_add(other.files);
         self.entities = self.entities.saturating_add(other.entities);
+        self.messages = self.messages.saturating_add(other.messages);
         self.log = self.log.saturating_add(other.log);
     }
 }
 
-/// The values of the two counters, or what they should be.
+/// The values of the counters, or what they should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ByteCounts {
     /// The bodies of files.
     pub files: i64,
     /// The records of entities.
     pub entities: i64,
+    /// The messages of queues.
+    pub queues: i64,
+    /// The messages of topics.
+    pub topics: i64,
 }
 
 /// The content and the counters of a cell in one snapshot.
@@ -77,13 +85,8 @@ pub struct CountedCell {
 /// A failure of the store; [`StoreError::SpaceDropped`] if the cell was removed.
 pub async fn read(store: &dyn RecordStore, cell: &CellId, all_counted: bool) -> Result<CellUsage> {
     let space = Space::Cell(*cell);
-    let wanted = [
-        keys::bytes_of_files(),
-        keys::bytes_of_entities(),
-        keys::bytes_counted(),
-    ];
-    let found = store.get(&space, &wanted).await?.value;
-    let counts = match all_counted || found.get(2).is_some_and(Option::is_some) {
+    let found = store.get(&space, &counter_keys()).await?.value;
+    let counts = match all_counted || is_marked(&found) {
         true => counts_of(&found),
         false => count(store, cell).await?.content,
     };
@@ -95,6 +98,7 @@ pub async fn read(store: &dyn RecordStore, cell: &CellId, all_counted: bool) -> 
     Ok(CellUsage {
         files: bytes(counts.files),
         entities: bytes(counts.entities),
+        messages: bytes(counts.queues.saturating_add(counts.topics)),
         log: bytes(log.fold(0, i64::saturating_add)),
     })
 }
@@ -115,7 +119,9 @@ pub async fn all_counted(store: &dyn RecordStore) -> Result<bool> {
 pub async fn count(store: &dyn RecordStore, cell: &CellId) -> Result<CountedCell> {
     let mut snapshot = store.snapshot(&Space::Cell(*cell)).await?;
     let mut content = ByteCounts::default();
-    for range in [keys::all_entities(), keys::all_nodes()] {
+    let messages = keys::all_message_texts();
+    let content_ranges = [keys::all_entities(), keys::all_nodes()];
+    for range in content_ranges.into_iter().chain(messages) {
         let mut rest = range;
         loop {
             let page = snapshot.scan(&rest, PAGE).await?;
@@ -128,12 +134,8 @@ pub async fn count(store: &dyn RecordStore, cell: &CellId) -> Result<CountedCell
             }
         }
     }
-    let mut found = Vec::with_capacity(3);
-    for key in [
-        keys::bytes_of_files(),
-        keys::bytes_of_entities(),
-        keys::bytes_counted(),
-    ] {
+    let mut found = Vec::new();
+    for key in counter_keys() {
         let only = KeyRange::prefix(&key);
         let page = snapshot.scan(&only, Limit::records(1)).await?;
         found.push(page.into_iter().next().map(|(_, record)| record));
@@ -141,7 +143,7 @@ pub async fn count(store: &dyn RecordStore, cell: &CellId) -> Result<CountedCell
     Ok(CountedCell {
         content,
         counters: counts_of(&found),
-        is_marked: found.get(2).is_some_and(Option::is_some),
+        is_marked: is_marked(&found),
     })
 }
 
@@ -163,12 +165,14 @@ pub async fn correct(store: &Arc<dyn RecordStore>, cell: &CellId, is_again: bool
         let expected = mark.map_or(Expect::Absent, |mark| Expect::Version(mark.version));
         batch.assert(keys::bytes_counted(), expected);
         batch.put(keys::bytes_counted(), "");
-        let files = content.files.saturating_sub(counters.files);
-        let entities = content.entities.saturating_sub(counters.entities);
-        usage::add_files(&mut batch, files);
-        batch.add_up(keys::bytes_of_entities(), entities);
+        let mut wrong = 0_u64;
+        for ((_, is, counter), key) in content.compared_with(&counters).zip(counter_keys()) {
+            let difference = is.saturating_sub(counter);
+            wrong = wrong.saturating_add(difference.unsigned_abs());
+            batch.add_up(key, difference);
+        }
         match store.commit(&space, batch).await {
-            Ok(_) => return Ok(files.unsigned_abs() + entities.unsigned_abs()),
+            Ok(_) => return Ok(wrong),
             Err(StoreError::Conflict) => {}
             Err(error) => return Err(error),
         }
@@ -176,8 +180,15 @@ pub async fn correct(store: &Arc<dyn RecordStore>, cell: &CellId, is_again: bool
     Err(StoreError::Conflict)
 }
 
+/// The part of a message of a topic that is counted.
+#[derive(Deserialize)]
+struct TopicText {
+    #[serde(rename = "b")]
+    body: String,
+}
+
 impl ByteCounts {
-    /// Adds a record of a cell. A node that cannot be decoded counts nothing.
+    /// Adds a record of a cell. What cannot be decoded counts nothing.
     pub(crate) fn add(&mut self, key: &Key, record: &Record) {
         match key.as_bytes().first() {
             Some(b'E') => {
@@ -190,9 +201,50 @@ impl ByteCounts {
                     self.files = self.files.saturating_add_unsigned(file.length);
                 }
             }
+            Some(b'A') => {
+                let length = i64::try_from(record.value.len()).unwrap_or(i64::MAX);
+                self.queues = self.queues.saturating_add(length);
+            }
+            Some(b'W') => {
+                if let Ok(message) = records::decode::<TopicText>(&record.value) {
+                    let length = i64::try_from(message.body.len()).unwrap_or(i64::MAX);
+                    self.topics = self.topics.saturating_add(length);
+                }
+            }
             _ => {}
         }
     }
+
+    /// Each of these numbers with what it counts, and the number in its place in others, in the order of [`counter_keys`].
+    pub(crate) fn compared_with(
+        &self,
+        others: &Self,
+    ) -> impl Iterator<Item = (&'static str, i64, i64)> + use<> {
+        let (one, other) = (*self, *others);
+        [
+            ("files", one.files, other.files),
+            ("entities", one.entities, other.entities),
+            ("messages of queues", one.queues, other.queues),
+            ("messages of topics", one.topics, other.topics),
+        ]
+        .into_iter()
+    }
+}
+
+/// The keys of the counters, and last that of the mark of a cell that was counted.
+pub(crate) fn counter_keys() -> [Key; 5] {
+    [
+        keys::bytes_of_files(),
+        keys::bytes_of_entities(),
+        keys::bytes_of_queues(),
+        keys::bytes_of_topics(),
+        keys::bytes_counted(),
+    ]
+}
+
+/// Whether the records of [`counter_keys`] say that the cell was counted.
+fn is_marked(found: &[Option<Record>]) -> bool {
+    found.len() == counter_keys().len() && found.last().is_some_and(Option::is_some)
 }
 
 fn counts_of(found: &[Option<Record>]) -> ByteCounts {
@@ -203,5 +255,7 @@ fn counts_of(found: &[Option<Record>]) -> ByteCounts {
     ByteCounts {
         files: value(0),
         entities: value(1),
+        queues: value(2),
+        topics: value(3),
     }
 }

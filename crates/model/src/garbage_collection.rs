@@ -11,11 +11,14 @@ mod resumption;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use personium_store::{Batch, Direction, Expect, Key, KeyRange, Limit, Space, StoreError};
+use personium_store::{
+    Batch, ChannelKind, Direction, Expect, Key, KeyRange, Limit, Space, StoreError,
+};
 use personium_types::error::chain;
 use personium_types::{CellId, NodeId, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::cell_usage::ByteCounts;
 use crate::keys::{self, ControlSet, SetKey};
 use crate::node::{Node, NodeKind};
 use crate::records::{self, Records, store_error};
@@ -220,9 +223,7 @@ async fn collect_node(
         }
     }
     if garbage.kind == NodeKind::Stream {
-        for range in keys::messages_of_collection(&garbage.id) {
-            records.remove_range(&range).await?;
-        }
+        remove_messages(records, &garbage.id).await?;
     }
     let mut batch = Batch::new();
     batch.delete(keys::child_count(&garbage.id));
@@ -249,6 +250,41 @@ async fn remove_entities(records: &Records, range: &KeyRange) -> Result<()> {
             Err(error) => return Err(store_error(error)),
         }
     }
+}
+
+/// Removes the messages of a stream collection, and the bytes that they take from what is counted.
+async fn remove_messages(records: &Records, collection: &NodeId) -> Result<()> {
+    // Afterwards nobody receives or acknowledges one, which would count it too.
+    let queued = keys::queued_messages_of(collection);
+    records.remove_range(&queued).await?;
+    for range in keys::message_texts_of(collection) {
+        loop {
+            let found = records
+                .list_records_within(&range, ENTITIES_AT_ONCE)
+                .await?;
+            if found.is_empty() {
+                break;
+            }
+            let mut removed = ByteCounts::default();
+            let mut batch = Batch::new();
+            for (key, record) in found {
+                removed.add(&key, &record);
+                batch.assert(key.clone(), Expect::Version(record.version));
+                batch.delete(key);
+            }
+            usage::add_messages(&mut batch, ChannelKind::Queue, -removed.queues);
+            usage::add_messages(&mut batch, ChannelKind::Topic, -removed.topics);
+            match records.commit(batch).await {
+                // Another server node may be at it too.
+                Ok(_) | Err(StoreError::Conflict) => {}
+                Err(error) => return Err(store_error(error)),
+            }
+        }
+    }
+    for range in keys::messages_of_collection(collection) {
+        records.remove_range(&range).await?;
+    }
+    Ok(())
 }
 
 /// Removes the records and bodies of a cell that is no longer in the catalogue. Does nothing if another server node does it.

@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use personium_store::{Channel, ChannelKind, Delivery, Message, MessageQueue, TopicSubscription};
-use personium_types::{Code, Result};
+use personium_types::{CellId, Code, Result};
 use tokio::time::timeout;
 
 pub use self::expiry::{remove_due, remove_when_expired};
 use crate::Unit;
+use crate::records::Records;
 
 /// The time between two looks for messages that belongs to this process alone.
 const POLL_INTERVAL: Duration = Duration::from_secs(10);
@@ -87,6 +88,15 @@ impl MessageQueue for RecordMessageQueue {
         let begun = begun.ok_or(Code::MessagesMissed)?;
         Ok(Box::new(begun))
     }
+}
+
+/// The records of a cell, which its quotas limit.
+async fn limited_records(unit: &Unit, cell: &CellId) -> Result<Records> {
+    if unit.is_unlimited() {
+        return Ok(unit.cell_records(cell));
+    }
+    let found = unit.find_cell_by_id(cell).await?.ok_or(Code::NoSuchCell)?;
+    Ok(unit.limited_records(found.cell()))
 }
 
 /// The time after which whoever waits looks for messages without having been woken.

@@ -1,11 +1,13 @@
-//! Counters of the bytes that a cell stores: one for the bodies of its files, one for its entities.
+//! Counters of the bytes that a cell stores: one for the bodies of its files, one for its entities, and those for the messages of its
+//! queues and topics.
 //!
 //! A batch that changes such content adds the difference to the counter of the space in the same commit. Additions to a counter never
 //! conflict, so they cost concurrent changes of a cell nothing ([0072](../../../docs/decisions/0072-usage-counters-and-quotas.md)).
-//! The length of a file is that of its content, also if it is encrypted; that of an entity is the length of its record.
+//! The length of a file is that of its content, also if it is encrypted; that of an entity is the length of its record; that of a
+//! message is the length of its text.
 
 use async_trait::async_trait;
-use personium_store::{Batch, Op, Result};
+use personium_store::{Batch, ChannelKind, Op, Result};
 
 use crate::keys;
 
@@ -34,6 +36,15 @@ pub(crate) fn add_entity(batch: &mut Batch, before: usize, after: usize) {
         keys::bytes_of_entities(),
         length(after).saturating_sub(length(before)),
     );
+}
+
+/// Adds to a batch that the messages of channels of a kind take so many bytes more, or fewer.
+pub(crate) fn add_messages(batch: &mut Batch, kind: ChannelKind, bytes: i64) {
+    let counter = match kind {
+        ChannelKind::Queue => keys::bytes_of_queues(),
+        ChannelKind::Topic => keys::bytes_of_topics(),
+    };
+    batch.add_up(counter, bytes);
 }
 
 /// The number of bytes by which the content grows with a batch; negative if it shrinks.

@@ -17,7 +17,7 @@ use crate::config::{Config, QuotaConfig};
 use crate::unit_reader::UnitReader;
 
 /// The number of columns of a table.
-const COLUMNS: usize = 7;
+const COLUMNS: usize = 8;
 
 /// The sums of an owner.
 #[derive(Debug, Clone, Copy, Default)]
@@ -200,6 +200,7 @@ fn put_usage(out: &mut Map<String, Value>, usage: &CellUsage, quota: Option<u64>
     for (name, bytes) in [
         ("fileBytes", usage.files),
         ("entityBytes", usage.entities),
+        ("messageBytes", usage.messages),
         ("logBytes", usage.log),
         ("usedBytes", usage.total()),
     ] {
@@ -209,14 +210,20 @@ fn put_usage(out: &mut Map<String, Value>, usage: &CellUsage, quota: Option<u64>
 }
 
 fn header(first: &str, second: &str) -> Vec<String> {
-    let rest = ["Files", "Entities", "Log", "Bytes", "Quota"];
+    let rest = ["Files", "Entities", "Messages", "Log", "Bytes", "Quota"];
     let all = [first, second].into_iter().chain(rest);
     all.map(str::to_owned).collect()
 }
 
 fn row(names: [String; 2], usage: &CellUsage, quota: Option<u64>) -> Vec<String> {
     let quota = quota.map_or_else(|| "-".to_owned(), |bytes| bytes.to_string());
-    let numbers = [usage.files, usage.entities, usage.log, usage.total()];
+    let numbers = [
+        usage.files,
+        usage.entities,
+        usage.messages,
+        usage.log,
+        usage.total(),
+    ];
     let numbers = numbers.into_iter().map(|bytes| bytes.to_string());
     names.into_iter().chain(numbers).chain([quota]).collect()
 }

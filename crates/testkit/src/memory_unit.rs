@@ -269,6 +269,8 @@ impl TestUnit {
         let counters = [
             personium_model::keys::bytes_of_files(),
             personium_model::keys::bytes_of_entities(),
+            personium_model::keys::bytes_of_queues(),
+            personium_model::keys::bytes_of_topics(),
             personium_model::keys::bytes_counted(),
         ];
         keys.retain(|key| tags.contains(&key.as_bytes()[0]) && !counters.contains(key));

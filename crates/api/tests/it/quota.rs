@@ -407,6 +407,8 @@ async fn forget_counters(unit: &TestUnit, cell: &CellId) {
     for key in [
         keys::bytes_of_files(),
         keys::bytes_of_entities(),
+        keys::bytes_of_queues(),
+        keys::bytes_of_topics(),
         keys::bytes_counted(),
     ] {
         batch.delete(key);
@@ -445,4 +447,61 @@ async fn cells_of_an_earlier_version_are_counted_once() {
     set_quota(&unit, &json!({"cell": "c", "quota": 30_000})).await;
     assert_eq!(put(&unit, "c/b/third", 1).await, 507);
     exact(&unit, "c").await;
+}
+
+#[tokio::test]
+async fn messages_of_queues_and_topics_are_counted_and_limited() {
+    let unit = TestUnit::new().await;
+    unit.create_stream_collection("c/b/s").await;
+    let (queue, topic) = ("c/b/s/queue/q", "c/b/s/topic/t");
+    let send = async |path: &str, bytes: usize| {
+        let sent = unit.admin_request("POST", path).body(vec![b'x'; bytes]);
+        sent.send().await.outcome()
+    };
+    let messages = async |expected: (i64, i64)| {
+        exact(&unit, "c").await;
+        let content = counted(&unit, "c").await.content;
+        assert_eq!((content.queues, content.topics), expected);
+        let shown = shown(&unit, "?cell=c").await;
+        assert_eq!(shown["messageBytes"], expected.0 + expected.1);
+    };
+    assert_eq!(send(queue, 1_000).await, success(200));
+    assert_eq!(send(queue, 500).await, success(200));
+    assert_eq!(send(topic, 300).await, success(200));
+    messages((1_500, 300)).await;
+    leave(&unit, 700).await;
+    for node in [&unit, &unit.sharing_node()] {
+        for path in [queue, topic] {
+            let sent = node.admin_request("POST", path).body(vec![b'x'; 701]);
+            assert_eq!(sent.send().await.outcome(), refused(507, "SV-0002"));
+        }
+    }
+    messages((1_500, 300)).await;
+    assert_eq!(send(topic, 700).await, success(200));
+    assert_eq!(put(&unit, "c/b/file", 1).await, 507);
+    // What is received makes room.
+    let received = unit.admin_request("GET", queue).send().await;
+    assert_eq!(received.outcome(), success(200));
+    wait_until("the message is removed", async || {
+        counted(&unit, "c").await.content.queues == 500
+    })
+    .await;
+    messages((500, 1_000)).await;
+    assert_eq!(put(&unit, "c/b/file", 900).await, 201);
+    // So does what expires, and what goes with its collection.
+    let moved = unit.admin_request("DELETE", "c/b/s").send().await;
+    assert_eq!(moved.outcome(), success(204));
+    wait_until("the messages are removed", async || {
+        unit.record_keys(b"SAWZ").await.is_empty()
+    })
+    .await;
+    messages((0, 0)).await;
+    unit.create_stream_collection("c/b/s").await;
+    assert_eq!(send(queue, 100).await, success(200));
+    assert_eq!(send(topic, 100).await, success(200));
+    unit.advance_clock(4_000_000);
+    personium_model::message_queue::remove_due(&unit.model)
+        .await
+        .unwrap();
+    messages((0, 0)).await;
 }

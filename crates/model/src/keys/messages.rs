@@ -3,7 +3,7 @@
 use personium_store::{ChannelKind, Key, KeyBuilder, KeyRange};
 use personium_types::{CellId, NodeId};
 
-use super::{MONOTONIC_ID_BYTES, first_part, last_text};
+use super::{MONOTONIC_ID_BYTES, bytes_of_topics, first_part, last_text};
 
 /// The length of the tag of a table and a time.
 const TIME_BYTES: usize = 9;
@@ -54,7 +54,7 @@ pub fn topic_messages(collection: &NodeId, topic: &str) -> KeyRange {
     KeyRange::prefix(&topic_messages_prefix(collection, topic))
 }
 
-/// The messages of all topics of a cell, and what is kept about the topics.
+/// The messages of all topics of a cell, what is kept about the topics, and the counter of their bytes.
 #[must_use]
 pub fn all_topics() -> Vec<KeyRange> {
     let state = Key::table(b'Z').byte(byte_of(ChannelKind::Topic));
@@ -62,7 +62,27 @@ pub fn all_topics() -> Vec<KeyRange> {
     vec![
         KeyRange::prefix(&messages.build()),
         KeyRange::prefix(&state.build()),
+        KeyRange::prefix(&bytes_of_topics()),
     ]
+}
+
+/// The records of a cell with the texts of messages: the contents of those of queues, and the messages of topics.
+#[must_use]
+pub fn all_message_texts() -> [KeyRange; 2] {
+    [b'A', b'W'].map(|tag| KeyRange::prefix(&Key::table(tag).build()))
+}
+
+/// The messages of all queues of a collection, without their contents.
+#[must_use]
+pub fn queued_messages_of(collection: &NodeId) -> KeyRange {
+    KeyRange::prefix(&Key::table(b'S').fixed(collection.as_bytes()).build())
+}
+
+/// As [`all_message_texts`], of one collection.
+#[must_use]
+pub fn message_texts_of(collection: &NodeId) -> [KeyRange; 2] {
+    let prefix = |tag| Key::table(tag).fixed(collection.as_bytes()).build();
+    [b'A', b'W'].map(|tag| KeyRange::prefix(&prefix(tag)))
 }
 
 /// Whether a record of a cell is a message of a stream collection, or is kept about its channels.

@@ -48,6 +48,17 @@ const OUTBOX_MARKER: &str = "event/cell/";
 const BYTES_OF_FILES: &str = "bytes/files";
 /// The name of the number of bytes of the records of entities.
 const BYTES_OF_ENTITIES: &str = "bytes/entities";
+/// The name of the counter of the bytes of the messages of queues.
+const BYTES_OF_QUEUES: &str = "bytes/queues";
+/// The name of the counter of the bytes of the messages of topics.
+const BYTES_OF_TOPICS: &str = "bytes/topics";
+/// The names of all counters of bytes.
+const COUNTERS_OF_BYTES: [&str; 4] = [
+    BYTES_OF_FILES,
+    BYTES_OF_ENTITIES,
+    BYTES_OF_QUEUES,
+    BYTES_OF_TOPICS,
+];
 /// The beginning of the names of quotas of cells; the id of the cell follows.
 const CELL_QUOTA: &str = "quota/cell/";
 /// The beginning of the names of quotas of owners; the owner follows.
@@ -143,7 +154,19 @@ pub fn bytes_of_entities() -> Key {
     single(BYTES_OF_ENTITIES)
 }
 
-/// Whether this is one of the two counters of bytes.
+/// The number of bytes of the messages of queues.
+#[must_use]
+pub fn bytes_of_queues() -> Key {
+    single(BYTES_OF_QUEUES)
+}
+
+/// The number of bytes of the messages of topics.
+#[must_use]
+pub fn bytes_of_topics() -> Key {
+    single(BYTES_OF_TOPICS)
+}
+
+/// Whether this is one of the counters of bytes.
 #[must_use]
 pub(crate) fn counts_bytes(key: &Key) -> bool {
     // A key is the tag, the name and two bytes.
@@ -153,7 +176,9 @@ pub(crate) fn counts_bytes(key: &Key) -> bool {
         .and_then(|rest| rest.strip_suffix(&[0, 1]));
     key.as_bytes().first() == Some(&b'M')
         && name.is_some_and(|name| {
-            name == BYTES_OF_FILES.as_bytes() || name == BYTES_OF_ENTITIES.as_bytes()
+            COUNTERS_OF_BYTES
+                .iter()
+                .any(|counter| name == counter.as_bytes())
         })
 }
 

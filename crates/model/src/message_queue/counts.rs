@@ -3,8 +3,8 @@
 use personium_store::{Batch, Channel, Expect, Key};
 use personium_types::Result;
 
-use crate::keys;
 use crate::records::{Records, counter_of};
+use crate::{keys, usage};
 
 /// The number of messages, below a limit, from which on batches assert the number: so many requests may send at the same time without
 /// exceeding the limit.
@@ -63,11 +63,12 @@ impl MessageCounts {
     }
 }
 
-/// Adds to a batch that a channel has so many messages and bytes more.
+/// Adds to a batch that a channel, and so its cell, has so many messages and bytes more.
 pub(super) fn add(batch: &mut Batch, channel: &Channel, messages: i64, bytes: i64) {
     let [of_messages, of_bytes] = keys_of(channel);
     batch.add(of_messages, messages);
     batch.add(of_bytes, bytes);
+    usage::add_messages(batch, channel.kind, bytes);
 }
 
 fn keys_of(channel: &Channel) -> [Key; 2] {

@@ -31,7 +31,7 @@ const ID_DIGITS: usize = 32;
 
 /// Adds a message to a queue.
 pub(super) async fn send(unit: &Unit, queue: &Channel, message: &Message) -> Result<()> {
-    let records = unit.cell_records(&queue.cell);
+    let records = super::limited_records(unit, &queue.cell).await?;
     let settings = &unit.settings().streams;
     let limits = (settings.queue_messages_max, settings.queue_max_bytes);
     let index = expiry_index::announce(unit, queue, message.expires_ms).await?;

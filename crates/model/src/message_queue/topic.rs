@@ -45,7 +45,7 @@ const BEGIN: FeedPosition = FeedPosition {
 
 /// Adds a message to a topic. If the topic is full, its oldest messages are removed.
 pub(super) async fn send(unit: &Unit, topic: &Channel, message: &Message) -> Result<()> {
-    let records = unit.cell_records(&topic.cell);
+    let records = super::limited_records(unit, &topic.cell).await?;
     let settings = &unit.settings().streams;
     let limits = (settings.queue_messages_max, settings.queue_max_bytes);
     let index = expiry_index::announce(unit, topic, message.expires_ms).await?;

@@ -34,7 +34,7 @@ struct SpaceVerification<'a> {
     /// Whether there are unlinked collections whose content is not removed yet.
     has_garbage: bool,
     has_damaged_nodes: bool,
-    /// Whether an entity cannot be read, so that the bytes that are counted differ from what is found.
+    /// Whether an entity or a message cannot be read, so that the bytes that are counted differ from what is found.
     has_damaged_entities: bool,
     /// The bytes of the entities and files that were found.
     bytes: ByteCounts,
@@ -138,7 +138,7 @@ impl SpaceVerification<'_> {
         if let Some((key, problem)) = page.damaged {
             self.counts.records += 1;
             self.has_damaged_nodes |= key.as_bytes().first() == Some(&b'N');
-            self.has_damaged_entities |= key.as_bytes().first() == Some(&b'E');
+            self.has_damaged_entities |= matches!(key.as_bytes().first(), Some(b'E' | b'A' | b'W'));
             let name = self.names.of_key(&key, &mut self.schemas).await;
             self.damage(name, problem);
         }

@@ -4,7 +4,6 @@ use personium_store::{Result, Space};
 
 use super::SpaceVerification;
 use crate::cell_usage::{self, ByteCounts};
-use crate::keys;
 use crate::records::count_of;
 use crate::verification::walk::Slot;
 
@@ -21,33 +20,31 @@ impl SpaceVerification<'_> {
             return Ok(());
         }
         let reader = self.names.reader.clone();
-        let wanted = [
-            keys::bytes_of_files(),
-            keys::bytes_of_entities(),
-            keys::bytes_counted(),
-        ];
-        let slots = reader.get(&wanted).await?;
+        let slots = reader.get(&cell_usage::counter_keys()).await?;
         let value = |at: usize| match slots.get(at) {
             Some(Slot::Present(record)) => Some(count_of(&record.value)),
             Some(Slot::Absent) => Some(0),
             _ => None,
         };
         // A damaged counter was reported when it was read.
-        let (Some(files), Some(entities)) = (value(0), value(1)) else {
+        let (Some(files), Some(entities), Some(queues), Some(topics)) =
+            (value(0), value(1), value(2), value(3))
+        else {
             return Ok(());
         };
-        let is_marked = matches!(slots.get(2), Some(Slot::Present(_)));
-        if self.bytes == (ByteCounts { files, entities })
-            || !(is_marked || cell_usage::all_counted(&*reader.store).await?)
-        {
+        let read = ByteCounts {
+            files,
+            entities,
+            queues,
+            topics,
+        };
+        let is_marked = matches!(slots.last(), Some(Slot::Present(_)));
+        if self.bytes == read || !(is_marked || cell_usage::all_counted(&*reader.store).await?) {
             return Ok(());
         }
         let counted = cell_usage::count(&*reader.store, &cell).await?;
         let (content, counters) = (counted.content, counted.counters);
-        for (what, counter, is) in [
-            ("files", counters.files, content.files),
-            ("entities", counters.entities, content.entities),
-        ] {
+        for (what, is, counter) in content.compared_with(&counters) {
             if counter != is {
                 let problem = format!(
                     "the counter says {counter}, but there are {is}; `personium verify --repair` counts anew"
