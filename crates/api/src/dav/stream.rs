@@ -16,12 +16,14 @@ use self::delivered_body::{Acknowledgement, PendingDelivery};
 use crate::event_cause::event_by;
 use crate::request_context::CellRequest;
 use crate::response::{self, Response};
-use crate::{body, feed, preflight, stream_text};
+use crate::{access, body, feed, preflight, stream_text};
 
 /// The header with the receipt of a delivery that the client acknowledges.
 const RECEIPT: HeaderName = HeaderName::from_static("x-personium-receipt");
 /// The time for which a request waits for a message.
 const WAIT: Duration = Duration::from_secs(1);
+/// The time for which the right to receive is relied on, if this process knows of no change.
+const RECHECK: Duration = Duration::from_secs(1);
 /// The longest time for which a client can let it wait, seconds.
 const WAIT_MAX_SECS: u64 = 30;
 
@@ -57,7 +59,7 @@ pub(super) async fn handle(
     // A privilege that another server node has taken must not be used.
     resource.check_current().await?;
     match (method.as_str(), kind) {
-        ("GET", ChannelKind::Queue) => receive(&request, channel).await,
+        ("GET", ChannelKind::Queue) => receive(request, &resource, channel).await,
         ("GET", ChannelKind::Topic) if feed::accepts_event_stream(&request) => {
             for needed in stream::NEEDED_TO_SUBSCRIBE {
                 resource.permit(&target, needed)?;
@@ -118,7 +120,11 @@ fn sender(request: &CellRequest) -> String {
 }
 
 /// Delivers the next message, or none.
-async fn receive(request: &CellRequest, channel: Channel) -> Result<Response> {
+async fn receive(
+    mut request: CellRequest,
+    resource: &Resource,
+    channel: Channel,
+) -> Result<Response> {
     request.check_untagged(Code::DavTagMismatch)?;
     // Unlike other GETs it changes something.
     let owner = request.context.cell().owner.as_deref();
@@ -135,14 +141,19 @@ async fn receive(request: &CellRequest, channel: Channel) -> Result<Response> {
         Some("explicit") => Acknowledgement::ByClient,
         Some(_) => return Err(Error::new(Code::FieldFormat).with("ack")),
     };
-    let unit = &request.unit;
+    let begun = request.unit.monotonic();
     let mut memory = request.answers.reservation();
-    let queue = unit.message_queue();
+    let queue = request.unit.message_queue();
     let Some(delivery) = queue.receive(&channel, wait).await? else {
         let none = response::content(StatusCode::OK, "application/json", "[]");
         return Ok(response::not_stored(none));
     };
-    let pending = PendingDelivery::new(queue, channel, delivery.receipt.clone());
+    let pending = PendingDelivery::new(queue, channel.clone(), delivery.receipt.clone());
+    let waited = request.unit.monotonic().saturating_duration_since(begun);
+    if waited >= RECHECK || !request.unit.is_cached(&request.context) {
+        // If it is refused, the message is released.
+        check_again(&mut request, resource, &channel).await?;
+    }
     let text = stream_text::array_of(&delivery.message.body);
     // If there is no memory, the message is released.
     memory.hold(text.len())?;
@@ -155,6 +166,29 @@ async fn receive(request: &CellRequest, channel: Channel) -> Result<Response> {
         response.headers_mut().insert(RECEIPT, receipt);
     }
     Ok(response::not_stored(response))
+}
+
+/// Checks that who waited for a message may still receive it: meanwhile the token may have ended, somebody may have taken the
+/// privilege, or removed the queue.
+async fn check_again(
+    request: &mut CellRequest,
+    resource: &Resource,
+    channel: &Channel,
+) -> Result<()> {
+    let found = request.unit.find_cell_by_id(&channel.cell).await?;
+    request.context = found.ok_or(Code::NoSuchCell)?;
+    let resource = Resource {
+        context: Arc::clone(&request.context),
+        access: access::of_cell_request(request).await?,
+        ..resource.clone()
+    };
+    let target = resource.locate().await?;
+    resource.permit(&target, Operation::ReceiveFromStream)?;
+    match stream::find_channel(&target, channel.kind, &channel.name) {
+        // Another collection with the same name has other messages.
+        Some(found) if found.collection == channel.collection => Ok(()),
+        _ => Err(resource.not_found()),
+    }
 }
 
 /// Removes a message that was delivered.

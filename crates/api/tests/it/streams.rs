@@ -228,3 +228,42 @@ async fn listener_of_a_topic_loses_it_with_the_privilege() {
     send(&unit, TOPIC, "3").await;
     assert_eq!(stream.next().await, None);
 }
+
+/// The response to a reader who waits at the queue for a message that is sent after a change. Another one gets the message in its place.
+async fn response_after_change(unit: &TestUnit, change: impl AsyncFnOnce()) -> TestResponse {
+    let seconds = [("scope", "root"), ("expires_in", "10")];
+    let login = unit.login_as("c", "reader", &seconds).await;
+    let reader = unit.with_token(login["access_token"].as_str().unwrap());
+    let path = format!("{QUEUE}?wait=30");
+    let waiting = reader.request("GET", &path).bearer(reader.token()).send();
+    let sent = async {
+        wait_until("somebody waits", async || {
+            unit.model.message_news().waiting() > 0
+        })
+        .await;
+        change().await;
+        send(unit, QUEUE, "1").await;
+    };
+    let (response, ()) = tokio::join!(waiting, sent);
+    wait_until("somebody else gets the message", async || {
+        receive(unit, "").await.1 == json!([1])
+    })
+    .await;
+    response
+}
+
+#[tokio::test]
+async fn who_waits_at_a_queue_gets_nothing_after_losing_the_right() {
+    let unit = new_unit().await;
+    unit.create_account("c", r#"{"Name":"reader"}"#).await;
+    let all = ["p:stream-receive", "D:read"];
+    unit.grant_by_new_role("c/b/s", ("reader", "reader"), &all)
+        .await;
+    let revoked = response_after_change(&unit, async || {
+        unit.grant_to_role("c/b/s", "reader", &["D:read"]).await;
+    });
+    revoked.await.expect_error(403, "AU-0002");
+    unit.grant_to_role("c/b/s", "reader", &all).await;
+    let expired = response_after_change(&unit, async || unit.advance_clock(11_000));
+    expired.await.expect_error(401, "AU-0002");
+}
