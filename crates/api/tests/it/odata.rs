@@ -16,6 +16,7 @@ mod pages;
 mod query_options;
 mod read;
 mod schema_changes;
+mod shared_store;
 mod standard;
 mod write;
 

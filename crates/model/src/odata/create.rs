@@ -80,13 +80,14 @@ async fn store_new_with(
     } else {
         root.invalidation()
     };
-    let is_retry = AtomicBool::new(false);
-    root.transact_with(invalidation, || async {
+    let (is_retry, assumes) = (AtomicBool::new(false), AtomicBool::new(false));
+    let build = || async {
         let mut post_commit = PostCommit::none();
         let (guard, mut batch) = if is_retry.swap(true, Ordering::AcqRel) {
             check_types(root, creations).await?;
             (root.reload_collection().await?, CreationBatch::new(root))
         } else if creations.len() == 1 && root.unit.store().is_shared() && !root.is_staged() {
+            assumes.store(true, Ordering::Release);
             (
                 root.collection_guard(),
                 CreationBatch::assuming_free_keys(root),
@@ -120,8 +121,14 @@ async fn store_new_with(
             guard.assert(&mut batch);
         }
         Ok((batch, post_commit, out))
-    })
-    .await
+    };
+    match root.transact_with(invalidation, &build).await {
+        // Without the assumption: if the key is taken, that is the refusal.
+        Err(refusal) if refusal.code() == Code::OverQuota && assumes.load(Ordering::Acquire) => {
+            root.transact_with(invalidation, &build).await
+        }
+        stored => stored,
+    }
 }
 
 /// Checks that the entity types of user data still exist.
