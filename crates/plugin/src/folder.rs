@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::loaded::LoadedPlugin;
 use crate::manifest::{self, PluginKind};
+use crate::private_file::{WRITABLE_BY_ALL, open_trusted_file};
 use crate::registry::PluginSet;
 
 /// The end of the name of a file that describes a plugin.
@@ -23,8 +24,6 @@ const MAX_MANIFEST_BYTES: u64 = 64 << 10;
 const MAX_PLUGINS: usize = 64;
 /// The largest length of the name of a plugin in bytes.
 const MAX_NAME_BYTES: usize = 64;
-/// The permission of all users to write.
-const WRITABLE_BY_ALL: u32 = 0o002;
 
 /// A folder of plugins.
 pub struct PluginFolder {
@@ -283,15 +282,8 @@ fn is_name(name: &str) -> bool {
 
 fn read_manifest(path: &Path) -> Result<String, String> {
     let failed = |error: io::Error| error.to_string();
-    let file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    if !metadata.is_file() {
-        return Err("it is no file".to_owned());
-    }
-    if metadata.permissions().mode() & WRITABLE_BY_ALL != 0 {
-        return Err("all users of this machine can change it".to_owned());
-    }
-    if metadata.len() > MAX_MANIFEST_BYTES {
+    let file = open_trusted_file(path)?;
+    if file.metadata().map_err(failed)?.len() > MAX_MANIFEST_BYTES {
         return Err(format!("it has more than {MAX_MANIFEST_BYTES} bytes"));
     }
     let mut text = String::new();

@@ -26,5 +26,5 @@ pub use identity::{AuthPlugin, PluginError, PluginIdentity};
 pub use loaded::LoadedPlugin;
 pub use manifest::{PluginKind, PluginSource};
 pub use oauth_error::OAuthError;
-pub use private_file::read_secret;
+pub use private_file::{open_trusted_file, read_secret};
 pub use registry::{PluginRegistry, PluginSet};

@@ -1,16 +1,36 @@
 //! Files with secrets.
 
-use std::fs::File;
-use std::io::Read;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use personium_types::Secret;
 
+/// The permission of all users to write.
+pub(crate) const WRITABLE_BY_ALL: u32 = 0o002;
 /// The largest size of a file with a secret in bytes.
 const MAX_SECRET_BYTES: u64 = 4_096;
 /// The permissions of others than owner and group, and that of the group to write.
 const STRANGERS: u32 = 0o027;
+
+/// Opens a file that only the operator can change. What is no file, such as a pipe, is not opened: that could wait without an end for
+/// somebody who writes.
+///
+/// # Errors
+/// A text for the operator: if the file cannot be read, is none, or all users of the machine can change it.
+pub fn open_trusted_file(path: &Path) -> Result<File, String> {
+    let failed = |error: io::Error| error.to_string();
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return Err("it is no file".to_owned());
+    }
+    let file = File::open(path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.permissions().mode();
+    match mode & WRITABLE_BY_ALL {
+        0 => Ok(file),
+        _ => Err("all users of this machine can change it".to_owned()),
+    }
+}
 
 /// Reads a secret: the text of a file without the white space at its end.
 ///
@@ -18,8 +38,8 @@ const STRANGERS: u32 = 0o027;
 /// A text for the operator: if the file cannot be read, is too large, is empty, or is accessible to all users.
 pub fn read_secret(path: &Path) -> Result<Secret<String>, String> {
     let shown = path.display();
-    let failed = |error: std::io::Error| format!("{shown}: {error}");
-    let file = File::open(path).map_err(failed)?;
+    let failed = |error: io::Error| format!("{shown}: {error}");
+    let file = open_trusted_file(path).map_err(|error| format!("{shown}: {error}"))?;
     let mode = file.metadata().map_err(failed)?.permissions().mode();
     if mode & STRANGERS != 0 {
         return Err(format!(

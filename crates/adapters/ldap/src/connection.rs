@@ -1,11 +1,12 @@
 //! A connection to a directory: over TLS, from the beginning or by StartTLS, unless the server is this machine.
 
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::Path;
 use std::sync::Arc;
 
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, StdStream};
+use personium_plugin::open_trusted_file;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -22,6 +23,8 @@ use crate::message_guard::{copy_messages, elements, read_message};
 const LDAP_PORT: u16 = 389;
 /// The port of directories over TLS.
 const LDAPS_PORT: u16 = 636;
+/// The largest file of certificates in bytes.
+const MAX_CA_BYTES: u64 = 1 << 20;
 /// The request for TLS (RFC 4511 section 4.14): the message 1, an extended request with the name `1.3.6.1.4.1.1466.20037`.
 const START_TLS: &[u8] = b"\x30\x1d\x02\x01\x01\x77\x18\x80\x161.3.6.1.4.1.1466.20037";
 /// The tag of an extended response.
@@ -202,8 +205,8 @@ fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, String> {
     match ca_file {
         Some(path) => {
             let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-            let found = CertificateDer::pem_file_iter(path).map_err(|error| failed(&error))?;
-            for certificate in found {
+            let file = open_trusted_file(path).map_err(|error| failed(&error))?;
+            for certificate in CertificateDer::pem_reader_iter(file.take(MAX_CA_BYTES)) {
                 let certificate = certificate.map_err(|error| failed(&error))?;
                 roots.add(certificate).map_err(|error| failed(&error))?;
             }

@@ -1,4 +1,8 @@
 use std::fs::Permissions;
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -159,6 +163,8 @@ fn files_that_strangers_can_use_are_refused() {
     };
     set_mode("x.secret", 0o644);
     assert!(state().contains("0600"), "{}", state());
+    set_mode("x.secret", 0o602);
+    assert!(state().contains("can change it"), "{}", state());
     set_mode("x.secret", 0o640);
     assert_eq!(state(), "loaded");
     set_mode("x.toml", 0o646);
@@ -192,4 +198,33 @@ fn plugins_are_disabled_and_enabled_by_their_names() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn pipes_in_the_place_of_files_are_refused_at_once() {
+    let place = Place::new();
+    let pipe = |name: &str| {
+        let path = place.folder.path().join(name);
+        let made = Command::new("mkfifo")
+            .arg("-m")
+            .arg("600")
+            .arg(path)
+            .status();
+        assert!(made.unwrap().success());
+    };
+    pipe("a.toml");
+    let text = "kind = 'http'\ngrant_type = 'urn:x'\naccount_types = ['x']\n\
+        [http]\nurl = 'https://auth.example/'\nsecret_file = 'x.secret'\n";
+    place.write("x.toml", text);
+    pipe("x.secret");
+    place.write("z.toml", &nobody("last", "last"));
+    let (sender, states) = mpsc::channel();
+    thread::spawn(move || sender.send(place.states()));
+    let states = states.recv_timeout(Duration::from_secs(60)).unwrap();
+    let states: Vec<_> = states.iter().map(|(_, state)| state.as_str()).collect();
+    assert!(
+        states[0].contains("no file") && states[1].contains("no file"),
+        "{states:?}"
+    );
+    assert_eq!(states[2], "loaded");
 }

@@ -77,3 +77,20 @@ fn password_of_the_search_is_never_empty() {
     assert!(read_with("\n").is_err());
     assert!(!format!("{:?}", read_with("hidden-word").unwrap()).contains("hidden-word"));
 }
+
+#[test]
+fn certificates_that_strangers_can_change_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ca.pem");
+    let certified = rcgen::generate_simple_self_signed(vec!["dc.example".to_owned()]);
+    std::fs::write(&path, certified.unwrap().cert.pem()).unwrap();
+    let text = format!("url = 'ldaps://dc.example'\n{SEARCH}ca_file = 'ca.pem'");
+    for (mode, is_good) in [(0o644, true), (0o664, true), (0o646, false)] {
+        std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        let read = LdapSettings::read(text.parse().unwrap(), folder.path());
+        assert_eq!(read.is_ok(), is_good, "{mode:o}");
+    }
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    assert!(LdapSettings::read(text.parse().unwrap(), folder.path()).is_err());
+}
