@@ -4,8 +4,9 @@ mod cases;
 mod deployment;
 mod local;
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 use std::time::Duration;
 
 use personium_types::Secret;
@@ -132,13 +133,28 @@ fn write(report: fn(&str) -> io::Result<()>, line: &str) -> Result<(), String> {
         .map_err(|error| format!("the output could not be written: {error}"))
 }
 
-/// The text of a file of at most this number of bytes.
-fn read_text(path: &PathBuf, max_bytes: u64) -> Result<String, String> {
+/// The text of a file of at most this number of bytes, which is in a folder also if links are followed. So a service of somebody else
+/// cannot name files of the user, which would be copied.
+fn read_text(folder: &Path, path: &Path, max_bytes: u64) -> Result<String, String> {
     let shown = path.display();
-    let length = std::fs::metadata(path).map(|found| found.len());
-    let length = length.map_err(|error| format!("cannot read {shown}: {error}"))?;
-    if length > max_bytes {
-        return Err(format!("{shown} has more than {max_bytes} bytes"));
+    let failed = |error: io::Error| format!("cannot read {shown}: {error}");
+    let real = path.canonicalize().map_err(failed)?;
+    if !real.starts_with(folder.canonicalize().map_err(failed)?) {
+        return Err(format!(
+            "{shown} is a link to a place outside of the folder"
+        ));
     }
-    std::fs::read_to_string(path).map_err(|error| format!("cannot read {shown}: {error}"))
+    // A pipe could wait without an end, a device have none.
+    if !real.metadata().map_err(failed)?.is_file() {
+        return Err(format!("{shown} is no file"));
+    }
+    let file = File::open(&real).map_err(failed)?;
+    let mut text = String::new();
+    let read = file
+        .take(max_bytes.saturating_add(1))
+        .read_to_string(&mut text);
+    match u64::try_from(read.map_err(failed)?) {
+        Ok(read) if read <= max_bytes => Ok(text),
+        _ => Err(format!("{shown} has more than {max_bytes} bytes")),
+    }
 }

@@ -94,7 +94,7 @@ pub(super) fn read(folder: &Path) -> Result<Vec<ServiceCase>, String> {
     files.sort();
     let mut out = Vec::new();
     for file in &files {
-        out.extend(read_file(file)?);
+        out.extend(read_file(folder, file)?);
     }
     match out.is_empty() {
         true => Err(format!("{} has no case (*.json)", folder.display())),
@@ -102,9 +102,9 @@ pub(super) fn read(folder: &Path) -> Result<Vec<ServiceCase>, String> {
     }
 }
 
-fn read_file(file: &PathBuf) -> Result<Vec<ServiceCase>, String> {
+fn read_file(folder: &Path, file: &Path) -> Result<Vec<ServiceCase>, String> {
     let wrong = |error: serde_json::Error| format!("{}: {error}", file.display());
-    let text = read_text(file, MAX_FILE_BYTES)?;
+    let text = read_text(folder, file, MAX_FILE_BYTES)?;
     let found = match serde_json::from_str(&text).map_err(wrong)? {
         CaseFile::Several(found) => found,
         CaseFile::One(found) => vec![found],

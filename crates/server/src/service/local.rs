@@ -57,7 +57,7 @@ impl LocalService {
         let mut scripts = BTreeMap::new();
         for (name, path) in files(folder)? {
             if name.ends_with(SCRIPT_ENDING) {
-                scripts.insert(name, read_text(&path, MAX_FILE_BYTES)?);
+                scripts.insert(name, read_text(folder, &path, MAX_FILE_BYTES)?);
             }
         }
         if scripts.is_empty() {
@@ -72,7 +72,7 @@ impl LocalService {
         let file = folder.join(DESCRIPTION);
         let description = match file.exists() {
             true => {
-                let text = read_text(&file, MAX_FILE_BYTES)?;
+                let text = read_text(folder, &file, MAX_FILE_BYTES)?;
                 serde_json::from_str(&text)
                     .map_err(|error| format!("{}: {error}", file.display()))?
             }
@@ -224,6 +224,33 @@ mod tests {
             let refused = LocalService::read(folder.path()).unwrap_err();
             assert!(refused.contains(reason), "{refused}");
         }
+    }
+
+    #[test]
+    fn files_outside_of_the_folder_and_devices_are_not_read() {
+        let outside = folder(&[("secret.js", "a password")]);
+        let inside = folder(&[("a.js", "1"), ("b.txt", "2")]);
+        let link = |target: &Path, name: &str| {
+            std::os::unix::fs::symlink(target, inside.path().join(name)).unwrap();
+            let read = LocalService::read(inside.path());
+            std::fs::remove_file(inside.path().join(name)).unwrap();
+            read.map(|local| local.scripts.len())
+        };
+        assert_eq!(link(Path::new("b.txt"), "b.js"), Ok(2));
+        for (target, name, reason) in [
+            (
+                outside.path().join("secret.js"),
+                "b.js",
+                "outside of the folder",
+            ),
+            ("/dev/zero".into(), DESCRIPTION, "outside of the folder"),
+        ] {
+            let refused = link(&target, name).unwrap_err();
+            assert!(refused.contains(reason), "{refused}");
+        }
+        std::fs::create_dir(inside.path().join(DESCRIPTION)).unwrap();
+        let refused = LocalService::read(inside.path()).unwrap_err();
+        assert!(refused.contains("is no file"), "{refused}");
     }
 
     #[test]
