@@ -11,10 +11,12 @@ use personium_model::{ServerAuthority, Settings, Unit, UnitUrls};
 use personium_object_store::{Addressing, S3BlobStore, S3Credentials, S3Settings};
 use personium_sqlite::{CommitSync, SpaceCreation, SqliteSettings, SqliteStore};
 use personium_store::{BlobStore, Space, StoreError, StoreHealth};
+use personium_types::error::chain;
 use personium_types::{Clock, Random, Secret};
 
 use crate::administrator_file;
 use crate::cache::UnitCache;
+use crate::command_audit::AuditedCommand;
 use crate::config::{BlobStoreKind, Config, LoadedConfig, RecordStoreKind, RecordSync};
 use crate::data_folder::{self, BodyPlace, DataFolder, DataFolderError, RECORDS_DIR};
 use crate::key_files::{self, KeyFileError};
@@ -192,6 +194,15 @@ pub async fn adopt(
 ) -> Result<(), ComponentError> {
     let stores = Stores::open(config, config.store.open_files_max, clock, random).await?;
     stores.folder.adopt(&stores.records, random).await?;
+    let audited = AuditedCommand {
+        operation: "adopt",
+        target: config.store.data_dir.display().to_string(),
+    };
+    let records = Records::new(stores.records.port(), Space::Unit);
+    if let Err(error) = audited.note(&records, clock.now_ms()).await {
+        // What is there can be damaged too.
+        tracing::warn!(error = %chain(&error), "the audit log has no entry of the adoption");
+    }
     stores.records.port().close().await.map_err(records_error)
 }
 

@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use self::documents::DocumentSource;
 use self::report::MigrationReport;
 use self::settings::OriginalSettings;
+use crate::command_audit::AuditedCommand;
 use crate::components::Components;
 use crate::config::{ConfigSources, LoadedConfig};
 use crate::progress::Progress;
@@ -171,6 +172,15 @@ async fn run_on(
     drop(store);
     progress.end();
     let counts = done?;
+    let audited = AuditedCommand {
+        operation: "migrate",
+        target: format!(
+            "from {}: {} cells taken over, {} removed",
+            original.place, counts.taken_over, counts.removed
+        ),
+    };
+    let noted = audited.note(&unit.records(), unit.now_ms()).await;
+    noted.map_err(failed)?;
     let is_whole = counts.failed == 0 && counts.different == 0;
     let mut text = format!(
         "{count} documents read. Cells: {} taken over, {} unchanged, {} removed, {} failed{}.\n",
@@ -187,7 +197,7 @@ async fn run_on(
     if options.finish && is_whole {
         let finished = UnfinishedMigration::finish(&unit.records()).await;
         finished.map_err(failed)?;
-        let removed = std::fs::remove_dir_all(work);
+        let removed = remove_documents(work);
         removed.map_err(|error| format!("cannot remove {}: {error}", work.display()))?;
         text.push_str(
             "The unit is whole now and can be started. Do not start the original any more.\n",
@@ -204,6 +214,15 @@ async fn run_on(
             false => MigrateOutcome::Incomplete,
         },
     ))
+}
+
+/// Removes what the command has made in a working folder, which may have other content, and the folder if it has none.
+fn remove_documents(work: &Path) -> io::Result<()> {
+    std::fs::remove_dir_all(work.join(STORE_FOLDER))?;
+    match std::fs::remove_dir(work) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        removed => removed,
+    }
 }
 
 /// Begins the migration, or goes on with one of the same unit.
@@ -370,5 +389,26 @@ impl MigrationRun<'_> {
                 self.progress.end_space();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_content_of_a_working_folder_stays() {
+        let place = tempfile::tempdir().unwrap();
+        let work = place.path().join("work");
+        let store = work.join(STORE_FOLDER);
+        std::fs::create_dir_all(store.join("cells")).unwrap();
+        std::fs::write(work.join("precious"), "x").unwrap();
+        remove_documents(&work).unwrap();
+        assert!(work.join("precious").exists() && !store.exists());
+        std::fs::remove_file(work.join("precious")).unwrap();
+        std::fs::create_dir(&store).unwrap();
+        remove_documents(&work).unwrap();
+        assert!(!work.exists());
+        assert!(remove_documents(&work).is_err());
     }
 }

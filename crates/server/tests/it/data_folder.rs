@@ -273,6 +273,15 @@ async fn adoption_makes_a_unit_of_what_is_there() {
     remove(&unit.data().join("files/unit.id"));
     unit.expect_refused_restart();
     assert!(unit.command("adopt").status.success());
+    let exported = Command::new(env!("CARGO_BIN_EXE_personium"))
+        .args(["audit", "export", "--data"])
+        .arg(unit.data())
+        .arg("--config")
+        .arg(unit.folder().join("unit.properties"))
+        .output();
+    let exported = String::from_utf8(exported.unwrap().stdout).unwrap();
+    let last = exported.lines().last().unwrap_or_default();
+    assert!(last.contains("\"operation\":\"adopt\""), "{exported}");
     unit.restart();
     assert_eq!(bodies(&unit.data()).len(), 1);
     let large = unit.admin_request("GET", "one/b/large").send().await;
