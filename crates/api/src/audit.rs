@@ -165,6 +165,14 @@ pub(crate) fn operation_on_cell(request: &RequestContext) -> Option<String> {
             (CellRoute::Snapshot, "DELETE", _) => "snapshot.delete",
             (CellRoute::Snapshot, "GET", [_, ..]) => "snapshot.read",
             (CellRoute::Log, "DELETE", _) => "log.delete",
+            // The approval of a request makes links, roles and rules.
+            (CellRoute::Message, "POST", [first, _]) if first == "received" => {
+                "receivedMessage.change"
+            }
+            (CellRoute::Message, "POST", [first]) if first == "send" => "sentMessage.create",
+            (CellRoute::Rule, "POST", [first]) if first == "test" => "rule.test",
+            (CellRoute::Rule, "POST", [first, _]) if first == "failed" => "failedRequest.send",
+            (CellRoute::Rule, "DELETE", [first, _]) if first == "failed" => "failedRequest.delete",
             (CellRoute::Box, "MKCOL", []) => "box.install",
             (CellRoute::Box, "DELETE", []) => "box.delete",
             (CellRoute::Box, "ACL", []) => "box.acl",

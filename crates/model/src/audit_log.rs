@@ -1,6 +1,6 @@
 //! The entries of the audit log that this process has not stored yet.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use personium_types::Code;
@@ -18,6 +18,7 @@ pub struct AuditLog {
     /// Held while entries are stored.
     pub(crate) writing: tokio::sync::Mutex<()>,
     leaves_out_requests: AtomicBool,
+    lost: AtomicU64,
 }
 
 /// An entry that waits.
@@ -37,6 +38,17 @@ impl AuditLog {
     #[must_use]
     pub fn has_requests(&self) -> bool {
         !self.leaves_out_requests.load(Ordering::Relaxed)
+    }
+
+    /// The number of entries that could not be stored since the start.
+    #[must_use]
+    pub fn lost_entries(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Counts entries that could not be stored.
+    pub(crate) fn count_lost(&self, entries: usize) {
+        self.lost.fetch_add(entries as u64, Ordering::Relaxed);
     }
 
     /// Adds an entry to those that wait. Returns where its outcome will be.

@@ -5,6 +5,7 @@ pub mod admin;
 pub mod administration;
 pub mod administrator_file;
 mod audit;
+mod audit_metrics;
 mod background;
 pub mod backup;
 pub mod cache;

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use crate::access_log::{AccessLog, LostLinesCollector};
 use crate::admin::{self, AdminService};
 use crate::administrator_file;
+use crate::audit_metrics::AuditCollector;
 use crate::background;
 use crate::certificate_expiry::{self, ExpiryCollector};
 use crate::components::{self, ComponentError, Components};
@@ -411,6 +412,7 @@ fn handlers(
         .with_collector(Box::new(ScriptCollector(service.clone())))
         .with_collector(Box::new(FeedCollector(service.clone())))
         .with_collector(Box::new(NodeCollector(Arc::clone(unit))))
+        .with_collector(Box::new(AuditCollector(Arc::clone(unit))))
         .with_collector(Box::new(StallCollector(Arc::clone(stalls))));
     if let Some(servers) = components.cache.collector() {
         metrics = metrics.with_collector(servers);

@@ -119,6 +119,44 @@ async fn each_administration_has_an_entry_before_and_one_with_its_outcome() {
             201,
             true,
         ),
+        (
+            [
+                "POST",
+                "c/__message/send",
+                r#"{"BoxBound":false,"To":"http://unit.example/d/","Type":"message"}"#,
+            ],
+            "sentMessage.create",
+            201,
+            true,
+        ),
+        (
+            [
+                "POST",
+                "c/__message/received/none",
+                r#"{"Command":"approved"}"#,
+            ],
+            "receivedMessage.change",
+            404,
+            false,
+        ),
+        (
+            ["POST", "c/__rule/test", r#"{"Name":"none"}"#],
+            "rule.test",
+            404,
+            false,
+        ),
+        (
+            ["POST", "c/__rule/failed/none", ""],
+            "failedRequest.send",
+            404,
+            false,
+        ),
+        (
+            ["DELETE", "c/__rule/failed/none", ""],
+            "failedRequest.delete",
+            404,
+            false,
+        ),
         (["ACL", "c", ACL], "cell.acl", 200, false),
         (["ACL", "c/b", ACL], "box.acl", 200, false),
         (["DELETE", "c/x", ""], "box.delete", 204, false),
@@ -274,11 +312,13 @@ async fn request_is_refused_if_its_entry_cannot_be_written() {
     unit.store.fail_audit_log(true);
     let refused = unit.post("__ctl/Cell", r#"{"Name":"e"}"#).await;
     assert_eq!(refused.status, 503, "{}", refused.text());
+    assert_eq!(unit.model.audit_log().lost_entries(), 1);
     // Content goes on.
     unit.put_file("c/b/file", "x").await;
     unit.store.fail_audit_log(false);
     assert_eq!(unit.request("GET", "e").send().await.status, 404);
     unit.create_cell("e").await;
+    assert_eq!(unit.model.audit_log().lost_entries(), 1);
 }
 
 #[tokio::test]

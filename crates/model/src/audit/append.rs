@@ -64,6 +64,7 @@ impl Unit {
                 }
                 Err(error) => {
                     let lost = entries.len();
+                    log.count_lost(lost);
                     tracing::error!(lost, error = %chain(&error), "failed to write the audit log");
                     let code = match error.code() {
                         Code::Conflict => Code::ServerBusy,

@@ -58,7 +58,7 @@ const METRICS: &[(&str, Happening)] = &[
     ("personium_access_log_lost_lines_total", REQUEST),
 ];
 
-/// The metrics whose tests are elsewhere: `metrics.rs`, `stall_watchdog.rs` and `certificate_expiry.rs` of the program, `script_workers.rs`,
+/// The metrics whose tests are elsewhere: `metrics.rs`, `stall_watchdog.rs` and `certificate_expiry.rs` of the program, `audit.rs` of `api`, `script_workers.rs`,
 /// `event_feed.rs`, `full_disk.rs`, `damage.rs`, `monitoring.rs` and `node_differences.rs` beside this file.
 const ELSEWHERE: &[&str] = &[
     "personium_requests_total{status=\"1xx\"}",
@@ -81,6 +81,7 @@ const ELSEWHERE: &[&str] = &[
     "personium_answer_memory_bytes",
     "personium_answer_memory_refusals_total",
     "personium_server_nodes_with_other_settings",
+    "personium_audit_lost_entries_total",
 ];
 
 /// The value of a metric, given by its name with its labels.
