@@ -54,7 +54,7 @@ const PROGRAMS: &[ExternalProgram] = &[
     ExternalProgram {
         program: "go",
         package: "golang-go",
-        purpose: "building the object stores of tests",
+        purpose: "building the object stores and the authority of tests",
     },
     ExternalProgram {
         program: "chromium",

@@ -1,4 +1,4 @@
-//! Servers that tests start and that are built from their Go source: object stores.
+//! Servers that tests start and that are built from their Go source: object stores, an authority with the protocol ACME.
 //!
 //! They are kept in the user's cache folder, because building them takes minutes. The module proxy verifies the source.
 
@@ -16,6 +16,14 @@ const PROGRAMS: &[(&str, &str)] = &[
     (
         "minio",
         "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c",
+    ),
+    (
+        "pebble",
+        "github.com/letsencrypt/pebble/v2/cmd/pebble@v2.10.3",
+    ),
+    (
+        "pebble-challtestsrv",
+        "github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv@v2.10.3",
     ),
 ];
 

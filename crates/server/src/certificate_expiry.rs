@@ -11,6 +11,8 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use crate::tls::ServerCertificates;
+
 /// The number of days before its expiry from which on a certificate causes a warning.
 pub(crate) const EXPIRY_WARNING_DAYS: i64 = 30;
 
@@ -47,6 +49,27 @@ pub(crate) async fn warn_daily(keys: Arc<UnitKeys>, clock: Arc<dyn Clock>) {
                 days,
                 "certificate expires soon or has expired: renew it"
             );
+        }
+        tokio::time::sleep(WARNING_INTERVAL).await;
+    }
+}
+
+/// Logs a warning if the certificate of the TLS port expires soon, at the start and each day.
+pub(crate) async fn warn_of_server_daily(
+    certificates: Arc<ServerCertificates>,
+    clock: Arc<dyn Clock>,
+) {
+    loop {
+        if let Some(current) = certificates.current() {
+            let info = &current.details.info;
+            let days = days_left(info, clock.now_ms());
+            if days < EXPIRY_WARNING_DAYS {
+                tracing::warn!(
+                    certificate = info.subject,
+                    days,
+                    "certificate of the TLS port expires soon or has expired: renew it"
+                );
+            }
         }
         tokio::time::sleep(WARNING_INTERVAL).await;
     }

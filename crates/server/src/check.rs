@@ -7,6 +7,7 @@ mod paths;
 mod plugins;
 mod report;
 mod stored_data;
+mod tls;
 
 use std::fs::TryLockError;
 use std::net::SocketAddr;
@@ -53,6 +54,7 @@ pub fn check(sources: &ConfigSources) -> CheckReport {
     }
     check_unit_url(&mut report, &loaded);
     check_listen(&mut report, &loaded);
+    tls::check(&mut report, &loaded, is_in_use(&loaded.config));
     check_descriptors(&mut report, &loaded);
     clock::check(&mut report);
     check_certificates(&mut report, &loaded);

@@ -39,6 +39,7 @@ mod sample_secrets;
 mod scripts_and_plugins;
 mod secrets;
 mod store;
+mod tls;
 mod tokens;
 mod unit;
 
@@ -75,6 +76,7 @@ pub use reload::reloadable_keys;
 pub use scripts_and_plugins::{PluginConfig, ScriptConfig};
 pub use secrets::SecretConfig;
 pub use store::{RecordStoreKind, RecordSync, SearchEngineConfig, StoreConfig};
+pub use tls::{AcmeChallenge, AcmeConfig, TlsConfig};
 pub use tokens::TokenConfig;
 pub use unit::{Scheme, UnitConfig};
 
@@ -130,6 +132,10 @@ sections! {
     logins: LoginConfig,
     /// The unit's key and certificates.
     certificates: CertificateConfig,
+    /// TLS in this process.
+    tls: TlsConfig,
+    /// The certificate of the TLS port from an authority.
+    acme: AcmeConfig,
     /// Limits of OData requests.
     odata: ODataConfig,
     /// Limits of the schemas that users define.
@@ -303,6 +309,7 @@ impl Config {
         self.postgres.check(reader);
         self.check_log(reader);
         self.object_store.check(&self.files, reader);
+        self.check_tls(reader);
         sample_secrets::check(self, reader);
         if let Err(error) = self.password_hash.settings(&self.passwords).check() {
             reader.add_key_problem("security.auth.password.scrypt.*", &error.to_string());
@@ -406,6 +413,7 @@ const LOGGING_CRATES: &[&str] = &[
     "deadpool",
     "hyper",
     "hyper_util",
+    "instant_acme",
     "object_store",
     "rustls",
     "tokio",

@@ -1,6 +1,7 @@
 //! The HTTP server: accepts connections, passes requests to the API, and shuts down without aborting requests in flight.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::header::CONNECTION;
+use http::header::{CONNECTION, STRICT_TRANSPORT_SECURITY};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
@@ -20,6 +21,7 @@ use personium_model::AnswerMemory;
 use personium_types::error::chain;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
 
 use crate::access_log::AccessLog;
 use crate::graceful_end::GracefulEnd;
@@ -28,6 +30,7 @@ use crate::lingering_close::{LingeringStream, Lingers};
 use crate::metrics::Metrics;
 use crate::request_body::RequestBody;
 use crate::request_lines::{RequestLineReader, RequestLines};
+use crate::tls::{ACME_ALPN, ClientStream};
 use crate::write_timeout::{ResponseMemory, WriteTimeoutStream};
 
 /// The pause after a failed accept, which usually means that the system is out of file descriptors or memory.
@@ -35,6 +38,37 @@ const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// The time for the first request of a connection that was made just before the listener was closed.
 const FIRST_REQUEST_TIME: Duration = Duration::from_millis(200);
+
+/// The time for a handshake of TLS.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Browsers use TLS for the host during the next year (RFC 6797).
+const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
+/// The headers by which a proxy tells about the client. On the TLS port there is no proxy.
+const FORWARDED: [&str; 5] = [
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-path",
+    "x-forwarded-proto",
+];
+
+/// The open ports of a unit for clients.
+pub struct ClientPorts {
+    /// The port without TLS.
+    pub plain: TcpListener,
+    /// The port with TLS.
+    pub tls: Option<TlsPort>,
+}
+
+/// An open port, and what makes TLS of its connections.
+pub struct TlsPort {
+    /// The port.
+    pub listener: TcpListener,
+    /// The TLS.
+    pub acceptor: TlsAcceptor,
+}
 
 /// Limits on connections and requests.
 #[derive(Debug, Clone)]
@@ -72,7 +106,7 @@ pub struct RequestHandlers {
 /// Serves until `stop` becomes true and the delay of the shutdown is over, then lets requests in flight finish within their
 /// time.
 pub async fn serve(
-    listener: TcpListener,
+    ports: ClientPorts,
     handlers: RequestHandlers,
     limits: HttpLimits,
     stop: watch::Receiver<bool>,
@@ -90,14 +124,19 @@ pub async fn serve(
     tokio::pin!(closing);
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &permits) => accepted,
+            accepted = accept(&ports, &permits) => accepted,
             () = &mut closing => break,
         };
         if let Some(accepted) = accepted {
             spawn_connection(accepted, &handler, &graceful, &limits);
         }
     }
-    for accepted in close(listener, &permits) {
+    let ClientPorts { plain, tls } = ports;
+    let mut waiting = close(plain, &permits, None);
+    if let Some(TlsPort { listener, acceptor }) = tls {
+        waiting.extend(close(listener, &permits, Some(&acceptor)));
+    }
+    for accepted in waiting {
         spawn_connection(accepted, &handler, &graceful, &limits);
     }
     if !limits.shutdown_delay.is_zero() {
@@ -121,7 +160,11 @@ async fn stopped(mut stop: watch::Receiver<bool>, delay: Duration) {
 }
 
 /// Closes a listener. Returns the connections that clients have made and that were not accepted yet.
-fn close(listener: TcpListener, permits: &Arc<Semaphore>) -> Vec<Accepted> {
+fn close(
+    listener: TcpListener,
+    permits: &Arc<Semaphore>,
+    acceptor: Option<&TlsAcceptor>,
+) -> Vec<Accepted> {
     let mut waiting = Vec::new();
     let Ok(listener) = listener.into_std() else {
         return waiting;
@@ -137,6 +180,7 @@ fn close(listener: TcpListener, permits: &Arc<Semaphore>) -> Vec<Accepted> {
                 stream,
                 peer,
                 permit,
+                acceptor: acceptor.cloned(),
             });
         }
     }
@@ -154,12 +198,26 @@ fn spawn_connection(
         stream,
         peer,
         permit,
+        acceptor,
     } = accepted;
-    let handler = handler.clone();
-    let connection = serve_connection(stream, peer, handler.clone(), limits);
+    let (handler, limits) = (handler.clone(), limits.clone());
     let mut ending = graceful.watch();
     tokio::spawn(async move {
         let _open = handler.handlers.metrics.connection_opened();
+        let with_tls = acceptor.is_some();
+        let stream = tokio::select! {
+            stream = client_stream(stream, acceptor) => stream,
+            () = ending.begun() => return,
+        };
+        let stream = match stream {
+            Ok(Some(stream)) => stream,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::debug!(%peer, %error, "TLS handshake failed");
+                return;
+            }
+        };
+        let connection = serve_connection((stream, with_tls), peer, handler.clone(), &limits);
         let mut connection = std::pin::pin!(connection);
         let served = tokio::select! {
             served = connection.as_mut() => served,
@@ -176,17 +234,50 @@ fn spawn_connection(
     });
 }
 
+/// Makes TLS of a connection, if it is one of the TLS port. Returns `None` for one that only answers a challenge of an authority.
+///
+/// # Errors
+/// If the handshake fails or takes longer than 10 seconds.
+async fn client_stream(
+    stream: TcpStream,
+    acceptor: Option<TlsAcceptor>,
+) -> io::Result<Option<ClientStream>> {
+    let Some(acceptor) = acceptor else {
+        return Ok(Some(ClientStream::Plain(stream)));
+    };
+    let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream));
+    let stream = handshake.await.map_err(|_| io::ErrorKind::TimedOut)??;
+    let is_challenge = stream.get_ref().1.alpn_protocol() == Some(ACME_ALPN);
+    Ok((!is_challenge).then(|| ClientStream::Tls(Box::new(stream))))
+}
+
 /// A new connection and its share of the connection limit.
 struct Accepted {
     stream: TcpStream,
     peer: SocketAddr,
     permit: OwnedSemaphorePermit,
+    /// The TLS of its port.
+    acceptor: Option<TlsAcceptor>,
+}
+
+/// The next connection of any port, and the TLS of that.
+async fn next_connection(
+    ports: &ClientPorts,
+) -> (io::Result<(TcpStream, SocketAddr)>, Option<TlsAcceptor>) {
+    let Some(tls) = &ports.tls else {
+        return (ports.plain.accept().await, None);
+    };
+    tokio::select! {
+        accepted = ports.plain.accept() => (accepted, None),
+        accepted = tls.listener.accept() => (accepted, Some(tls.acceptor.clone())),
+    }
 }
 
 /// Returns the next connection, once the connection limit permits one more.
-async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> Option<Accepted> {
+async fn accept(ports: &ClientPorts, permits: &Arc<Semaphore>) -> Option<Accepted> {
     let permit = Arc::clone(permits).acquire_owned().await.ok()?;
-    match listener.accept().await {
+    let (accepted, acceptor) = next_connection(ports).await;
+    match accepted {
         Ok((stream, peer)) => {
             // If the option cannot be set, responses are slower and nothing else.
             let _ = stream.set_nodelay(true);
@@ -194,6 +285,7 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> Option<Acce
                 stream,
                 peer,
                 permit,
+                acceptor,
             })
         }
         Err(error) => {
@@ -205,11 +297,11 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> Option<Acce
 }
 
 /// A connection as hyper reads and writes it.
-type ConnectionStream = WriteTimeoutStream<RequestLineReader<LingeringStream<TcpStream>>>;
+type ConnectionStream = WriteTimeoutStream<RequestLineReader<LingeringStream<ClientStream>>>;
 
 /// Returns the future that serves the requests of one connection.
 fn serve_connection(
-    stream: TcpStream,
+    (stream, with_tls): (ClientStream, bool),
     peer: SocketAddr,
     handler: Handler,
     limits: &HttpLimits,
@@ -224,6 +316,7 @@ fn serve_connection(
     let service = ConnectionService {
         handler,
         peer,
+        with_tls,
         lines,
         lingers,
         response,
@@ -242,6 +335,7 @@ fn serve_connection(
 struct ConnectionService {
     handler: Handler,
     peer: SocketAddr,
+    with_tls: bool,
     lines: Arc<RequestLines>,
     lingers: Lingers,
     response: Arc<ResponseMemory>,
@@ -253,10 +347,15 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
     type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        let (handler, peer) = (self.handler.clone(), self.peer);
+        let (handler, peer, with_tls) = (self.handler.clone(), self.peer, self.with_tls);
         let (lines, lingers) = (Arc::clone(&self.lines), Arc::clone(&self.lingers));
         let memory = Arc::clone(&self.response);
         let has_body = !request.body().is_end_stream();
+        if with_tls {
+            for name in FORWARDED {
+                request.headers_mut().remove(name);
+            }
+        }
         if lines.begin_request(request.method(), request.uri(), has_body) {
             request.extensions_mut().insert(TargetWithFragment);
         }
@@ -266,6 +365,10 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
                 lines.end_body();
                 let is_last = response.headers().contains_key(CONNECTION);
                 lingers.store(is_last, Ordering::Release);
+            }
+            if with_tls {
+                let headers = response.headers_mut();
+                headers.insert(STRICT_TRANSPORT_SECURITY, HSTS);
             }
             handler.header_names.add_to(&mut response);
             memory.begin(response.body());

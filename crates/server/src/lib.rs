@@ -1,6 +1,7 @@
 //! The unit server as a program: settings, start and shutdown, checks, log and metrics.
 
 pub mod access_log;
+mod acme;
 pub mod admin;
 pub mod administration;
 pub mod administrator_file;
@@ -42,6 +43,7 @@ mod node_settings;
 pub mod outside;
 mod passwords;
 mod plugins;
+mod port_tls;
 mod progress;
 pub mod record_engine;
 mod record_socket;
@@ -57,6 +59,7 @@ mod stall_watchdog;
 pub mod storage_watch;
 pub mod system;
 mod system_user;
+pub mod tls;
 mod unit_reader;
 pub mod unit_rename;
 pub mod unit_url;

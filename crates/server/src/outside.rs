@@ -8,7 +8,7 @@ mod tls;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -132,9 +132,21 @@ impl OutsideClient {
     /// # Errors
     /// A text if the file of certificates cannot be used.
     pub fn new(address: &UnitAddress) -> Result<Self, String> {
+        Self::build(address.roots.as_deref(), address.address)
+    }
+
+    /// A client for any server. `roots` is a file with certificates (PEM) to trust besides those of this machine.
+    ///
+    /// # Errors
+    /// A text if the file of certificates cannot be used.
+    pub fn with_roots(roots: Option<&Path>) -> Result<Self, String> {
+        Self::build(roots, None)
+    }
+
+    fn build(roots: Option<&Path>, address: Option<IpAddr>) -> Result<Self, String> {
         let seen = Arc::new(SeenCertificates::default());
-        let config = tls::config(address.roots.as_deref(), &seen)?;
-        let mut tcp = HttpConnector::new_with_resolver(Resolver::new(address.address));
+        let config = tls::config(roots, &seen)?;
+        let mut tcp = HttpConnector::new_with_resolver(Resolver::new(address));
         tcp.enforce_http(false);
         tcp.set_connect_timeout(Some(TIMEOUT));
         let connector = HttpsConnectorBuilder::new()

@@ -14,6 +14,7 @@ use crate::components::Components;
 use crate::config::{self, Config, ConfigSources, LoadedConfig, reloadable_keys};
 use crate::key_files::{self, KeyFileError};
 use crate::model_settings::model_settings;
+use crate::tls::{ServerCertificate, ServerCertificates};
 use crate::{logging, node_settings};
 
 /// The values of keys by name.
@@ -29,6 +30,8 @@ pub struct RunningSettings {
     current: Mutex<CurrentValues>,
     unit: Arc<Unit>,
     certificates: CertificateReload,
+    /// The certificate of the TLS port.
+    server_certificates: Option<Arc<ServerCertificates>>,
 }
 
 /// The values after the last reload.
@@ -86,8 +89,14 @@ impl InitialSettings {
 
     /// The settings of the unit that runs on these components.
     #[must_use]
-    pub fn running(self, components: &Components, unit: &Arc<Unit>) -> RunningSettings {
+    pub(crate) fn running(
+        self,
+        components: &Components,
+        unit: &Arc<Unit>,
+        server_certificates: Option<Arc<ServerCertificates>>,
+    ) -> RunningSettings {
         RunningSettings {
+            server_certificates,
             sources: self.sources,
             started_with: components.config.clone(),
             unit: Arc::clone(unit),
@@ -177,10 +186,18 @@ impl AdminHooks for RunningSettings {
             shown: shown_values(&loaded),
         };
         let config = self.effective(loaded.config);
+        let given = match &self.server_certificates {
+            Some(_) => ServerCertificate::of_settings(&config),
+            None => Ok(None),
+        };
+        let given = given.map_err(|error| unusable(chain(&error)))?;
         self.certificates
             .apply(&config)
             .map_err(|error| unusable(chain(&error)))?;
         logging::apply_filter(&config.log).map_err(|error| unusable(error.to_string()))?;
+        if let Some((certificates, given)) = self.server_certificates.as_ref().zip(given) {
+            certificates.replace(given);
+        }
         let settings = model_settings(&config);
         let digests = node_settings::digests(&current.values, &self.certificates.keys.local_tokens);
         self.unit.set_node_settings(digests);

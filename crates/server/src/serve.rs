@@ -28,13 +28,14 @@ use crate::feed_metrics::FeedCollector;
 use crate::file_descriptors::DescriptorBudget;
 use crate::first_start::{self, FirstStartError};
 use crate::folders::{self, FolderError};
-use crate::http_server::{self, HttpLimits, RequestHandlers};
+use crate::http_server::{self, ClientPorts, HttpLimits, RequestHandlers, TlsPort};
 use crate::layers::{self, LayerMissing};
 use crate::local_api::Administrator;
 use crate::logging;
 use crate::metrics::Metrics;
 use crate::node_metrics::NodeCollector;
 use crate::plugins::{self, PluginLoader};
+use crate::port_tls::PortTls;
 use crate::record_engine::RecordEngine;
 use crate::record_socket::{self, RecordSocket};
 use crate::running_settings::InitialSettings;
@@ -42,6 +43,7 @@ use crate::script_metrics::ScriptCollector;
 use crate::stall_watchdog::{StallCollector, StallWatchdog, Stalls};
 use crate::storage_watch::StorageWatch;
 use crate::system;
+use crate::tls::TlsError;
 
 /// A unit that could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +86,9 @@ pub enum StartError {
     /// This node must not run beside others that run, or on these records.
     #[error("this node cannot be one of the unit")]
     Join(#[from] JoinError),
+    /// The certificate of the TLS port cannot be used.
+    #[error("cannot use the certificate of the TLS port")]
+    Tls(#[from] TlsError),
     /// The file of the access log could not be opened.
     #[error("cannot write the access log (log.access.file)")]
     AccessLog(#[source] std::io::Error),
@@ -101,6 +106,8 @@ pub enum StartError {
 pub struct RunningUnit {
     /// The address on which it listens.
     pub address: SocketAddr,
+    /// The address of the TLS port.
+    pub tls_address: Option<SocketAddr>,
     /// The address of health, readiness and metrics.
     pub admin_address: SocketAddr,
     /// The unit.
@@ -125,7 +132,7 @@ pub async fn start(
 ) -> Result<RunningUnit, StartError> {
     let config = &loaded.config;
     // A port that is in use is an error at once. Nobody can connect before the unit listens.
-    let bound = BoundPort::bind(config.listen.address)?;
+    let bound = BoundPorts::bind(config)?;
     let wait = Duration::from_secs(config.listen.start_wait_secs);
     layers::wait_for(&layers::layers(config), wait, &*system::clock()).await?;
     folders::check(config)?;
@@ -155,27 +162,33 @@ pub async fn start(
     check_secret(&components, &unit).await?;
     let admin_listener = listen_admin(config.listen.admin_address).await?;
     let digests = initial_settings.digests(&components.keys);
-    let info = background::node_info(bound.address, unit.now_ms(), digests);
+    let info = background::node_info(bound.plain.address, unit.now_ms(), digests);
     join(&unit, info).await?;
 
+    let port_tls = PortTls::open(&components)?;
     let plugin_loader =
         plugins::folder(config).map(|folder| PluginLoader::start(folder, Arc::clone(&unit)));
-    let listeners = Listeners {
-        clients: bound.listen()?,
-        admin: admin_listener,
-    };
-    let settings = Arc::new(initial_settings.running(&components, &unit));
+    let certificates = port_tls.as_ref().map(|p| Arc::clone(&p.tls.certificates));
+    let settings = initial_settings.running(&components, &unit, certificates);
+    let settings = Arc::new(settings);
     let service = ApiService::new(Arc::clone(&unit), server).with_admin_hooks(settings);
     let stalls = Arc::<Stalls>::default();
-    let handlers = handlers(&components, &unit, service, &stalls)?;
+    let handlers = handlers(&components, &unit, service, (&stalls, port_tls.as_ref()))?;
+    let listeners = Listeners {
+        clients: bound.plain.listen()?,
+        tls: bound.tls.map(BoundPort::listen).transpose()?,
+        redirect: bound.redirect.map(BoundPort::listen).transpose()?,
+        admin: admin_listener,
+    };
     let limits = http_limits(config, budget.connections_max);
-    let mut running = spawn(&components, unit, listeners, handlers, limits);
+    let mut running = spawn(&components, unit, (listeners, port_tls), handlers, limits);
     let following = plugin_loader.map(|loader| tokio::spawn(loader.run()));
     running.background.extend(following);
     running.watchdog = start_watchdog(config, stalls);
     tracing::info!(
         unit.url = running.unit.urls().unit(),
         address = %running.address,
+        tls.address = running.tls_address.map(tracing::field::display),
         admin.address = %running.admin_address,
         "unit started"
     );
@@ -254,6 +267,25 @@ impl BoundPort {
     }
 }
 
+/// The ports that are reserved for clients.
+struct BoundPorts {
+    plain: BoundPort,
+    tls: Option<BoundPort>,
+    redirect: Option<BoundPort>,
+}
+
+impl BoundPorts {
+    fn bind(config: &Config) -> Result<Self, StartError> {
+        let tls = config.tls.listen.map(BoundPort::bind).transpose()?;
+        let redirect = config.tls.redirect.filter(|_| tls.is_some());
+        Ok(Self {
+            plain: BoundPort::bind(config.listen.address)?,
+            redirect: redirect.map(BoundPort::bind).transpose()?,
+            tls,
+        })
+    }
+}
+
 async fn listen_admin(address: SocketAddr) -> Result<Listener, StartError> {
     let failed = |source| StartError::Listen { address, source };
     let listener = admin::bind(address).await.map_err(failed)?;
@@ -270,6 +302,8 @@ struct Listener {
 /// The open ports of a unit.
 struct Listeners {
     clients: Listener,
+    tls: Option<Listener>,
+    redirect: Option<Listener>,
     admin: Listener,
 }
 
@@ -277,10 +311,19 @@ struct Listeners {
 fn spawn(
     components: &Components,
     unit: Arc<Unit>,
-    listeners: Listeners,
+    (listeners, port_tls): (Listeners, Option<PortTls>),
     handlers: RequestHandlers,
     limits: HttpLimits,
 ) -> RunningUnit {
+    let tls_address = listeners.tls.as_ref().map(|listener| listener.address);
+    let tls_port = listeners.tls.zip(port_tls.as_ref());
+    let ports = ClientPorts {
+        plain: listeners.clients.listener,
+        tls: tls_port.map(|(listener, port_tls)| TlsPort {
+            listener: listener.listener,
+            acceptor: port_tls.tls.acceptor(),
+        }),
+    };
     let metrics = Arc::clone(&handlers.metrics);
     let access_log = handlers.access_log.clone();
     let (stop, stop_requested) = watch::channel(false);
@@ -302,12 +345,7 @@ fn spawn(
     let request_sender = Arc::new(service.clone());
     let tasks_max = components.config.background.tasks_max;
     let first_scan = Duration::from_secs(components.config.files.first_orphan_scan_secs);
-    let http_server = tokio::spawn(http_server::serve(
-        listeners.clients.listener,
-        handlers,
-        limits,
-        stop_requested,
-    ));
+    let http_server = tokio::spawn(http_server::serve(ports, handlers, limits, stop_requested));
     let mut background = vec![
         tokio::spawn(admin::serve(listeners.admin.listener, admin_service)),
         tokio::spawn(storage.run()),
@@ -343,6 +381,9 @@ fn spawn(
         personium_model::message_queue::remove_when_expired(&removing).await;
     }));
     background.extend(spawn_record_socket(components));
+    background.extend(port_tls.map_or_else(Vec::new, |port_tls| {
+        port_tls.spawn(listeners.redirect.map(|open| open.listener), components)
+    }));
     if components.config.events.timer_threads > 0 {
         let unit = Arc::clone(&unit);
         background.push(tokio::spawn(async move {
@@ -351,6 +392,7 @@ fn spawn(
     }
     RunningUnit {
         address: listeners.clients.address,
+        tls_address,
         admin_address: listeners.admin.address,
         unit,
         service,
@@ -397,7 +439,7 @@ fn handlers(
     components: &Components,
     unit: &Arc<Unit>,
     service: ApiService,
-    stalls: &Arc<Stalls>,
+    (stalls, port_tls): (&Arc<Stalls>, Option<&PortTls>),
 ) -> Result<RequestHandlers, StartError> {
     let answer_memory = unit.limits().answer_memory.clone();
     let log = &components.config.log;
@@ -414,6 +456,9 @@ fn handlers(
         .with_collector(Box::new(NodeCollector(Arc::clone(unit))))
         .with_collector(Box::new(AuditCollector(Arc::clone(unit))))
         .with_collector(Box::new(StallCollector(Arc::clone(stalls))));
+    if let Some(port_tls) = port_tls {
+        metrics = metrics.with_collector(Box::new(port_tls.collector()));
+    }
     if let Some(servers) = components.cache.collector() {
         metrics = metrics.with_collector(servers);
     }

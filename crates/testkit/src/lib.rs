@@ -94,7 +94,7 @@ pub use nginx::{Nginx, NginxBuilder, WEB_HOST};
 pub use patroni_cluster::PatroniCluster;
 pub use polling::{wait_until, wait_until_within};
 pub use postgres_cluster::{PostgresCluster, PostgresFiles};
-pub use process::{OnDrop, Process, free_port};
+pub use process::{OnDrop, Process, built_program, free_port};
 pub use process_unit::{ProcessUnit, ProcessUnitBuilder};
 pub use raw_connection::{RawBody, RawConnection, RawReader, RawResponse, request_bytes};
 pub use request::TestRequest;

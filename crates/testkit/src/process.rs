@@ -1,6 +1,7 @@
 //! Programs in processes of their own.
 
 use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -33,6 +34,21 @@ pub fn free_port() -> u16 {
             return port;
         }
     }
+}
+
+/// The path of a program that `cargo xtask clients` built.
+#[must_use]
+pub fn built_program(name: &str) -> PathBuf {
+    let home = std::env::var_os("HOME")
+        .map(PathBuf::from)
+        .unwrap_or_default();
+    let path = home.join(".cache/personium-tests/bin").join(name);
+    assert!(
+        path.exists(),
+        "{} is missing; run `cargo xtask clients`",
+        path.display()
+    );
+    path
 }
 
 /// How a process ends when its [`Process`] is dropped.

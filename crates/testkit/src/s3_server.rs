@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::process::{OnDrop, Process, free_port};
+use crate::process::{OnDrop, Process, built_program, free_port};
 
 /// The folder of data, in the folder of a server.
 const DATA: &str = "data";
@@ -176,18 +176,4 @@ fn can_write(port: u16) -> std::io::Result<bool> {
     let mut status = String::new();
     BufReader::new(stream).read_line(&mut status)?;
     Ok(status.contains(" 200 "))
-}
-
-/// The path of a program that `cargo xtask clients` built.
-fn built_program(name: &str) -> PathBuf {
-    let home = std::env::var_os("HOME")
-        .map(PathBuf::from)
-        .unwrap_or_default();
-    let path = home.join(".cache/personium-tests/bin").join(name);
-    assert!(
-        path.exists(),
-        "{} is missing; run `cargo xtask clients`",
-        path.display()
-    );
-    path
 }

@@ -5,6 +5,7 @@
 //! host of the issuer.
 
 mod certificate;
+mod challenge_certificate;
 mod details;
 mod error;
 mod host;
@@ -13,6 +14,7 @@ mod self_signed;
 mod unit_key;
 
 pub use certificate::CertificateInfo;
+pub use challenge_certificate::ChallengeCertificate;
 pub use details::CertificateDetails;
 pub use error::{CertificateError, RootConfigError};
 pub use issue::{

@@ -271,6 +271,7 @@ codes! {
     StoreCorrupt = "PR500-SV-0000", "The store contains data that cannot be read.";
     StoreDown = "PR503-SV-0006", "The store is not available.";
     SettingsUnusable = "PR409-SV-0001", "The settings are not valid, the previous settings remain in effect: {0}";
+    CertificateNotObtained = "PR502-SV-0002", "The certificate of the TLS port was not obtained: {0}.";
     Conflict = "PR503-SV-0001", "Too many concurrent requests changed the same data. Try again.";
     ServerBusy = "PR503-SV-0002", "The server is busy. Try again.";
     StorageReadOnly = "PR503-SV-0007", "The storage of the unit is read-only.";

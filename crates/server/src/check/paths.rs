@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::report::{CheckOutcome, CheckReport};
+use crate::acme::AcmeFolder;
 use crate::config::{Config, LoadedConfig};
 use crate::folders;
 use crate::key_files::{self, SECRET_FILE};
@@ -60,7 +61,30 @@ fn key_paths(config: &Config) -> Vec<(PathBuf, Readers)> {
     ]
     .into_iter()
     .chain(roots.map(|root| (root, Readers::All)))
+    .chain(config.tls.key.clone().map(|key| (key, Readers::Few)))
+    .chain(
+        config
+            .tls
+            .certificate
+            .clone()
+            .map(|path| (path, Readers::All)),
+    )
+    .chain(acme_paths(config))
     .collect()
+}
+
+/// The files and folders of the authority of the TLS port. The certificate is in one file with its key.
+fn acme_paths(config: &Config) -> Vec<(PathBuf, Readers)> {
+    if config.acme.directory.is_none() {
+        return Vec::new();
+    }
+    let folder = config.acme.folder.clone();
+    let folder = folder.unwrap_or_else(|| config.store.data_dir.join("acme"));
+    let certificate = AcmeFolder::new(&folder).certificate_path();
+    let account = config.acme.account.clone();
+    let all = [Some(folder), Some(certificate), account];
+    let all = all.into_iter().flatten();
+    all.map(|path| (path, Readers::Few)).collect()
 }
 
 /// Whether a settings file gives a secret. Values of secrets and of unknown keys are masked.

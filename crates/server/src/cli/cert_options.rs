@@ -8,10 +8,12 @@ use personium_token::trust::{CertificatePurpose, RsaBits};
 use personium_types::error::chain;
 
 use super::options::Options;
-use super::{load_settings, print};
+use super::{load_settings, print, runtime};
+use crate::acme;
 use crate::cert::{self, CertError, KeyPairFiles, NewCertificate, Renewal};
 use crate::config::ConfigSources;
 use crate::config_report::text_of;
+use crate::data_folder;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum CertSubcommand {
@@ -100,6 +102,15 @@ pub(super) enum CertSubcommand {
         /// Files.
         #[arg(value_name = "FILE")]
         files: Vec<PathBuf>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the certificate that the unit gets from an authority (ACME) for its TLS port, and the last failure.
+    Acme {
+        /// First get a new certificate, whether one is due or not. A unit that runs does it and uses it at once.
+        #[arg(long)]
+        now: bool,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -251,6 +262,18 @@ impl CertSubcommand {
                 let rows = shown(cert::list(&load_settings(sources)?, &files))?;
                 text_of(&rows, json)
             }
+            Self::Acme { now, json } => {
+                let loaded = load_settings(sources)?;
+                data_folder::restrict_new_files();
+                if now {
+                    runtime(1)?.block_on(Box::pin(acme::run_now(&loaded)))?;
+                }
+                let report = acme::report(&loaded)?;
+                match json {
+                    true => format!("{:#}\n", report.json()),
+                    false => report.to_string(),
+                }
+            }
             Self::Renew {
                 key,
                 cert,
@@ -343,7 +366,9 @@ impl CertSubcommand {
                 };
                 (files, wanted, None)
             }
-            Self::Trust { .. } | Self::List { .. } | Self::Renew { .. } => return Ok(String::new()),
+            Self::Trust { .. } | Self::List { .. } | Self::Acme { .. } | Self::Renew { .. } => {
+                return Ok(String::new());
+            }
         };
         shown(cert::make_certificate(
             &files.into(),

@@ -36,6 +36,8 @@ const RELOADABLE: KeySelection = KeySelection {
         "x509.key",
         "x509.crt",
         "x509.root",
+        "tls.crt",
+        "tls.key",
         "log.filter",
     ],
     // They size what is allocated at the start, or belong to what is loaded only then.

@@ -466,3 +466,65 @@ fn settings_of_the_object_store_are_checked_together() {
     let config = load(&without, &environment, &[]).unwrap().config;
     assert!(config.object_store.secret_key.is_some());
 }
+
+#[test]
+fn settings_of_the_tls_port_fit_together() {
+    let core = |lines: &str| -> String {
+        let lines = lines.split_whitespace();
+        lines.map(|line| format!("{PREFIX}{line}\n")).collect()
+    };
+    let authority = "tls.acme.directory=https://ca.example/dir tls.acme.termsAgreed=true";
+    for (lines, part) in [
+        ("tls.crt=a", "tls.crt"),
+        ("tls.listen=127.0.0.1:1", "needs a certificate"),
+        (authority, "needs tls.listen"),
+        (
+            "tls.listen=127.0.0.1:1 tls.redirect.listen=127.0.0.1:2 tls.acme.directory=https://ca.example/dir",
+            "tls.acme.termsAgreed",
+        ),
+        (
+            &format!("tls.listen=127.0.0.1:1 tls.crt=a tls.key=b {authority}"),
+            "give one of them",
+        ),
+        (
+            &format!("tls.listen=127.0.0.1:1 {authority}"),
+            "tls.redirect.listen",
+        ),
+        (
+            &format!("tls.listen=127.0.0.1:1 tls.acme.challenge=dns-01 {authority}"),
+            "tls.acme.dns.command",
+        ),
+        (
+            "tls.listen=127.0.0.1:1 tls.acme.challenge=tls-alpn-01 tls.acme.directory=http://ca.example/dir \
+             tls.acme.termsAgreed=true",
+            "https",
+        ),
+        (
+            &format!(
+                "tls.listen=127.0.0.1:1 tls.acme.challenge=tls-alpn-01 tls.acme.names=*.unit.example {authority}"
+            ),
+            "names with *",
+        ),
+        (
+            &format!(
+                "tls.listen=127.0.0.1:1 tls.acme.challenge=tls-alpn-01 store.type=postgres {authority}"
+            ),
+            "one process",
+        ),
+        ("tls.acme.names=a_b.example", "tls.acme.names"),
+        ("tls.acme.names=*.*.example", "tls.acme.names"),
+        ("tls.acme.contact=nobody", "tls.acme.contact"),
+    ] {
+        let found = problems(&core(lines)).join("\n");
+        assert!(found.contains(part), "{lines}: {found}");
+    }
+    let http = format!("tls.listen=127.0.0.1:1 tls.redirect.listen=127.0.0.1:2 {authority}");
+    let loaded = load(&core(&http), &[], &[]).unwrap();
+    let warnings = loaded.warnings.join("\n");
+    assert!(
+        warnings.contains("no certificate for the hosts of cells"),
+        "{warnings}"
+    );
+    let paths = format!("{http} pathBasedCellUrl.enabled=true");
+    assert_eq!(load(&core(&paths), &[], &[]).unwrap().warnings, [""; 0]);
+}

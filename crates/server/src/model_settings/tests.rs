@@ -13,6 +13,8 @@ const SECTIONS_OF_THE_SERVER: &[&str] = &[
     config::PasswordConfig::TITLE,
     config::PasswordHashConfig::TITLE,
     config::CertificateConfig::TITLE,
+    config::TlsConfig::TITLE,
+    config::AcmeConfig::TITLE,
     config::BackgroundConfig::TITLE,
     config::CacheConfig::TITLE,
     config::LogConfig::TITLE,

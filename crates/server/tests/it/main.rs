@@ -16,6 +16,8 @@
 )]
 
 mod access_log;
+mod acme;
+mod acme_server;
 mod administered_unit;
 mod administration;
 mod answer_memory;

@@ -1,0 +1,216 @@
+//! The folder of certificate, account and state.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::tls::{ServerCertificate, TlsError, read_file};
+
+/// The file of the certificate, the certificates of intermediate authorities, and the key: one file, so that they always belong
+/// together.
+const CERTIFICATE_FILE: &str = "server.pem";
+/// The file of the state.
+const STATE_FILE: &str = "state.json";
+/// The file whose lock is held by the process that gets certificates.
+const LOCK_FILE: &str = "lock";
+/// The file that asks a running unit for an attempt at once.
+const REQUEST_FILE: &str = "renew";
+
+/// The largest length of a remembered error.
+const MAX_ERROR_CHARS: usize = 1000;
+
+/// The last attempt, and the time of the next one. Times are in milliseconds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct AcmeState {
+    /// The settings of the last attempt.
+    pub(crate) fingerprint: String,
+    /// The attempts since the last success.
+    pub(crate) failures: u32,
+    /// The time of the last attempt.
+    pub(crate) last_attempt_ms: i64,
+    /// Whether it is under way, or was when the process died.
+    pub(crate) is_running: bool,
+    /// The time before which there is no further attempt.
+    pub(crate) next_attempt_ms: i64,
+    /// The time of the last success.
+    pub(crate) last_success_ms: i64,
+    /// Why the last attempt failed.
+    pub(crate) last_error: Option<String>,
+    /// The authority and the names of the certificate.
+    pub(crate) issued_for: String,
+}
+
+/// The folder.
+#[derive(Debug, Clone)]
+pub(crate) struct AcmeFolder(PathBuf);
+
+/// A text of at most 1000 characters without control characters.
+pub(super) fn bounded(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(MAX_ERROR_CHARS)
+        .collect()
+}
+
+fn error(path: &Path, source: io::Error) -> TlsError {
+    TlsError::File {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+impl AcmeFolder {
+    /// The folder at a path, which need not exist yet.
+    pub(crate) fn new(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    /// Makes the folder, for its owner only, if it does not exist.
+    ///
+    /// # Errors
+    /// [`TlsError::File`].
+    pub(crate) fn create(&self) -> Result<(), TlsError> {
+        if self.0.is_dir() {
+            return Ok(());
+        }
+        let mut builder = DirBuilder::new();
+        let created = builder.recursive(true).mode(0o700).create(&self.0);
+        created.map_err(|source| error(&self.0, source))?;
+        let parent = self.0.parent().map(fs::metadata);
+        if let Some(Ok(parent)) = parent {
+            let own = give_to(&self.0, (parent.uid(), parent.gid()));
+            own.map_err(|source| error(&self.0, source))?;
+        }
+        Ok(())
+    }
+
+    /// Takes the lock of the folder; `None` if another process has it.
+    ///
+    /// # Errors
+    /// [`TlsError::File`].
+    pub(crate) fn try_lock(&self) -> Result<Option<File>, TlsError> {
+        let path = self.0.join(LOCK_FILE);
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|source| error(&path, source))?;
+        give_to_owner_of_folder(&path).map_err(|source| error(&path, source))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(source)) => Err(error(&path, source)),
+        }
+    }
+
+    /// The path of the certificate.
+    pub(crate) fn certificate_path(&self) -> PathBuf {
+        self.0.join(CERTIFICATE_FILE)
+    }
+
+    /// The certificate; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`TlsError`] if it cannot be read.
+    pub(crate) fn certificate(&self) -> Result<Option<ServerCertificate>, TlsError> {
+        let path = self.certificate_path();
+        if !path.try_exists().map_err(|source| error(&path, source))? {
+            return Ok(None);
+        }
+        let bytes = read_file(&path)?;
+        ServerCertificate::read(&bytes, &bytes, &path.display().to_string()).map(Some)
+    }
+
+    /// Replaces the certificate, which is for its owner only: it has the key.
+    ///
+    /// # Errors
+    /// [`TlsError::File`].
+    pub(super) fn write_certificate(&self, pem: &str) -> Result<(), TlsError> {
+        write_private(&self.certificate_path(), pem.as_bytes())
+    }
+
+    /// The state. One that cannot be read is that of a folder in which nothing was tried.
+    pub(crate) fn state(&self) -> AcmeState {
+        let bytes = read_file(&self.0.join(STATE_FILE)).unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_default()
+    }
+
+    /// Replaces the state.
+    ///
+    /// # Errors
+    /// [`TlsError::File`].
+    pub(super) fn write_state(&self, state: &AcmeState) -> Result<(), TlsError> {
+        let path = self.0.join(STATE_FILE);
+        let text = serde_json::to_vec_pretty(state)
+            .map_err(|source| error(&path, io::Error::other(source)))?;
+        write_private(&path, &text)
+    }
+
+    /// Asks the process that has the lock for an attempt at once.
+    ///
+    /// # Errors
+    /// [`TlsError::File`].
+    pub(super) fn request(&self) -> Result<(), TlsError> {
+        write_private(&self.0.join(REQUEST_FILE), b"")
+    }
+
+    /// Whether an attempt at once was asked for; then it is not any more.
+    pub(super) fn take_request(&self) -> bool {
+        fs::remove_file(self.0.join(REQUEST_FILE)).is_ok()
+    }
+}
+
+/// Writes a file that only the owner of its folder may read. After a crash it has the old content or the new one.
+///
+/// # Errors
+/// [`TlsError::File`].
+pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), TlsError> {
+    let write = || -> io::Result<()> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".new");
+        let new = path.with_file_name(name);
+        // What a crash has left may have another mode.
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&new)?;
+        file.write_all(bytes)?;
+        give_to_owner_of_folder(&new)?;
+        file.sync_all()?;
+        fs::rename(&new, path)?;
+        match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
+            _ => Ok(()),
+        }
+    };
+    write().map_err(|source| error(path, source))
+}
+
+/// Gives a file to the owner of its folder: the command may be run by another user than the unit.
+fn give_to_owner_of_folder(path: &Path) -> io::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = fs::metadata(folder.unwrap_or(Path::new(".")))?;
+    give_to(path, (folder.uid(), folder.gid()))
+}
+
+/// Gives a file to a user and a group. Only the superuser can.
+fn give_to(path: &Path, (uid, gid): (u32, u32)) -> io::Result<()> {
+    let own = fs::metadata(path)?;
+    if own.uid() == uid || !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    chown(path, Some(uid), Some(gid))
+}
