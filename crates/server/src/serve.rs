@@ -60,9 +60,9 @@ pub enum StartError {
     /// The administrator could not be created.
     #[error("cannot create the administrator of the unit")]
     FirstStart(#[from] FirstStartError),
-    /// The key of encrypted file bodies could not be decrypted.
+    /// The key of the unit that encrypts signing keys and file bodies could not be decrypted.
     #[error(
-        "security.secret16 is not the secret under which the file bodies of this unit are encrypted; \
+        "security.secret16 is not the secret under which the keys and file bodies of this unit are encrypted; \
          set that secret as security.secret16.previous for one start"
     )]
     BodyKey(#[source] personium_types::Error),

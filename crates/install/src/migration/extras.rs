@@ -89,7 +89,8 @@ async fn copy_key(new: &NewCell, source: &OriginalCell) -> Result<()> {
     let der = read_small(&place, &folder.join(&kid).join(".privatekey")).await?;
     let der = der.ok_or_else(|| invalid(&place, "it is missing"))?;
     let mut batch = Batch::new();
-    cell_key::put(&mut batch, &kid, &der).map_err(|error| invalid(&place, error))?;
+    let put = cell_key::put(new.unit(), &mut batch, (&kid, &der)).await;
+    put.map_err(|error| invalid(&place, error))?;
     let committed = new.records().commit(batch).await;
     committed.map_err(store_error).map(drop)
 }

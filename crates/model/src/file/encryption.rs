@@ -82,8 +82,13 @@ impl Unit {
             Space::Unit => Vec::new(),
             Space::Cell(id) => id.as_bytes().to_vec(),
         };
+        self.owned_cipher(salt, &owner).await
+    }
+
+    /// The cipher of what was encrypted with this salt for an owner.
+    pub(crate) async fn owned_cipher(&self, salt: &str, owner: &[u8]) -> Result<BodyCipher> {
         let key = self.body_key().await?;
-        key.cipher(salt, &owner).map_err(Error::internal)
+        key.cipher(salt, owner).map_err(Error::internal)
     }
 
     /// The salt and the cipher of a new body; `None` if new bodies are not encrypted.

@@ -10,6 +10,7 @@
 mod audit;
 mod cancelled_commits;
 mod cell_deletion;
+mod cell_key;
 mod concurrent_creation;
 mod file_bodies;
 mod message_queue;

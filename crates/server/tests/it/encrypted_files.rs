@@ -93,9 +93,32 @@ async fn bodies_are_stored_unencrypted_without_the_setting() {
     assert_eq!(marked_files(&unit).len(), 1);
 }
 
+/// The public key of the cell, which is created if there is none.
+async fn certs(unit: &TestClient) -> String {
+    let certs = unit.request("GET", "c/__certs").send().await;
+    certs.expect(200).text()
+}
+
+/// The signing keys of cells are encrypted also if file bodies are not.
+#[tokio::test]
+async fn changed_secret_needs_the_previous_one_once_there_is_a_signing_key() {
+    let mut unit = crate::unit().start();
+    create_box(&unit).await;
+    let before = certs(&unit).await;
+    unit.kill();
+    unit.replace_in_settings(FIRST, SECOND);
+    unit.expect_refused_restart();
+    let previous = FIRST.replace("secret16=", "secret16.previous=");
+    unit.replace_in_settings(SECOND, &format!("{SECOND}\nio.personium.core.{previous}"));
+    unit.restart();
+    assert_eq!(certs(&unit).await, before);
+}
+
 #[tokio::test]
 async fn changed_secret_needs_the_previous_one_once() {
     let mut unit = unit_with_files().await;
+    unit.create_account("c", r#"{"Name":"me"}"#).await;
+    let session = unit.access_token("c").await;
     unit.kill();
 
     unit.replace_in_settings(FIRST, SECOND);
@@ -107,6 +130,9 @@ async fn changed_secret_needs_the_previous_one_once() {
     unit.replace_in_settings(SECOND, &both);
     unit.restart();
     expect_readable(&unit).await;
+    // The session goes on: it is known, but may not list roles.
+    let known = unit.request("GET", "c/__ctl/Role").bearer(&session);
+    known.send().await.expect(403);
     unit.kill();
 
     unit.replace_in_settings(&both, SECOND);
