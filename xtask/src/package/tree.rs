@@ -14,6 +14,9 @@ pub(super) const SCRIPTS: [&str; 4] = ["preinst", "postinst", "prerm", "postrm"]
 /// The folder of documents.
 const DOCS: &str = "usr/share/doc/personium";
 
+/// The files of the web layer.
+const WEB_LAYER: &str = "usr/share/personium/nginx";
+
 /// Files of the sources with their place.
 const FILES: &[(&str, &str)] = &[
     (
@@ -55,6 +58,7 @@ pub(super) fn fill(tree: &Path, release: &Release) -> TaskResult {
     for (from, to) in FILES {
         install(Path::new(from), &tree.join(to), 0o644)?;
     }
+    web_layer(&tree.join(WEB_LAYER))?;
     let program = tree.join("usr/bin/personium");
     install(&release.program, &program, 0o755)?;
     output_of(Command::new("strip").arg("--strip-unneeded").arg(&program))?;
@@ -73,6 +77,21 @@ pub(super) fn fill(tree: &Path, release: &Release) -> TaskResult {
     ] {
         let text = output_of(Command::new(&program).args(["completions", shell]))?;
         write(&tree.join(path), &(text + "\n"), 0o644)?;
+    }
+    Ok(())
+}
+
+/// Installs what makes Nginx the web layer of a unit.
+fn web_layer(to: &Path) -> TaskResult {
+    let sources = Path::new("deploy/nginx");
+    for name in ["README.md", "site.conf.template"] {
+        install(&sources.join(name), &to.join(name), 0o644)?;
+    }
+    let shared = sources.join("personium");
+    for entry in fs::read_dir(&shared).map_err(|error| failed(&shared, &error))? {
+        let entry = entry.map_err(|error| failed(&shared, &error))?;
+        let to = to.join("personium").join(entry.file_name());
+        install(&entry.path(), &to, 0o644)?;
     }
     Ok(())
 }

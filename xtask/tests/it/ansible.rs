@@ -3,7 +3,8 @@
 use std::process::Command;
 
 use crate::booted_debian::{BootedDebian, DebianFiles, expect, wait_until};
-use crate::playbook::{NEW, OLD, Operator, Run, ansible_program, collection, with_environment};
+use crate::package::{NEW, OLD};
+use crate::playbook::{Operator, Run, ansible_program, collection, with_environment};
 use crate::test_network::TestNetwork;
 
 const ONE_SERVER: &str = "one-server";

@@ -2,7 +2,8 @@
 
 use crate::ansible::{boot, is_root, main_process, status, succeeded};
 use crate::booted_debian::{DebianFiles, wait_until};
-use crate::playbook::{NEW, OLD, Operator};
+use crate::package::{NEW, OLD};
+use crate::playbook::Operator;
 use crate::test_network::TestNetwork;
 
 const THREE_SERVERS: &str = "three-servers";

@@ -22,6 +22,8 @@ pub struct DebianFiles(TempDir);
 /// A system that runs. Dropping it ends it.
 pub struct BootedDebian {
     container: Child,
+    /// The name of its control groups.
+    groups: String,
     /// The first process of the system.
     first: u32,
 }
@@ -85,58 +87,86 @@ fn minimal() -> PathBuf {
     base
 }
 
-/// The packages of a machine that an operator gets: those that Ansible needs on it.
-const REACHABLE: &str = "python3 python3-apt openssh-server iproute2";
+/// A system that is made once and kept.
+struct PreparedSystem {
+    /// The name of its folder.
+    name: &'static str,
+    /// The packages that are installed.
+    installed: &'static str,
+    /// The packages that can be installed without a network: the system has them as a source of packages in a folder.
+    available: &'static str,
+    /// The services that start with it.
+    services: &'static str,
+}
 
-/// The packages that playbooks install. A system has them as a source of packages in a folder.
-const PLAYBOOKS: &str = "ca-certificates chrony logrotate nftables unattended-upgrades nginx-light openssl memcached postgresql-15";
+/// A machine as an operator gets it for Ansible, with what playbooks install.
+const REACHABLE: PreparedSystem = PreparedSystem {
+    name: "reachable",
+    installed: "python3 python3-apt openssh-server iproute2",
+    available: "ca-certificates chrony logrotate nftables unattended-upgrades nginx-light openssl memcached postgresql-15",
+    services: "systemd-networkd.service ssh.service",
+};
 
-/// The line for the list of sources of a reachable system.
+/// A machine on which somebody follows the pages of the operator's guide.
+const GUIDE: PreparedSystem = PreparedSystem {
+    name: "guide",
+    installed: "iproute2 procps postgresql-15",
+    available: "nginx-light gettext-base curl openssl",
+    services: "",
+};
+
+/// The line for the list of sources of a prepared system.
 pub const PACKAGE_SOURCE: &str = "deb [trusted=yes] file:/opt/packages ./";
 
-/// The folder of a system that Ansible can use and that needs no network for packages.
-fn reachable() -> PathBuf {
-    let minimal = minimal();
-    let cache = cache();
-    let base = cache.join(format!("debian-{RELEASE}-reachable"));
-    let lock = File::create(cache.join("debian-reachable.lock")).unwrap();
-    lock.lock().unwrap();
-    let wanted = format!("{REACHABLE}\n{PLAYBOOKS}\n");
-    let list = base.join("opt/packages/list");
-    if fs::read_to_string(&list).is_ok_and(|found| found == wanted) {
-        return base;
+impl PreparedSystem {
+    /// The folder of the system.
+    fn folder(&self) -> PathBuf {
+        let minimal = minimal();
+        let (name, cache) = (self.name, cache());
+        let base = cache.join(format!("debian-{RELEASE}-{name}"));
+        let lock = File::create(cache.join(format!("debian-{name}.lock"))).unwrap();
+        lock.lock().unwrap();
+        let (installed, available) = (self.installed, self.available);
+        let wanted = format!("{installed}\n{available}\n");
+        let list = base.join("opt/packages/list");
+        if fs::read_to_string(&list).is_ok_and(|found| found == wanted) {
+            return base;
+        }
+        let new = base.with_extension("new");
+        for folder in [&new, &base] {
+            let _ = fs::remove_dir_all(folder);
+        }
+        expect(Command::new("cp").arg("-a").arg(minimal).arg(&new));
+        fs::copy("/etc/resolv.conf", new.join("etc/resolv.conf")).unwrap();
+        let services = match self.services {
+            "" => "true".to_owned(),
+            services => format!("systemctl enable {services}"),
+        };
+        let script = format!(
+            "set -e; export DEBIAN_FRONTEND=noninteractive; apt-get update -q; \
+             apt-get install -y -q --no-install-recommends {installed}; apt-get clean; \
+             apt-get install -y -q --no-install-recommends --download-only {available}; \
+             mkdir -p /opt/packages; mv /var/cache/apt/archives/*.deb /opt/packages/; \
+             rm -rf /var/lib/apt/lists/*; {services}"
+        );
+        expect(
+            Command::new("chroot")
+                .env_remove("TMPDIR")
+                .arg(&new)
+                .args(["/bin/sh", "-c", &script]),
+        );
+        let packages = new.join("opt/packages");
+        let index = Command::new("dpkg-scanpackages")
+            .args(["--multiversion", "."])
+            .current_dir(&packages)
+            .output()
+            .unwrap();
+        assert!(index.status.success(), "{}", text(&index));
+        fs::write(packages.join("Packages"), index.stdout).unwrap();
+        fs::write(packages.join("list"), wanted).unwrap();
+        fs::rename(&new, &base).unwrap();
+        base
     }
-    let new = base.with_extension("new");
-    for folder in [&new, &base] {
-        let _ = fs::remove_dir_all(folder);
-    }
-    expect(Command::new("cp").arg("-a").arg(minimal).arg(&new));
-    fs::copy("/etc/resolv.conf", new.join("etc/resolv.conf")).unwrap();
-    let script = format!(
-        "set -e; export DEBIAN_FRONTEND=noninteractive; apt-get update -q; \
-         apt-get install -y -q --no-install-recommends {REACHABLE}; apt-get clean; \
-         apt-get install -y -q --no-install-recommends --download-only {PLAYBOOKS}; \
-         mkdir -p /opt/packages; mv /var/cache/apt/archives/*.deb /opt/packages/; \
-         rm -rf /var/lib/apt/lists/*; \
-         systemctl enable systemd-networkd.service ssh.service"
-    );
-    expect(
-        Command::new("chroot")
-            .env_remove("TMPDIR")
-            .arg(&new)
-            .args(["/bin/sh", "-c", &script]),
-    );
-    let packages = new.join("opt/packages");
-    let index = Command::new("dpkg-scanpackages")
-        .args(["--multiversion", "."])
-        .current_dir(&packages)
-        .output()
-        .unwrap();
-    assert!(index.status.success(), "{}", text(&index));
-    fs::write(packages.join("Packages"), index.stdout).unwrap();
-    fs::write(packages.join("list"), wanted).unwrap();
-    fs::rename(&new, &base).unwrap();
-    base
 }
 
 impl DebianFiles {
@@ -148,7 +178,7 @@ impl DebianFiles {
     /// A system with an SSH server that lets the owner of a public key in, at an address such as `172.16.0.11/24` whose gateway is
     /// the first of its network.
     pub fn reachable(address: &str, public_key: &str) -> Self {
-        let files = Self::copy_of(&reachable());
+        let files = Self::copy_of(&REACHABLE.folder());
         let (network, _) = address.rsplit_once('.').unwrap();
         fs::write(
             files.path("etc/systemd/network/10-host0.network"),
@@ -160,6 +190,15 @@ impl DebianFiles {
         let keys = files.path("root").join(".ssh");
         fs::create_dir_all(&keys).unwrap();
         fs::write(keys.join("authorized_keys"), public_key).unwrap();
+        files
+    }
+
+    /// A system whose packages come from a folder of its own, without any network.
+    pub fn of_the_guide() -> Self {
+        let files = Self::copy_of(&GUIDE.folder());
+        let source = format!("{PACKAGE_SOURCE}\n");
+        fs::write(files.path("etc/apt/sources.list"), source).unwrap();
+        fs::write(files.path("etc/hosts"), "127.0.0.1 localhost\n").unwrap();
         files
     }
 
@@ -177,27 +216,29 @@ impl DebianFiles {
 
     /// Boots the system without a network.
     pub fn boot(&self) -> BootedDebian {
+        let groups = new_groups();
         let mut command = Command::new("sh");
-        command.args(in_own_groups()).args([
+        command.args(in_groups(&groups)).args([
             "systemd-nspawn",
             "--private-network",
             "--machine=unit",
         ]);
-        self.boot_by(command)
+        self.boot_by(command, groups)
     }
 
     /// Boots the system on a network, with a name of at most 12 characters.
     pub fn boot_on(&self, network: &TestNetwork, name: &str) -> BootedDebian {
+        let groups = new_groups();
         let mut command = network.command("sh");
         command
-            .args(in_own_groups())
+            .args(in_groups(&groups))
             .arg("systemd-nspawn")
             .arg(format!("--network-bridge={BRIDGE}"))
             .arg(format!("--machine={name}"));
-        self.boot_by(command)
+        self.boot_by(command, groups)
     }
 
-    fn boot_by(&self, mut command: Command) -> BootedDebian {
+    fn boot_by(&self, mut command: Command, groups: String) -> BootedDebian {
         let log = File::create(self.0.path().join("console")).unwrap();
         command
             .args(["--quiet", "--register=no", "--keep-unit", "--boot"])
@@ -221,6 +262,7 @@ impl DebianFiles {
         });
         let system = BootedDebian {
             container,
+            groups,
             first: first.unwrap(),
         };
         wait_until("the system is booted", || {
@@ -231,19 +273,60 @@ impl DebianFiles {
     }
 }
 
-/// The arguments of a shell that runs a program in control groups of its own. Systems that share them disturb each other, because
-/// each keeps its services in groups of the same names.
-fn in_own_groups() -> [String; 3] {
+/// The folders in which hierarchies of control groups are mounted: the unified one, or those of systemd.
+const HIERARCHIES: [&str; 3] = [
+    "/sys/fs/cgroup",
+    "/sys/fs/cgroup/systemd",
+    "/sys/fs/cgroup/unified",
+];
+
+/// The name of control groups that nothing else has. Systems that share them disturb each other, because each keeps its services in
+/// groups of the same names.
+fn new_groups() -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let script = r#"for hierarchy in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do
+    format!("{GROUPS}{}-{number}", std::process::id())
+}
+
+/// The begin of the names of control groups.
+const GROUPS: &str = "personium-test-";
+
+/// The arguments of a shell that runs a program in control groups of its own.
+fn in_groups(name: &str) -> [String; 3] {
+    let script = format!(
+        r#"for hierarchy in {}; do
         if [ -e $hierarchy/cgroup.procs ]; then
             mkdir -p $hierarchy/$0 && echo $$ > $hierarchy/$0/cgroup.procs
         fi
     done
-    exec "$@""#;
-    let name = format!("personium-test-{}-{number}", std::process::id());
-    ["-c".to_owned(), script.to_owned(), name]
+    exec "$@""#,
+        HIERARCHIES.join(" ")
+    );
+    ["-c".to_owned(), script, name.to_owned()]
+}
+
+/// Removes a control group with those below it, and says whether it is gone. One with processes stays.
+fn remove_group(group: &Path) -> bool {
+    let below = fs::read_dir(group).into_iter().flatten().flatten();
+    for entry in below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        remove_group(&entry.path());
+    }
+    let _ = fs::remove_dir(group);
+    !group.exists()
+}
+
+/// Removes the control groups of tests that were ended before they could do it.
+fn remove_abandoned_groups() {
+    for hierarchy in HIERARCHIES {
+        for entry in fs::read_dir(hierarchy).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let process = name.to_str().and_then(|name| name.strip_prefix(GROUPS));
+            let process = process.and_then(|rest| rest.split('-').next());
+            if process.is_some_and(|id| !Path::new("/proc").join(id).exists()) {
+                remove_group(&entry.path());
+            }
+        }
+    }
 }
 
 /// Whether a process is the one that keeps a container.
@@ -309,5 +392,13 @@ impl Drop for BootedDebian {
         }
         let _ = self.container.kill();
         let _ = self.container.wait();
+        for hierarchy in HIERARCHIES {
+            let group = Path::new(hierarchy).join(&self.groups);
+            // Its last processes may still be ending.
+            while !remove_group(&group) && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+        remove_abandoned_groups();
     }
 }

@@ -15,6 +15,7 @@
 mod ansible;
 mod ansible_scenarios;
 mod booted_debian;
+mod guide;
 mod heat;
 mod package;
 mod playbook;

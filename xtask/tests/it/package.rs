@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::booted_debian::{BootedDebian, DebianFiles, expect, wait_until};
 
-const OLD: &str = "0.0.9";
-const NEW: &str = "0.0.10";
+/// The version that is installed first, and the one of the upgrade.
+pub const OLD: &str = "0.0.9";
+pub const NEW: &str = "0.0.10";
 
 /// The settings file of the package.
 const SETTINGS: &str = "/etc/personium/personium-unit-config.properties";
@@ -29,6 +32,26 @@ pub fn make(version: &str, output: &Path) -> String {
         .arg("--output")
         .arg(output);
     expect(&mut command)
+}
+
+/// A folder with packages of both versions. Tests that run at the same time share it.
+pub fn packages() -> Arc<TempDir> {
+    static SHARED: Mutex<Weak<TempDir>> = Mutex::new(Weak::new());
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(folder) = shared.upgrade() {
+        return folder;
+    }
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    for version in [OLD, NEW] {
+        make(version, &folder.path().join(version));
+    }
+    *shared = Arc::downgrade(&folder);
+    folder
+}
+
+/// The path of a Debian package in such a folder.
+pub fn deb_in(folder: &TempDir, version: &str) -> PathBuf {
+    folder.path().join(version).join(deb(version))
 }
 
 fn architecture() -> String {
@@ -74,6 +97,8 @@ fn packages_have_program_manual_completions_parts_and_checksums() {
         "usr/share/zsh/vendor-completions/_personium",
         "usr/share/fish/vendor_completions.d/personium.fish",
         "usr/share/doc/personium/copyright",
+        "usr/share/personium/nginx/site.conf.template",
+        "usr/share/personium/nginx/personium/http.conf",
     ] {
         let file = format!("./{file}\n");
         assert!(listed.contains(&file) && contents.contains(&file), "{file}");
@@ -196,16 +221,12 @@ fn package_lives_in_a_booted_debian_from_installation_to_purge() {
         return;
     }
     let files = DebianFiles::new();
+    let packages = packages();
     for version in [OLD, NEW] {
-        let output = tempfile::tempdir().unwrap();
-        make(version, output.path());
-        let name = deb(version);
-        std::fs::copy(
-            output.path().join(&name),
-            files.path(&format!("opt/{name}")),
-        )
-        .unwrap();
+        let to = files.path("opt").join(deb(version));
+        std::fs::copy(deb_in(&packages, version), to).unwrap();
     }
+    drop(packages);
     let system = files.boot();
     let (installed, text) = install(&system, OLD);
     assert!(installed && text.contains("personium init"), "{text}");

@@ -4,16 +4,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
 use crate::booted_debian::{PACKAGE_SOURCE, expect, text};
-use crate::package::{deb, make};
+use crate::package::{deb_in, packages};
 use crate::test_network::TestNetwork;
-
-/// The version that is installed first, and the one of the upgrade.
-pub const OLD: &str = "0.0.9";
-pub const NEW: &str = "0.0.10";
 
 /// The collection.
 pub fn collection() -> PathBuf {
@@ -60,6 +57,7 @@ pub fn with_environment(command: &mut Command, folder: &Path) {
 /// The machine of an operator: keys, packages, and the administrators of units.
 pub struct Operator {
     folder: TempDir,
+    packages: Arc<TempDir>,
 }
 
 /// The outcome of a run.
@@ -92,10 +90,8 @@ impl Operator {
                 .args(["-q", "-t", "ed25519", "-N", "", "-f"])
                 .arg(key),
         );
-        for version in [OLD, NEW] {
-            make(version, &folder.path().join(version));
-        }
-        Self { folder }
+        let packages = packages();
+        Self { folder, packages }
     }
 
     /// The public key.
@@ -127,7 +123,7 @@ impl Operator {
 
     /// Variables that name the package of a version.
     pub fn package(&self, version: &str) -> Vec<String> {
-        let package = self.path(version).join(deb(version));
+        let package = deb_in(&self.packages, version);
         let sum = expect(Command::new("sha256sum").arg(&package));
         let sum = sum.split_whitespace().next().unwrap().to_owned();
         vec![
