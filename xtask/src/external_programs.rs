@@ -92,6 +92,11 @@ const PROGRAMS: &[ExternalProgram] = &[
         purpose: "the cache that nodes share",
     },
     ExternalProgram {
+        program: "activemq",
+        package: "activemq",
+        purpose: "a broker of queues and topics",
+    },
+    ExternalProgram {
         program: "nginx",
         package: "nginx-light",
         purpose: "the web layer, and the baseline of file downloads in the bench",

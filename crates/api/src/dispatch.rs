@@ -458,6 +458,7 @@ mod tests {
         let (clock, random) = (Arc::new(SystemClock::new()), Arc::new(SystemRandom::new()));
         let now_ms = clock.now_ms();
         let ports = Ports {
+            broker: None,
             records: Arc::new(MemoryRecords::new()),
             blobs: Arc::new(MemoryBlobs::new(clock.clone(), random.clone())),
             cache: Arc::new(MemoryCache::new(1 << 10)),

@@ -33,7 +33,10 @@ impl Unit {
     /// The queues and topics of the unit.
     #[must_use]
     pub fn message_queue(&self) -> Arc<dyn MessageQueue> {
-        Arc::new(RecordMessageQueue::new(self))
+        match self.broker() {
+            Some(broker) => Arc::clone(broker),
+            None => Arc::new(RecordMessageQueue::new(self)),
+        }
     }
 }
 

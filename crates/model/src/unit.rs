@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use personium_plugin::PluginRegistry;
-use personium_store::{BlobStore, Cache, RecordStore, Space, StoreError};
+use personium_store::{BlobStore, Cache, MessageQueue, RecordStore, Space, StoreError};
 use personium_types::{CellId, Clock, Code, Random, Result};
 use tokio::sync::{RwLock, Semaphore};
 
@@ -39,6 +39,8 @@ pub struct Ports {
     pub blobs: Arc<dyn BlobStore>,
     /// Short-lived shared state.
     pub cache: Arc<dyn Cache>,
+    /// The broker of queues and topics; without one their messages are records.
+    pub broker: Option<Arc<dyn MessageQueue>>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -223,6 +225,11 @@ impl Unit {
     #[must_use]
     pub fn event_feed(&self) -> &Arc<EventFeed> {
         &self.shared.events.feed
+    }
+
+    /// The broker of queues and topics, if there is one.
+    pub(crate) fn broker(&self) -> Option<&Arc<dyn MessageQueue>> {
+        self.shared.ports.broker.as_ref()
     }
 
     /// Those who wait for messages in this process.

@@ -20,6 +20,7 @@ use crate::command_audit::AuditedCommand;
 use crate::config::{BlobStoreKind, Config, LoadedConfig, RecordStoreKind, RecordSync};
 use crate::data_folder::{self, BodyPlace, DataFolder, DataFolderError, RECORDS_DIR};
 use crate::key_files::{self, KeyFileError};
+use crate::message_broker::{self, BrokerError, StreamQueue};
 use crate::model_settings::model_settings;
 use crate::record_engine::{self, DatabaseError, RecordEngine};
 use crate::unit_url::unit_urls;
@@ -44,6 +45,9 @@ pub enum ComponentError {
     /// The keys of the unit could not be generated or loaded.
     #[error("cannot load the keys of the unit")]
     Keys(#[from] KeyFileError),
+    /// The settings of the message broker cannot be used.
+    #[error("cannot use the message broker")]
+    Broker(#[from] BrokerError),
 }
 
 /// The components of a unit. Several units can be built on the same ones, with different settings.
@@ -66,6 +70,8 @@ pub struct Components {
     pub health: Arc<StoreHealth>,
     /// The cache.
     pub cache: UnitCache,
+    /// The broker of queues and topics, if the settings name one.
+    pub broker: Option<StreamQueue>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The source of randomness.
@@ -106,6 +112,7 @@ impl Components {
             files: stores.files,
             folder: stores.folder,
             health: stores.health,
+            broker: message_broker::open(&config.stream, &clock, &random)?,
             cache: UnitCache::open(&config.cache, (&urls, &prepared.keys), &clock),
             config,
             urls,
@@ -125,6 +132,7 @@ impl Components {
             records: self.records.port(),
             blobs: Arc::clone(&self.files),
             cache: self.cache.port(),
+            broker: self.broker.as_ref().map(StreamQueue::port),
             clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),
         };

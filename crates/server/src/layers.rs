@@ -16,6 +16,7 @@ use crate::components::body_place;
 use crate::config::{BlobStoreKind, Config, RecordStoreKind};
 use crate::data_folder::{BodyPlace, DataFolder};
 use crate::file_system;
+use crate::message_broker::{self, StreamQueue};
 use crate::record_engine::{self, RecordEngine};
 use crate::system;
 
@@ -116,7 +117,10 @@ fn beside_records(config: &Config) -> impl Iterator<Item = Layer> {
         BlobStoreKind::Folder => bodies(config),
         BlobStoreKind::S3 => Some(bucket(config)),
     };
-    bodies.into_iter().chain(cache(config))
+    bodies
+        .into_iter()
+        .chain(cache(config))
+        .chain(broker(config))
 }
 
 /// The database of records before the unit has opened it.
@@ -189,6 +193,28 @@ fn cache(config: &Config) -> Option<Layer> {
     };
     Some(Layer {
         name: "memcached",
+        need: LayerNeed::Optional,
+        check: Box::new(check),
+    })
+}
+
+/// The message broker, if the settings name one.
+fn broker(config: &Config) -> Option<Layer> {
+    let queue = message_broker::open(&config.stream, &system::clock(), &system::random());
+    let queue = match queue {
+        Ok(queue) => Ok(queue?),
+        Err(error) => Err(chain(&error)),
+    };
+    let check = move || -> LayerLook {
+        let queue = queue.clone();
+        Box::pin(async move {
+            let queue: StreamQueue = queue.map_err(LayerProblem::Unfit)?;
+            let looked = queue.check().await;
+            looked.map(Some).map_err(LayerProblem::Absent)
+        })
+    };
+    Some(Layer {
+        name: "message broker",
         need: LayerNeed::Optional,
         check: Box::new(check),
     })

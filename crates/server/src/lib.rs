@@ -34,6 +34,7 @@ pub mod layers;
 mod lingering_close;
 pub mod local_api;
 pub mod logging;
+pub mod message_broker;
 pub mod metrics;
 pub mod migrate;
 mod min_rate_timeout;

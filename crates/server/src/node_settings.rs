@@ -31,6 +31,8 @@ const COMMON: KeySelection = KeySelection {
         "blobStore.s3.prefix",
         "security.dav.encrypt.enabled",
         "event.hop.maxnum",
+        "stream.mq",
+        "stream.broker",
         "bar.file.maxSize",
         "bar.entry.maxSize",
         "cache.type",

@@ -462,6 +462,9 @@ fn handlers(
     if let Some(servers) = components.cache.collector() {
         metrics = metrics.with_collector(servers);
     }
+    if let Some(broker) = &components.broker {
+        metrics = metrics.with_collector(broker.collector());
+    }
     if let Some(access_log) = &access_log {
         let lost = LostLinesCollector(Arc::clone(access_log));
         metrics = metrics.with_collector(Box::new(lost));

@@ -36,6 +36,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod activemq;
 mod client;
 mod credentials;
 mod event_stream;
@@ -75,6 +76,7 @@ mod unit_database;
 mod unit_layers;
 mod xml;
 
+pub use activemq::ActiveMq;
 pub use client::TestClient;
 pub use credentials::{MASTER_TOKEN, PASSWORD};
 pub use event_stream::{EventStream, StreamedEvent};

@@ -128,6 +128,7 @@ impl TestUnit {
         let random = Arc::new(SystemRandom::new());
         let blobs = Arc::new(MemoryBlobs::new(clock.clone(), random.clone()));
         let ports = Ports {
+            broker: None,
             records: store.clone(),
             blobs: blobs.clone(),
             cache: Arc::new(MemoryCache::new(1 << 20)),
@@ -164,6 +165,7 @@ impl TestUnit {
 
     fn restart_over(&self, store: Arc<InterruptibleRecords>, keys: Arc<UnitKeys>) -> Self {
         let ports = Ports {
+            broker: None,
             records: store.clone(),
             blobs: self.blobs.clone(),
             cache: Arc::new(MemoryCache::new(1 << 20)),

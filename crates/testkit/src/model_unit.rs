@@ -64,6 +64,7 @@ fn start_on(
 ) -> Arc<Unit> {
     let random = Arc::new(SystemRandom::new());
     let ports = Ports {
+        broker: None,
         records: records.clone(),
         blobs,
         cache: Arc::new(MemoryCache::new(1 << 20)),

@@ -291,6 +291,7 @@ codes! {
     MessageText = "PR400-ST-0001", "The message is not a text in UTF-8.";
     NoSuchDelivery = "PR404-ST-0001", "There is no delivery with this receipt: the message was acknowledged, has expired, or was delivered again.";
     MessagesMissed = "PR410-ST-0001", "The messages after this position are not kept any more.";
+    BrokerDown = "PR503-ST-0002", "The message broker cannot be reached, or has refused the request.";
     QueueFull = "PR503-ST-0001", "The queue or topic [{0}] is full. Try again when messages were received.";
     ServiceConnect = "PR500-SC-0001", "The script engine could not be reached.";
 }

@@ -1,9 +1,13 @@
 //! Settings of events and streams.
 
+use std::path::{Path, PathBuf};
+
+use personium_activemq::BrokerAddress;
 use personium_types::Secret;
 
+use super::config_reader::ConfigReader;
 use super::section::section;
-use super::value_parser::{Number, OneOf, Optional, SecretText, Text};
+use super::value_parser::{FilePath, Number, OneOf, Optional, SecretText, Text, ValueParser};
 
 /// A kind of message broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,24 +52,71 @@ section! {
     }
 }
 
+/// A place of the messages of streams besides the records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamBroker {
+    /// ActiveMQ, over STOMP.
+    ActiveMq,
+}
+
+const STREAM_BROKERS: OneOf<StreamBroker> = OneOf(&[("activemq", StreamBroker::ActiveMq)]);
+
+/// The addresses of a broker, as clients of ActiveMQ write them.
+#[derive(Debug)]
+pub struct BrokerUrls;
+
+impl ValueParser<Vec<BrokerAddress>> for BrokerUrls {
+    fn parse(&self, text: &str, _folder: &Path) -> Option<Vec<BrokerAddress>> {
+        BrokerAddress::parse_list(text)
+    }
+
+    fn permitted(&self) -> String {
+        "tcp:// or stomp://, or with TLS ssl:// or stomp+ssl://, a host and a port; several separated by commas, also in failover:(...)".into()
+    }
+}
+
 section! {
-    /// Settings of the queues and topics of stream collections. Their messages are in the records of the cells.
+    /// Settings of the queues and topics of stream collections.
     StreamConfig "Streams" {
-        /// The kind of broker; by default, there is none.
-        _broker_kind: Option<BrokerKind> = "stream.mq", "", Optional(BROKERS);
-        /// The address of the broker.
-        _broker: Option<String> = "stream.broker", "", Optional(Text);
-        /// The user name at the broker.
-        _username: Option<String> = "stream.username", "", Optional(Text);
+        /// The broker of their messages, which all nodes of a unit share. By default the messages are in the records of the cells.
+        broker_kind: Option<StreamBroker> = "stream.mq", "", Optional(STREAM_BROKERS);
+        /// The address of the STOMP connector of the broker; by default tcp://localhost:61613. Of several, the first that accepts a
+        /// connection is used: they must be one broker and its stand-ins.
+        broker: Option<Vec<BrokerAddress>> = "stream.broker", "", Optional(BrokerUrls);
+        /// The certificates of the issuers that are trusted to name the broker, in a PEM file; by default, those of the system.
+        broker_ca_file: Option<PathBuf> = "stream.broker.caFile", "", Optional(FilePath);
+        /// The number of seconds within which an operation of the broker must end.
+        broker_timeout_secs: u64 = "stream.broker.timeoutInSec", "10", Number(1..=60);
+        /// The user name at the broker; it needs a password too.
+        username: Option<String> = "stream.username", "", Optional(Text);
         /// The password at the broker.
-        _password: Option<Secret<String>> = "stream.password", "", Optional(SecretText { min_bytes: 1 });
+        password: Option<Secret<String>> = "stream.password", "", Optional(SecretText { min_bytes: 1 });
+        /// The file with the password at the broker, instead of stream.password.
+        password_file: Option<PathBuf> = "stream.passwordFile", "", Optional(FilePath);
         /// The number of seconds for which a message is kept.
         retention_secs: u64 = "stream.expiresIn", "3600", Number(1..=31_536_000);
         /// The largest size of a message in bytes.
         message_max_bytes: usize = "stream.message.maxBytes", "262144", Number(1..=16_777_216);
-        /// The largest number of messages of a queue or topic. A queue that is full takes no more; a topic loses its oldest ones.
+        /// The largest number of messages of a queue or topic in the records. A queue that is full takes no more; a topic loses its
+        /// oldest ones.
         queue_messages_max: u64 = "stream.queue.maxMessages", "10000", Number(1..=100_000_000);
-        /// The largest total size of the messages of a queue or topic in bytes.
+        /// The largest total size of the messages of a queue or topic in the records, in bytes.
         queue_max_bytes: u64 = "stream.queue.maxBytes", "67108864", Number(16_777_216..=1_099_511_627_776);
+    }
+}
+
+impl StreamConfig {
+    /// Checks conditions on several keys.
+    pub(super) fn check(&self, reader: &mut ConfigReader) {
+        if self.password.is_some() && self.password_file.is_some() {
+            reader.add_key_problem(
+                "stream.password",
+                "must not be given together with stream.passwordFile",
+            );
+        }
+        let has_password = self.password.is_some() || self.password_file.is_some();
+        if self.username.is_some() != has_password {
+            reader.add_key_problem("stream.username", "must be given together with a password");
+        }
     }
 }

@@ -2,7 +2,6 @@
 
 const RECORDS: &str = "records are stored in data.dir, not in a search engine";
 const IN_PROCESS: &str = "the queue of events is in the records and in the memory of the process";
-const STREAMS: &str = "the messages of streams are in the records";
 const SCRIPTS: &str = "scripts of services run in the process of the unit";
 const NO_SNAPSHOTS: &str = "this version makes no snapshots";
 const CACHED: &str = "cells, boxes and schemas are always cached";
@@ -89,10 +88,6 @@ const INEFFECTIVE: &[(&str, &str)] = &[
     ("core.eventbus.broker", IN_PROCESS),
     ("core.eventbus.queue", IN_PROCESS),
     ("core.eventbus.topic.*", IN_PROCESS),
-    ("core.stream.mq", STREAMS),
-    ("core.stream.broker", STREAMS),
-    ("core.stream.username", STREAMS),
-    ("core.stream.password", STREAMS),
 ];
 
 /// Keys that have an effect, although a pattern of [`INEFFECTIVE`] matches them.

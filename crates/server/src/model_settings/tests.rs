@@ -25,6 +25,13 @@ const KEYS_OF_THE_SERVER: &[&str] = &[
     "rule.timerEvent.thread.num",
     "engine.extensions.dir",
     "plugin.path",
+    "stream.mq",
+    "stream.broker",
+    "stream.username",
+    "stream.password",
+    "stream.passwordFile",
+    "stream.broker.caFile",
+    "stream.broker.timeoutInSec",
 ];
 
 /// Keys that must be given together with others, and those.

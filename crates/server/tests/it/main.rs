@@ -82,6 +82,7 @@ mod slow_clients;
 mod start_checks;
 mod start_order;
 mod storage_unit;
+mod stream_broker;
 mod streams;
 mod trust_between_units;
 mod unit_hosts;
