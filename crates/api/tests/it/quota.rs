@@ -505,3 +505,27 @@ async fn messages_of_queues_and_topics_are_counted_and_limited() {
         .unwrap();
     messages((0, 0)).await;
 }
+
+#[tokio::test]
+async fn message_that_a_recipient_has_is_stored_although_its_results_exceed_the_quota() {
+    let unit = TestUnit::new().await;
+    unit.create_cell("d").await;
+    let message = json!({"To": cell_url("d"), "Title": "t", "Body": "x".repeat(100)}).to_string();
+    let received = async || unit.list_entities("d/__ctl/ReceivedMessage").await.len();
+    leave(&unit, message.len() as u64 - 1).await;
+    let refusal = unit.post("c/__message/send", &message).await;
+    assert_eq!(refusal.outcome(), refused(507, "SV-0002"));
+    assert_eq!(received().await, 0);
+    let entities = exact(&unit, "c").await.1;
+    leave(&unit, message.len() as u64).await;
+    let sent = unit.post("c/__message/send", &message).await;
+    assert_eq!(sent.outcome(), success(201), "{}", sent.text());
+    assert_eq!(received().await, 1);
+    assert_eq!(unit.list_entities("c/__ctl/SentMessage").await.len(), 1);
+    // What is stored is longer than the request.
+    let added = exact(&unit, "c").await.1 - entities;
+    assert!(added > i64::try_from(message.len()).unwrap(), "{added}");
+    let refusal = unit.post("c/__message/send", &message).await;
+    assert_eq!(refusal.outcome(), refused(507, "SV-0002"));
+    assert_eq!(received().await, 1);
+}

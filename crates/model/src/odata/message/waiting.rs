@@ -164,6 +164,10 @@ pub async fn store_sent(
     let mut properties = message.properties.clone();
     set_results(&mut properties, results);
     let creation = creation(&message.set, properties);
+    let mut root = root.clone();
+    // Recipients have the message: it must be stored, also if its results need more than the quota leaves.
+    root.records = root.records.without_limit();
+    let root = &root;
     root.transact_with(Invalidation::None, || async {
         let mut creations = CreationBatch::new(root);
         let entity = Box::pin(creations.add(&creation)).await?;
