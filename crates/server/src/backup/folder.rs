@@ -4,7 +4,7 @@
 //! complete generation, which names its list. What no complete generation leads to does not count.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,6 +33,8 @@ const COMPLETE: &str = "json";
 const REMOVED: &str = "removed";
 /// The end of the name of the list of the cells that an interrupted back-up has begun with.
 const UNFINISHED: &str = "unfinished";
+/// The largest mark, and the largest file of a complete generation, in bytes.
+const MAX_SMALL_BYTES: u64 = 1 << 20;
 /// The text that the key of the folder encrypts, so that another key is known as such.
 const KEY_CHECK: &[u8] = b"personium backup";
 const KEY_CHECK_NAME: &str = "check";
@@ -116,7 +118,7 @@ impl BackupFolder {
 
     fn open_locked(root: &Path, key: Option<&Secret<String>>, lock: File) -> BackupResult<Self> {
         let mark = root.join(MARK_FILE);
-        let read = fs::read(&mark).map_err(|error| format!("{}: {error}", mark.display()))?;
+        let read = read_small(&mark).map_err(|error| format!("{}: {error}", mark.display()))?;
         let unreadable = || format!("{} cannot be read", mark.display());
         let text: Value = serde_json::from_slice(&read).map_err(|_| unreadable())?;
         if member(&text, "format") != FORMAT {
@@ -207,8 +209,9 @@ impl BackupFolder {
     fn parsed(&self, end: &str) -> BackupResult<(Vec<Generation>, Vec<String>)> {
         let (mut found, mut wrong) = (Vec::new(), Vec::new());
         for (name, path) in self.list(end)? {
-            let text = fs::read_to_string(&path);
-            match text.ok().and_then(|text| parse(&name, &text)) {
+            let text = read_small(&path).ok();
+            let text = text.and_then(|text| String::from_utf8(text).ok());
+            match text.and_then(|text| parse(&name, &text)) {
                 Some(generation) => found.push(generation),
                 None => wrong.push(format!("{} cannot be read", path.display())),
             }
@@ -283,6 +286,23 @@ impl BackupFolder {
     pub(crate) async fn manifest(&self, generation: &Generation) -> BackupResult<Manifest> {
         let loaded = Manifest::load(&*self.files, &generation.manifest).await;
         loaded.map_err(|error| format!("the generation {}: {}", generation.name, chain(&error)))
+    }
+}
+
+/// Reads a file of the folder that a unit makes small. The folder may come from elsewhere: what is no file is not opened, because it
+/// could have no end.
+fn read_small(path: &Path) -> io::Result<Vec<u8>> {
+    let refused = |text: &str| Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    if !fs::metadata(path)?.is_file() {
+        return refused("it is no file");
+    }
+    let mut content = Vec::new();
+    let read = File::open(path)?
+        .take(MAX_SMALL_BYTES + 1)
+        .read_to_end(&mut content)?;
+    match u64::try_from(read) {
+        Ok(read) if read <= MAX_SMALL_BYTES => Ok(content),
+        _ => refused("it is too large"),
     }
 }
 
@@ -371,4 +391,29 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     let bytes = text.as_bytes().chunks(2);
     let bytes = bytes.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
     bytes.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generations_without_an_end_are_named_and_not_read() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = BackupFolder::create(place.path(), "unit", None).unwrap();
+        let id = BlobId::from_bytes([3; 16]);
+        folder.complete("good", &id, &Value::Null).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", folder.path("endless", COMPLETE)).unwrap();
+        let large = vec![b' '; usize::try_from(MAX_SMALL_BYTES).unwrap() + 1];
+        fs::write(folder.path("large", COMPLETE), large).unwrap();
+        let (found, wrong) = folder.generations().unwrap();
+        let names: Vec<_> = found.iter().map(|found| found.name.as_str()).collect();
+        assert_eq!(names, ["good"]);
+        assert!(wrong.len() == 2 && wrong[0].contains("endless") && wrong[1].contains("large"));
+        drop(folder);
+        let mark = place.path().join(MARK_FILE);
+        fs::remove_file(&mark).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &mark).unwrap();
+        assert!(BackupFolder::open(place.path(), None).is_err());
+    }
 }
