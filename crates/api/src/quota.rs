@@ -131,6 +131,7 @@ async fn of_cell(unit: &Unit, cell: &Cell) -> Result<Value> {
     let CellUsage {
         files,
         entities,
+        properties,
         messages,
         log,
     } = storage.usage;
@@ -141,6 +142,7 @@ async fn of_cell(unit: &Unit, cell: &Cell) -> Result<Value> {
         "usedBytes": storage.usage.total(),
         "fileBytes": files,
         "entityBytes": entities,
+        "propertyBytes": properties,
         "messageBytes": messages,
         "logBytes": log,
         "quota": shown(quota),

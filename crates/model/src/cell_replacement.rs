@@ -77,6 +77,7 @@ impl CellReplacement {
                 let mut batch = Batch::new();
                 member.node.file = Some(self.copy_body(&old, body, &mut batch).await?);
                 let key = keys::node(&keys::SNAPSHOT_FOLDER, &member.name);
+                member.node.count_put(None, &mut batch);
                 records::put(&mut batch, key, &member.node)?;
                 batch.add(keys::child_count(&keys::SNAPSHOT_FOLDER), 1);
                 transfer::commit(&self.new.records(), batch).await?;

@@ -30,6 +30,8 @@ pub struct CellUsage {
     pub files: u64,
     /// The records of entities: user data, schemas, control objects, messages.
     pub entities: u64,
+    /// The dead properties of boxes, collections, files and the cell.
+    pub properties: u64,
     /// The messages of queues and topics.
     pub messages: u64,
     /// The lines of the event log.
@@ -42,6 +44,7 @@ impl CellUsage {
     pub const fn total(&self) -> u64 {
         self.files
             .saturating_add(self.entities)
+            .saturating_add(self.properties)
             .saturating_add(self.messages)
             .saturating_add(self.log)
     }
@@ -50,6 +53,7 @@ impl CellUsage {
     pub fn add(&mut self, other: &Self) {
         self.files = self.files.saturating_add(other.files);
         self.entities = self.entities.saturating_add(other.entities);
+        self.properties = self.properties.saturating_add(other.properties);
         self.messages = self.messages.saturating_add(other.messages);
         self.log = self.log.saturating_add(other.log);
     }
@@ -62,6 +66,8 @@ pub struct ByteCounts {
     pub files: i64,
     /// The records of entities.
     pub entities: i64,
+    /// Dead properties.
+    pub properties: i64,
     /// The messages of queues.
     pub queues: i64,
     /// The messages of topics.
@@ -98,6 +104,7 @@ pub async fn read(store: &dyn RecordStore, cell: &CellId, all_counted: bool) -> 
     Ok(CellUsage {
         files: bytes(counts.files),
         entities: bytes(counts.entities),
+        properties: bytes(counts.properties),
         messages: bytes(counts.queues.saturating_add(counts.topics)),
         log: bytes(log.fold(0, i64::saturating_add)),
     })
@@ -196,8 +203,11 @@ impl ByteCounts {
                 self.entities = self.entities.saturating_add(length);
             }
             Some(b'N') => {
-                let node = records::decode::<Node>(&record.value).ok();
-                if let Some(file) = node.and_then(|node| node.file) {
+                let Ok(node) = records::decode::<Node>(&record.value) else {
+                    return;
+                };
+                self.properties = self.properties.saturating_add(node.property_bytes());
+                if let Some(file) = node.file {
                     self.files = self.files.saturating_add_unsigned(file.length);
                 }
             }
@@ -224,6 +234,7 @@ impl ByteCounts {
         [
             ("files", one.files, other.files),
             ("entities", one.entities, other.entities),
+            ("dead properties", one.properties, other.properties),
             ("messages of queues", one.queues, other.queues),
             ("messages of topics", one.topics, other.topics),
         ]
@@ -232,10 +243,11 @@ impl ByteCounts {
 }
 
 /// The keys of the counters, and last that of the mark of a cell that was counted.
-pub(crate) fn counter_keys() -> [Key; 5] {
+pub(crate) fn counter_keys() -> [Key; 6] {
     [
         keys::bytes_of_files(),
         keys::bytes_of_entities(),
+        keys::bytes_of_properties(),
         keys::bytes_of_queues(),
         keys::bytes_of_topics(),
         keys::bytes_counted(),
@@ -255,7 +267,8 @@ fn counts_of(found: &[Option<Record>]) -> ByteCounts {
     ByteCounts {
         files: value(0),
         entities: value(1),
-        queues: value(2),
-        topics: value(3),
+        properties: value(2),
+        queues: value(3),
+        topics: value(4),
     }
 }

@@ -108,6 +108,7 @@ async fn build(
     let properties = properties.iter().cloned();
     node.properties = properties.map(|p| (p.key, p.xml)).collect();
     check_size(&node, &resource.unit)?;
+    node.count_put(None, &mut batch);
     if kind == NodeKind::Service {
         let source = Node::new(
             NodeId::random(resource.unit.random()),
@@ -192,6 +193,7 @@ pub(crate) async fn remove_empty(target: &Target, batch: &mut Batch) -> Result<(
             if let Some(source) = source {
                 let id = source.value().id;
                 empty.push(keys::children(&id));
+                source.value().count_removal(batch);
                 batch.delete(source.key.clone());
                 batch.delete(keys::child_count(&id));
             }

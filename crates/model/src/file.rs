@@ -282,6 +282,7 @@ pub(crate) fn unlink(permit: &Permit, batch: &mut Batch, target: &Target) -> Res
         .record_version()
         .map_or(Expect::Absent, Expect::Version);
     batch.assert(found.key.clone(), expect);
+    found.value().count_removal(batch);
     batch.delete(found.key.clone());
     if let Some(parent) = &found.parent {
         batch.add(keys::child_count(parent), -1);

@@ -196,6 +196,7 @@ async fn collect_node(
             // Another server node may be at it too. What it has removed is counted once.
             batch.assert(key.clone(), Expect::Version(node.version));
             batch.delete(key);
+            node.value.count_removal(&mut batch);
             match &node.value.file {
                 Some(body) => {
                     body.delete_record(&mut batch);

@@ -137,7 +137,9 @@ pub async fn patch_cell(
         let (mut node, version) = current_cell_node(context).await?;
         check_node(conditions, Some(node.etag()))?;
         let mut post_commit = invalidated(context);
+        let before = node.clone();
         if apply(&permit, &cell_target(context), &mut node, patch, unit)? {
+            node.count_put(Some(&before), &mut batch);
             put_checked(&mut batch, keys::cell_node(), version, &node)?;
             let added = add_event(unit, context, &mut batch, events, ("cell.proppatch", "207"));
             post_commit = post_commit.and(added.await?);
@@ -231,6 +233,7 @@ async fn current_cell_node(context: &CellContext) -> Result<(Node, Option<u64>)>
 }
 
 fn put_node(batch: &mut Batch, found: &Located, node: &Node) -> Result<()> {
+    node.count_put(Some(found.value()), batch);
     put_checked(batch, found.key.clone(), found.record_version(), node)
 }
 

@@ -260,6 +260,7 @@ async fn exchange(
         None => {
             let old = destination.node();
             replaced.clone_from(&old.value().file);
+            old.value().count_removal(&mut batch);
             if let Some(body) = &replaced {
                 body.delete_record(&mut batch);
             } else {

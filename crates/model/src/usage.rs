@@ -1,5 +1,5 @@
-//! Counters of the bytes that a cell stores: one for the bodies of its files, one for its entities, and those for the messages of its
-//! queues and topics.
+//! Counters of the bytes that a cell stores: one for the bodies of its files, one for its entities, one for its dead properties, and those
+//! for the messages of its queues and topics.
 //!
 //! A batch that changes such content adds the difference to the counter of the space in the same commit. Additions to a counter never
 //! conflict, so they cost concurrent changes of a cell nothing ([0072](../../../docs/decisions/0072-usage-counters-and-quotas.md)).
@@ -36,6 +36,11 @@ pub(crate) fn add_entity(batch: &mut Batch, before: usize, after: usize) {
         keys::bytes_of_entities(),
         length(after).saturating_sub(length(before)),
     );
+}
+
+/// Adds to a batch that the dead properties of nodes take so many bytes more, or fewer.
+pub(crate) fn add_properties(batch: &mut Batch, bytes: i64) {
+    batch.add_up(keys::bytes_of_properties(), bytes);
 }
 
 /// Adds to a batch that the messages of channels of a kind take so many bytes more, or fewer.

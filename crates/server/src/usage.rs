@@ -17,7 +17,7 @@ use crate::config::{Config, QuotaConfig};
 use crate::unit_reader::UnitReader;
 
 /// The number of columns of a table.
-const COLUMNS: usize = 8;
+const COLUMNS: usize = 9;
 
 /// The sums of an owner.
 #[derive(Debug, Clone, Copy, Default)]
@@ -200,6 +200,7 @@ fn put_usage(out: &mut Map<String, Value>, usage: &CellUsage, quota: Option<u64>
     for (name, bytes) in [
         ("fileBytes", usage.files),
         ("entityBytes", usage.entities),
+        ("propertyBytes", usage.properties),
         ("messageBytes", usage.messages),
         ("logBytes", usage.log),
         ("usedBytes", usage.total()),
@@ -210,7 +211,15 @@ fn put_usage(out: &mut Map<String, Value>, usage: &CellUsage, quota: Option<u64>
 }
 
 fn header(first: &str, second: &str) -> Vec<String> {
-    let rest = ["Files", "Entities", "Messages", "Log", "Bytes", "Quota"];
+    let rest = [
+        "Files",
+        "Entities",
+        "Properties",
+        "Messages",
+        "Log",
+        "Bytes",
+        "Quota",
+    ];
     let all = [first, second].into_iter().chain(rest);
     all.map(str::to_owned).collect()
 }
@@ -220,6 +229,7 @@ fn row(names: [String; 2], usage: &CellUsage, quota: Option<u64>) -> Vec<String>
     let numbers = [
         usage.files,
         usage.entities,
+        usage.properties,
         usage.messages,
         usage.log,
         usage.total(),

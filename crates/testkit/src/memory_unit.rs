@@ -271,6 +271,7 @@ impl TestUnit {
         let counters = [
             personium_model::keys::bytes_of_files(),
             personium_model::keys::bytes_of_entities(),
+            personium_model::keys::bytes_of_properties(),
             personium_model::keys::bytes_of_queues(),
             personium_model::keys::bytes_of_topics(),
             personium_model::keys::bytes_counted(),

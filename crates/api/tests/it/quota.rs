@@ -407,6 +407,7 @@ async fn forget_counters(unit: &TestUnit, cell: &CellId) {
     for key in [
         keys::bytes_of_files(),
         keys::bytes_of_entities(),
+        keys::bytes_of_properties(),
         keys::bytes_of_queues(),
         keys::bytes_of_topics(),
         keys::bytes_counted(),
@@ -528,4 +529,97 @@ async fn message_that_a_recipient_has_is_stored_although_its_results_exceed_the_
     let refusal = unit.post("c/__message/send", &message).await;
     assert_eq!(refusal.outcome(), refused(507, "SV-0002"));
     assert_eq!(received().await, 1);
+}
+
+#[tokio::test]
+async fn dead_properties_are_counted_and_limited() {
+    let unit = TestUnit::new().await;
+    let proppatch = async |path: &str, name: &str, bytes: usize| {
+        let text = "x".repeat(bytes);
+        let body = format!(
+            "<D:propertyupdate xmlns:D=\"DAV:\" xmlns:z=\"urn:z\"><D:set><D:prop><z:{name}>{text}</z:{name}></D:prop></D:set>\
+             </D:propertyupdate>"
+        );
+        let set = unit.admin_request("PROPPATCH", path).body(body);
+        set.send().await.outcome()
+    };
+    let bytes = async || {
+        exact(&unit, "c").await;
+        counted(&unit, "c").await.content.properties
+    };
+    let before = bytes().await;
+    unit.create_collection("c/b/tree", "").await;
+    unit.create_collection("c/b/tree/in", "").await;
+    unit.create_collection("c/b/empty", "").await;
+    unit.create_collection("c/b/svc", "service").await;
+    unit.put_file("c/b/file", "x").await;
+    unit.put_file("c/b/other", "x").await;
+    unit.put_file("c/b/tree/in/file", "x").await;
+    unit.create_box("c", "gone").await;
+    unit.create_box("c", "full").await;
+    unit.put_file("c/full/file", "x").await;
+    let mut last = bytes().await;
+    for path in [
+        "c",
+        "c/b",
+        "c/b/tree",
+        "c/b/tree/in",
+        "c/b/empty",
+        "c/b/svc",
+        "c/b/file",
+        "c/b/other",
+        "c/b/tree/in/file",
+        "c/gone",
+        "c/full",
+        "c/full/file",
+    ] {
+        assert_eq!(proppatch(path, "a", 1_000).await, success(207), "{path}");
+        assert_eq!(proppatch(path, "a", 900).await, success(207), "{path}");
+        let now = bytes().await;
+        assert!(
+            now > last + 900 && now < last + 1_100,
+            "{path}: {last} {now}"
+        );
+        last = now;
+    }
+    leave(&unit, 2_000).await;
+    assert_eq!(proppatch("c/b", "b", 2_000).await, refused(507, "SV-0002"));
+    assert_eq!(bytes().await, last);
+    assert_eq!(proppatch("c/b", "b", 1_800).await, success(207));
+    assert_eq!(proppatch("c/b", "b", 1_700).await, success(207));
+    // A file keeps its properties when it is replaced or moved, and loses those of what it replaces.
+    last = bytes().await;
+    unit.put_file("c/b/file", "y").await;
+    assert_eq!(bytes().await, last);
+    let moved = unit
+        .admin_request("MOVE", "c/b/file")
+        .header("overwrite", "T");
+    let moved = moved.header("destination", "http://unit.example/c/b/other");
+    assert_eq!(moved.send().await.outcome(), success(204));
+    let now = bytes().await;
+    assert!(now < last - 900 && now > last - 1_100, "{last} {now}");
+    for path in ["c/b/other", "c/b/empty", "c/b/svc", "c/b/tree", "c/full"] {
+        let removed = unit.admin_request("DELETE", path);
+        let removed = removed.header("x-personium-recursive", "true").send().await;
+        assert_eq!(removed.outcome(), success(204), "{path}");
+    }
+    let removed = unit.admin_outcome("DELETE", "c/__ctl/Box('gone')").await;
+    assert_eq!(removed, success(204));
+    // Those of the cell and of the box `b` are left.
+    wait_until("the end of the garbage collection", async || {
+        bytes().await < before + 4_000
+    })
+    .await;
+    let left = bytes().await - before;
+    assert!(left > 3_500, "{left}");
+    // A cell that is imported has what was exported.
+    set_quota(&unit, &json!({"cell": "c", "quota": "unlimited"})).await;
+    let snapshot = exported(&unit).await;
+    unit.create_cell("d").await;
+    let put = unit.admin_request("PUT", "d/__snapshot/s1.zip");
+    assert_eq!(put.body(snapshot).send().await.outcome(), success(201));
+    import(&unit, "d", "s1").await;
+    exact(&unit, "d").await;
+    let imported = counted(&unit, "d").await.content.properties;
+    assert_eq!(imported, bytes().await);
 }

@@ -87,6 +87,7 @@ impl CellFilling<'_> {
         }
         let id = self.new.cell().node_id();
         let node = self.node(snapshot::CELL_META, &meta, (id, NodeKind::Cell))?;
+        node.count_put(None, &mut batch.batch);
         records::put(&mut batch.batch, keys::cell_node(), &node)
     }
 
@@ -115,6 +116,7 @@ impl CellFilling<'_> {
         let kind = NodeKind::Box;
         let meta = self.source.read_meta(folder).await?;
         let node = self.node(path, &meta, (id, kind))?;
+        node.count_put(None, &mut batch.batch);
         records::put(&mut batch.batch, keys::box_node(&id), &node)?;
         batch.nodes += 1;
         Ok(CreatedNode { id, kind })
@@ -157,6 +159,7 @@ impl CellFilling<'_> {
             };
             self.collections.insert(meta.id.clone(), collection);
         }
+        node.count_put(None, &mut batch.batch);
         records::put(
             &mut batch.batch,
             keys::node(&above.id, name.as_str()),

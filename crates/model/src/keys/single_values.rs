@@ -48,14 +48,17 @@ const OUTBOX_MARKER: &str = "event/cell/";
 const BYTES_OF_FILES: &str = "bytes/files";
 /// The name of the number of bytes of the records of entities.
 const BYTES_OF_ENTITIES: &str = "bytes/entities";
+/// The name of the counter of the bytes of dead properties.
+const BYTES_OF_PROPERTIES: &str = "bytes/properties";
 /// The name of the counter of the bytes of the messages of queues.
 const BYTES_OF_QUEUES: &str = "bytes/queues";
 /// The name of the counter of the bytes of the messages of topics.
 const BYTES_OF_TOPICS: &str = "bytes/topics";
 /// The names of all counters of bytes.
-const COUNTERS_OF_BYTES: [&str; 4] = [
+const COUNTERS_OF_BYTES: [&str; 5] = [
     BYTES_OF_FILES,
     BYTES_OF_ENTITIES,
+    BYTES_OF_PROPERTIES,
     BYTES_OF_QUEUES,
     BYTES_OF_TOPICS,
 ];
@@ -152,6 +155,12 @@ pub fn bytes_of_files() -> Key {
 #[must_use]
 pub fn bytes_of_entities() -> Key {
     single(BYTES_OF_ENTITIES)
+}
+
+/// The number of bytes of dead properties.
+#[must_use]
+pub fn bytes_of_properties() -> Key {
+    single(BYTES_OF_PROPERTIES)
 }
 
 /// The number of bytes of the messages of queues.

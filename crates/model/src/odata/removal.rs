@@ -51,7 +51,7 @@ pub async fn remove_box(
                 let event = reporting.box_deletion_event(&found);
                 mark.assert_in(&mut batch);
                 remove(&root, &set, found, &mut batch).await?;
-                batch.delete(keys::box_node(id));
+                rules::delete_box_node(&root, id, &mut batch).await?;
                 garbage_collection::add_record(&mut batch, &Node::new(*id, NodeKind::Box, 0))?;
                 let post_commit = PostCommit::none()
                     .collect_garbage(context.cell().id, mark)

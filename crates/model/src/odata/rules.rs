@@ -198,6 +198,21 @@ pub(super) async fn check_cell_empty(
     Ok(())
 }
 
+/// Adds to a batch that the root node of a box is removed.
+pub(super) async fn delete_box_node(
+    root: &ServiceRoot,
+    id: &NodeId,
+    batch: &mut Batch,
+) -> Result<()> {
+    let key = keys::box_node(id);
+    if let Some(found) = root.records.find::<Node>(&key).await? {
+        batch.assert(key.clone(), Expect::Version(found.version));
+        found.value.count_removal(batch);
+        batch.delete(key);
+    }
+    Ok(())
+}
+
 /// Refuses to delete a box that is not empty, and adds the removal of what is deleted together with an entity.
 pub(super) async fn check_delete(
     root: &ServiceRoot,
@@ -215,7 +230,7 @@ pub(super) async fn check_delete(
                 return Err(Code::HasRelated.into());
             }
             batch.assert_empty(members);
-            batch.delete(keys::box_node(&id));
+            delete_box_node(root, &id, batch).await?;
             batch.delete(keys::child_count(&id));
             Ok(())
         }

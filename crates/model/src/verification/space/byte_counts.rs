@@ -27,14 +27,15 @@ impl SpaceVerification<'_> {
             _ => None,
         };
         // A damaged counter was reported when it was read.
-        let (Some(files), Some(entities), Some(queues), Some(topics)) =
-            (value(0), value(1), value(2), value(3))
+        let (Some(files), Some(entities), Some(properties), Some(queues), Some(topics)) =
+            (value(0), value(1), value(2), value(3), value(4))
         else {
             return Ok(());
         };
         let read = ByteCounts {
             files,
             entities,
+            properties,
             queues,
             topics,
         };
