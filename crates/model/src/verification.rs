@@ -1,6 +1,6 @@
 //! Verification of what a unit stores: records, file bodies, and whether they agree with each other.
 //!
-//! Nothing is changed, and the unit may serve meanwhile: what seems to be wrong is read again, with the record that it follows from, in
+//! Nothing is changed but by [`repair_space`], and the unit may serve meanwhile: what seems to be wrong is read again, with the record that it follows from, in
 //! one snapshot, before it is reported. Memory is bounded by a page of records and the collections of one cell. A damaged
 //! record is skipped, a damaged cell does not keep the others from being verified.
 
@@ -15,7 +15,7 @@ use personium_store::{BlobStore, RecordStore, Space};
 use personium_types::CellId;
 
 pub use self::catalogue::{CatalogueEntry, verify_catalogue};
-pub use self::space::verify_space;
+pub use self::space::{repair_space, verify_space};
 
 /// The ports of the unit that is verified.
 #[derive(Clone)]
@@ -35,6 +35,8 @@ pub enum FindingKind {
     Orphan,
     /// Something that could not be looked at.
     Unverified,
+    /// Something that was damaged, and is repaired.
+    Repaired,
 }
 
 impl FindingKind {
@@ -45,6 +47,7 @@ impl FindingKind {
             Self::Damage => "damage",
             Self::Orphan => "orphan",
             Self::Unverified => "unverified",
+            Self::Repaired => "repaired",
         }
     }
 }

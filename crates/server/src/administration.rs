@@ -3,6 +3,7 @@
 mod mode;
 mod overview;
 mod quota;
+mod repair;
 
 use std::fmt;
 use std::io;
@@ -64,8 +65,8 @@ pub enum AdminCommand {
     SetCellQuota(String, NewQuota),
     /// Sets the quota of all cells of an owner.
     SetOwnerQuota(String, NewQuota),
-    /// Counts anew what the cells store, or only the one with this name.
-    Recount(Option<String>),
+    /// Counts anew what the cells store, and repairs indexes, links and numbers; of all, or only of the cell with this name.
+    Repair(Option<String>),
 }
 
 impl AdminCommand {
@@ -92,10 +93,10 @@ impl AdminCommand {
             Self::SetOwnerQuota(owner, quota) => {
                 ("admin.ownerQuota", format!("cells of {owner}, {quota:?}"))
             }
-            Self::Recount(cell) => {
+            Self::Repair(cell) => {
                 let cell = cell.clone();
                 (
-                    "admin.recount",
+                    "admin.repair",
                     cell.unwrap_or_else(|| "all cells".to_owned()),
                 )
             }
@@ -213,7 +214,11 @@ impl<'a> Session<'a> {
                 let owner = mode::owner(&self.api.unit, &owner)?;
                 quota::set(&self.api, QuotaSubject::Owner(owner), quota).await?
             }
-            AdminCommand::Recount(cell) => quota::recount(&self.api.unit, cell.as_deref()).await?,
+            AdminCommand::Repair(cell) => {
+                let (unit, cell) = (&self.api.unit, cell.as_deref());
+                let counted = quota::recount(unit, cell).await?;
+                counted + &repair::derived_records(unit, cell).await?
+            }
         };
         show(&text).map_err(|error| format!("done, but the result could not be written: {error}"))
     }

@@ -115,7 +115,8 @@ enum Command {
         /// Name of a cell that alone is looked at.
         #[arg(long, value_name = "NAME")]
         cell: Option<String>,
-        /// First count anew what the cells store, and correct the counters. A unit with its database in itself must be stopped.
+        /// First count anew what the cells store, and repair indexes, links back and numbers. A unit with its database in itself must
+        /// be stopped.
         #[arg(long)]
         repair: bool,
     },
@@ -449,7 +450,7 @@ fn verify_unit(
             true => Ok(()),
             false => print(text),
         };
-        let command = AdminCommand::Recount(cell.clone());
+        let command = AdminCommand::Repair(cell.clone());
         let loaded = load(sources)?;
         runtime(1)?.block_on(administration::run(loaded, command, show))?;
     }

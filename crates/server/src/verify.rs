@@ -30,6 +30,7 @@ pub struct VerifyReport<W> {
     damages: u64,
     orphans: u64,
     unverified: u64,
+    repaired: u64,
     written: io::Result<()>,
 }
 
@@ -42,6 +43,7 @@ impl<W: Fn(&str) -> io::Result<()> + Send> VerifyReport<W> {
             damages: 0,
             orphans: 0,
             unverified: 0,
+            repaired: 0,
             written: Ok(()),
         }
     }
@@ -94,6 +96,7 @@ impl<W: Fn(&str) -> io::Result<()> + Send> FindingSink for VerifyReport<W> {
             FindingKind::Damage => &mut self.damages,
             FindingKind::Orphan => &mut self.orphans,
             FindingKind::Unverified => &mut self.unverified,
+            FindingKind::Repaired => &mut self.repaired,
         };
         *count += 1;
         let Finding {

@@ -5,6 +5,7 @@ mod byte_counts;
 mod entities;
 mod nodes;
 mod page_checks;
+mod repairs;
 
 use std::sync::Arc;
 
@@ -42,6 +43,8 @@ struct SpaceVerification<'a> {
     lost_members: Vec<Key>,
     /// The files of the page whose bodies are records.
     small_files: Vec<StoredFile>,
+    /// Whether records that follow from others are repaired.
+    repairs: bool,
     findings: &'a mut dyn FindingSink,
 }
 
@@ -51,8 +54,27 @@ pub async fn verify_space(
     verified: &VerifiedSpace,
     findings: &mut dyn FindingSink,
 ) -> VerifiedCounts {
+    look_through(stores, verified, findings, false).await
+}
+
+/// Verifies as [`verify_space`] does, and repairs unique keys, index entries, links back and numbers: they are written as they follow from
+/// the other records. A change meanwhile is never undone. What was repaired is passed to `findings` too.
+pub async fn repair_space(
+    stores: &VerifiedStores,
+    verified: &VerifiedSpace,
+    findings: &mut dyn FindingSink,
+) -> VerifiedCounts {
+    look_through(stores, verified, findings, true).await
+}
+
+async fn look_through(
+    stores: &VerifiedStores,
+    verified: &VerifiedSpace,
+    findings: &mut dyn FindingSink,
+    repairs: bool,
+) -> VerifiedCounts {
     let mut found = VerifiedCounts::default();
-    let (kind, problem) = match verify(stores, verified, findings, &mut found).await {
+    let (kind, problem) = match verify(stores, verified, (findings, repairs), &mut found).await {
         Ok(()) | Err(StoreError::SpaceDropped) => return found,
         Err(error @ StoreError::Corrupt(_)) => (FindingKind::Damage, chain(&error)),
         Err(error) => (FindingKind::Unverified, chain(&error)),
@@ -70,7 +92,7 @@ pub async fn verify_space(
 async fn verify(
     stores: &VerifiedStores,
     VerifiedSpace { space, name }: &VerifiedSpace,
-    findings: &mut dyn FindingSink,
+    (findings, repairs): (&mut dyn FindingSink, bool),
     counts: &mut VerifiedCounts,
 ) -> Result<()> {
     if let Some(problem) = stores.records.find_damage(space).await? {
@@ -104,6 +126,7 @@ async fn verify(
         bytes: ByteCounts::default(),
         lost_members: Vec::new(),
         small_files: Vec::new(),
+        repairs,
         findings,
     };
     let done = verification.all().await;

@@ -318,6 +318,35 @@ async fn record_that_disagrees_with_another_is_found_and_named() {
             .iter()
             .any(|line| line["cell"] == "three" && line["cellId"].is_string())
     );
+    repair(&stage.source);
+}
+
+/// Repairs what follows from other records. All else is as damaged as before.
+fn repair(unit: &Side) {
+    let (status, text) = verify(unit, &["--repair"]);
+    assert_eq!(status, Some(DAMAGED), "{text}");
+    let repaired = |line: &&str| line.starts_with("repaired: ");
+    let (repaired, left): (Vec<&str>, Vec<&str>) = text.lines().partition(repaired);
+    expect_lines(
+        &repaired.join("\n"),
+        &[
+            "repaired: cell one: box/data/Row('named2'): its index entry is missing",
+            "it does not follow from its entity (box/data/Row('named1'))",
+            "its entity is missing (box/data/Row('r9'))",
+            "its unique key is missing or of another entity (unique key of __ctl/Relation)",
+            "its link is missing",
+            "it is 77, and there are",
+            "the reference to its body is missing",
+            "it is 88, and there are",
+        ],
+    );
+    let damage = |line: &&&str| line.starts_with("damage: ");
+    let left: Vec<&&str> = left.iter().filter(damage).collect();
+    let of_files = ["its folder is missing", "its body is missing"];
+    let is_of_files = |line: &&&str| of_files.iter().any(|problem| line.contains(problem));
+    assert!(!left.is_empty() && left.iter().all(is_of_files), "{left:?}");
+    let (_, again) = verify(unit, &["--repair"]);
+    assert!(again.contains("Repaired: 0 "), "{again}");
 }
 
 fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {

@@ -4,6 +4,7 @@ use personium_store::{Key, KeyRange, Record, Result};
 
 use super::SpaceVerification;
 use super::page_checks::{FollowingRecord, PageChecks, WantedRecord};
+use super::repairs::corrected_number;
 use crate::entity::StoredEntity;
 use crate::keys::{self, SetKey, SetParts};
 use crate::odata::derived_records::{DerivedKind, id_of_index_entry};
@@ -193,7 +194,9 @@ impl SpaceVerification<'_> {
             let stored = count_of(&record.value);
             if u64::try_from(stored) != Ok(counted) {
                 let name = self.names.of_key(key, &mut self.schemas).await;
-                self.damage(name, format!("it is {stored}, and there are {counted}"));
+                let problem = format!("it is {stored}, and there are {counted}");
+                let repair = Some(corrected_number((key, record), counted));
+                return self.repair_or_report(name, problem, repair).await;
             }
             return Ok(());
         }

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use personium_store::{CommitSeq, Key, Result};
 
 use super::SpaceVerification;
+use super::repairs::without_record;
 use crate::entity::StoredEntity;
 use crate::keys::{self, SetKey};
 use crate::odata::derived_records::DerivedRecord;
@@ -124,9 +125,9 @@ impl SpaceVerification<'_> {
         }
         let name = self.names.of_key(&wanted.source, &mut self.schemas).await;
         let part = self.names.of_key(&wanted.key, &mut self.schemas).await;
-        let problem = wanted.problem;
-        self.damage(name, format!("{problem} ({part})"));
-        Ok(())
+        let problem = format!("{} ({part})", wanted.problem);
+        let repair = self.missing_record(wanted, (source, found)).await?;
+        self.repair_or_report(name, problem, repair).await
     }
 
     /// Reports a record that follows from no entity, if it does so in one snapshot with the entity.
@@ -137,7 +138,10 @@ impl SpaceVerification<'_> {
         let [record, found] = &slots[..] else {
             return Ok(());
         };
-        if !matches!(record, Slot::Present(record) if record.version == following.version) {
+        let Slot::Present(record) = record else {
+            return Ok(());
+        };
+        if record.version != following.version {
             return Ok(());
         }
         self.schemas.forget();
@@ -152,10 +156,11 @@ impl SpaceVerification<'_> {
             Slot::Absent => "its entity is missing",
             _ => "it does not follow from its entity",
         };
+        let repair = without_record((&following.key, record), (&entity, found));
         let name = self.names.of_key(&following.key, &mut self.schemas).await;
         let entity = self.names.of_key(&entity, &mut self.schemas).await;
-        self.damage(name, format!("{problem} ({entity})"));
-        Ok(())
+        let problem = format!("{problem} ({entity})");
+        self.repair_or_report(name, problem, repair).await
     }
 }
 
