@@ -126,7 +126,9 @@ impl SpaceVerification<'_> {
         let name = self.names.of_key(&wanted.source, &mut self.schemas).await;
         let part = self.names.of_key(&wanted.key, &mut self.schemas).await;
         let problem = format!("{} ({part})", wanted.problem);
-        let repair = self.missing_record(wanted, (source, found)).await?;
+        let record = (&wanted.key, wanted.value.as_deref());
+        let repair = self.missing_record((&wanted.source, source), record, found);
+        let repair = repair.await?;
         self.repair_or_report(name, problem, repair).await
     }
 

@@ -5,7 +5,6 @@
 use personium_store::{Batch, Expect, Key, Record, Result, StoreError};
 
 use super::SpaceVerification;
-use super::page_checks::WantedRecord;
 use crate::keys::SetKey;
 use crate::verification::FindingKind;
 use crate::verification::walk::Slot;
@@ -37,38 +36,36 @@ impl SpaceVerification<'_> {
         Ok(())
     }
 
-    /// The batch that puts a record which follows from a present one; `None` if what is there belongs to another entity, or what it should be
-    /// is not known.
+    /// The batch that puts a record, with this value if it has one, which follows from a present one. `None` if what is there belongs to
+    /// another entity, or what it should be is not known.
     ///
     /// # Errors
     /// A failure of the store.
     pub(super) async fn missing_record(
         &self,
-        wanted: &WantedRecord,
-        (source, found): (&Record, &Slot),
+        (source, source_record): (&Key, &Record),
+        (key, value): (&Key, Option<&str>),
+        found: &Slot,
     ) -> Result<Option<Batch>> {
         if *found != Slot::Absent {
             return Ok(None);
         }
-        let value = match wanted.key.as_bytes().first() {
-            Some(b'C') => match SetKey::of_key(&wanted.key) {
+        let value = match key.as_bytes().first() {
+            Some(b'C') => match SetKey::of_key(key) {
                 Some((set, _)) => {
                     let entities = crate::keys::entities(&set);
                     number(self.names.reader.count(&entities).await?)
                 }
                 None => return Ok(None),
             },
-            Some(b'I' | b'K' | b'L' | b'R') => {
-                let text = wanted.value.as_deref();
-                text.unwrap_or_default().as_bytes().to_vec()
-            }
+            Some(b'I' | b'K' | b'L' | b'R') => value.unwrap_or_default().as_bytes().to_vec(),
             // An entity that is lost does not follow from its links.
             _ => return Ok(None),
         };
         let mut batch = Batch::new();
-        batch.assert(wanted.source.clone(), Expect::Version(source.version));
-        batch.assert(wanted.key.clone(), Expect::Absent);
-        batch.put(wanted.key.clone(), value);
+        batch.assert(source.clone(), Expect::Version(source_record.version));
+        batch.assert(key.clone(), Expect::Absent);
+        batch.put(key.clone(), value);
         Ok(Some(batch))
     }
 }
