@@ -34,13 +34,23 @@ pub(crate) fn install() -> TaskResult {
         &lists.join("mail-requirements.txt"),
         install_python,
     )?;
+    install_if_outdated(
+        &folder.join("plugin-tools"),
+        &lists.join("plugin-requirements.txt"),
+        install_python,
+    )?;
+    install_if_outdated(
+        &folder.join("plugin-tools-node"),
+        &lists.join("plugins/package-lock.json"),
+        install_node,
+    )?;
     for (name, list) in [("ansible", ANSIBLE_LIST), ("heat", HEAT_LIST)] {
         install_if_outdated(&folder.join(name), Path::new(list), install_python)?;
     }
     install_if_outdated(
         &folder.join("node"),
         &lists.join("package-lock.json"),
-        |folder, _| install_node(folder),
+        install_node,
     )?;
     install_if_outdated(
         &folder.join("olingo"),
@@ -81,9 +91,10 @@ fn install_python(folder: &Path, list: &Path) -> TaskResult {
     )
 }
 
-fn install_node(folder: &Path) -> TaskResult {
+/// Installs the packages of a lock file and of the `package.json` beside it.
+fn install_node(folder: &Path, lock: &Path) -> TaskResult {
     for list in ["package.json", "package-lock.json"] {
-        std::fs::copy(Path::new(LISTS).join(list), folder.join(list))
+        std::fs::copy(lock.with_file_name(list), folder.join(list))
             .map_err(|error| format!("cannot copy {list}: {error}"))?;
     }
     child_process::run(

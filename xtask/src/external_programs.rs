@@ -5,6 +5,7 @@ use std::process::Command;
 
 /// A program and its Debian package.
 struct ExternalProgram {
+    /// Its name, or the path of a file of a package without programs.
     program: &'static str,
     package: &'static str,
     purpose: &'static str,
@@ -170,6 +171,26 @@ const PROGRAMS: &[ExternalProgram] = &[
         program: "slapd",
         package: "slapd",
         purpose: "a directory that authenticates users",
+    },
+    ExternalProgram {
+        program: "clang",
+        package: "clang",
+        purpose: "building a plugin in C",
+    },
+    ExternalProgram {
+        program: "wasm-ld",
+        package: "lld",
+        purpose: "linking it",
+    },
+    ExternalProgram {
+        program: "/usr/lib/wasm32-wasi/libc.a",
+        package: "wasi-libc",
+        purpose: "its standard library",
+    },
+    ExternalProgram {
+        program: "/usr/lib/llvm-14/lib/clang/14.0.6/lib/wasi/libclang_rt.builtins-wasm32.a",
+        package: "libclang-rt-14-dev-wasm32",
+        purpose: "functions that the compiler calls",
     },
     ExternalProgram {
         program: "wrk",

@@ -44,6 +44,10 @@ impl PluginHost for RequestHost<'_> {
     fn new_id(&self) -> String {
         self.unit.random().uuid().simple().to_string()
     }
+
+    fn fill_random(&self, out: &mut [u8]) -> Result<(), BoxError> {
+        Ok(self.unit.random().fill(out)?)
+    }
 }
 
 /// The host of plugins that are tried without a unit that runs. All requests go over the network.
@@ -90,6 +94,10 @@ impl PluginHost for NetworkPluginHost {
 
     fn new_id(&self) -> String {
         self.random.uuid().simple().to_string()
+    }
+
+    fn fill_random(&self, out: &mut [u8]) -> Result<(), BoxError> {
+        Ok(self.random.fill(out)?)
     }
 }
 

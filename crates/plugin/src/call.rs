@@ -9,6 +9,9 @@ use http::{Request, Response};
 /// Any error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// Fields that authenticate the client at this unit. They are for nobody else.
+const CLIENT_SECRETS: [&str; 2] = ["client_secret", "client_assertion"];
+
 /// The part of the unit that plugins use.
 #[async_trait]
 pub trait PluginHost: Send + Sync {
@@ -30,6 +33,12 @@ pub trait PluginHost: Send + Sync {
 
     /// A new random text of 32 hexadecimal digits.
     fn new_id(&self) -> String;
+
+    /// Fills all of `out` with random bytes.
+    ///
+    /// # Errors
+    /// An error if the source of randomness fails.
+    fn fill_random(&self, out: &mut [u8]) -> Result<(), BoxError>;
 }
 
 /// A token request as a plugin gets it.
@@ -50,5 +59,17 @@ impl PluginCall<'_> {
         found
             .map(|(_, value)| value.as_str())
             .filter(|value| !value.is_empty())
+    }
+
+    /// The fields that somebody outside the unit gets: those with these names, or all but those that authenticate the client.
+    pub fn passed_fields<'a>(
+        &'a self,
+        names: Option<&'a [String]>,
+    ) -> impl Iterator<Item = &'a (String, String)> {
+        let is_passed = move |name: &str| match names {
+            Some(names) => names.iter().any(|known| known == name),
+            None => !CLIENT_SECRETS.contains(&name),
+        };
+        self.fields.iter().filter(move |(name, _)| is_passed(name))
     }
 }

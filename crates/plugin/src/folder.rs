@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::loaded::LoadedPlugin;
 use crate::manifest::{self, PluginKind};
-use crate::private_file::{WRITABLE_BY_ALL, open_trusted_file};
+use crate::private_file::{WRITABLE_BY_ALL, read_trusted_file};
 use crate::registry::PluginSet;
 
 /// The end of the name of a file that describes a plugin.
@@ -281,16 +281,8 @@ fn is_name(name: &str) -> bool {
 }
 
 fn read_manifest(path: &Path) -> Result<String, String> {
-    let failed = |error: io::Error| error.to_string();
-    let file = open_trusted_file(path)?;
-    if file.metadata().map_err(failed)?.len() > MAX_MANIFEST_BYTES {
-        return Err(format!("it has more than {MAX_MANIFEST_BYTES} bytes"));
-    }
-    let mut text = String::new();
-    file.take(MAX_MANIFEST_BYTES)
-        .read_to_string(&mut text)
-        .map_err(failed)?;
-    Ok(text)
+    let bytes = read_trusted_file(path, MAX_MANIFEST_BYTES)?;
+    String::from_utf8(bytes).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

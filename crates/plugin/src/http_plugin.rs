@@ -9,13 +9,13 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use url::{Host, Url};
 
 use crate::call::PluginCall;
 use crate::identity::{AuthPlugin, PluginError, PluginIdentity};
 use crate::manifest::{PluginKind, PluginSource};
-use crate::oauth_error::OAuthError;
+use crate::oauth_error::{OAuthError, printable_description};
 use crate::private_file::read_secret;
+use crate::service_url::check_service_url;
 use crate::signature::SigningKey;
 
 /// The header with the signature of a request or of an answer.
@@ -24,16 +24,12 @@ const SIGNATURE_HEADER: &str = "x-personium-signature";
 const FORMAT_VERSION: u32 = 1;
 /// The largest answer in bytes.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
-/// The largest length of a description in characters.
-const MAX_DESCRIPTION_CHARS: usize = 200;
 /// The least length of the secret in bytes.
 const MIN_SECRET_BYTES: usize = 32;
 /// The default of the time for a call in milliseconds.
 const TIMEOUT_MS_DEFAULT: u64 = 5_000;
 /// The longest time for a call in milliseconds.
 const TIMEOUT_MS_MAX: u64 = 20_000;
-/// Fields that authenticate the client at this unit. They are for nobody else.
-const CLIENT_SECRETS: [&str; 2] = ["client_secret", "client_assertion"];
 
 /// The kind of plugins that ask a service of the operator.
 #[derive(Debug)]
@@ -58,7 +54,7 @@ impl PluginKind for HttpPluginKind {
             .settings
             .try_into()
             .map_err(|error| format!("{error}"))?;
-        check_url(&settings.url)?;
+        check_service_url(&settings.url)?;
         let secret = read_secret(&source.folder.join(&settings.secret_file))?;
         if secret.reveal().len() < MIN_SECRET_BYTES {
             return Err(format!(
@@ -77,26 +73,6 @@ impl PluginKind for HttpPluginKind {
             name: source.declaration.name.clone(),
             grant_type: source.declaration.grant_type.clone(),
         }))
-    }
-}
-
-/// Checks a URL: the fields of a request are secrets, so they leave the machine only over TLS.
-fn check_url(text: &str) -> Result<(), String> {
-    let url = Url::parse(text).map_err(|error| format!("url: {error}"))?;
-    let is_local = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    let is_safe = url.scheme() == "https" || url.scheme() == "http" && is_local;
-    let is_plain =
-        url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
-    match is_safe && is_plain {
-        true => Ok(()),
-        false => Err(
-            "url must begin with https://, or with http:// for this machine, and have no user and no fragment".to_owned(),
-        ),
     }
 }
 
@@ -158,12 +134,8 @@ impl AuthPlugin for HttpPlugin {
 
 impl HttpPlugin {
     fn request(&self, call: &PluginCall<'_>, id: &str) -> Result<Request<Bytes>, PluginError> {
-        let is_passed = |name: &str| match &self.fields {
-            Some(fields) => fields.iter().any(|field| field == name),
-            None => !CLIENT_SECRETS.contains(&name),
-        };
         let mut fields = Map::new();
-        for (name, value) in call.fields.iter().filter(|(name, _)| is_passed(name)) {
+        for (name, value) in call.passed_fields(self.fields.as_deref()) {
             let values = fields.entry(name.as_str());
             if let Value::Array(values) = values.or_insert_with(|| Value::Array(Vec::new())) {
                 values.push(Value::String(value.clone()));
@@ -230,19 +202,13 @@ impl HttpPlugin {
                     return Err(PluginError::broken("the answer has an unknown error"));
                 };
                 let description = answer.error_description.unwrap_or_default();
-                Err(PluginError::refused(error, &printable(&description)))
+                Err(PluginError::refused(
+                    error,
+                    &printable_description(&description),
+                ))
             }
         }
     }
-}
-
-/// The characters that `error_description` may have (RFC 6749 section 5.2), and no more than the limit.
-fn printable(text: &str) -> String {
-    let is_allowed = |c: &char| matches!(c, ' ' | '!' | '#'..='[' | ']'..='~');
-    text.chars()
-        .filter(is_allowed)
-        .take(MAX_DESCRIPTION_CHARS)
-        .collect()
 }
 
 #[cfg(test)]

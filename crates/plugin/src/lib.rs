@@ -16,6 +16,7 @@ mod manifest;
 mod oauth_error;
 mod private_file;
 mod registry;
+mod service_url;
 mod signature;
 
 pub use call::{BoxError, PluginCall, PluginHost};
@@ -25,6 +26,7 @@ pub use http_plugin::HttpPluginKind;
 pub use identity::{AuthPlugin, PluginError, PluginIdentity};
 pub use loaded::LoadedPlugin;
 pub use manifest::{PluginKind, PluginSource};
-pub use oauth_error::OAuthError;
-pub use private_file::{open_trusted_file, read_secret};
+pub use oauth_error::{OAuthError, printable_description};
+pub use private_file::{open_trusted_file, read_secret, read_trusted_file};
 pub use registry::{PluginRegistry, PluginSet};
+pub use service_url::check_service_url;

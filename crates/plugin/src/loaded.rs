@@ -17,6 +17,11 @@ const MAX_FIELDS: usize = 200;
 /// The largest size of names and values of form fields together in bytes.
 const MAX_FIELD_BYTES: usize = 256 << 10;
 
+/// The largest length of a name that a plugin returns in bytes. That of an account is shorter.
+const MAX_NAME_BYTES: usize = 1_024;
+/// The largest length of a wrong account type in the log in characters.
+const MAX_SHOWN_CHARS: usize = 100;
+
 /// A plugin that can be called. A call that would be one too many at once is refused.
 pub struct LoadedPlugin {
     declaration: Declaration,
@@ -41,7 +46,7 @@ impl LoadedPlugin {
         &self.declaration
     }
 
-    /// Authenticates an account. The type in the result is one that the plugin declares; the name is not checked.
+    /// Authenticates an account. The type in the result is one that the plugin declares; the name is bounded, and not checked otherwise.
     ///
     /// # Errors
     /// [`PluginError`]
@@ -64,12 +69,18 @@ impl LoadedPlugin {
             return Ok(None);
         };
         let account_type = &identity.account_type;
-        match self.declaration.account_types.contains(account_type) {
-            true => Ok(Some(identity)),
-            false => Err(PluginError::broken(format!(
-                "it returned the account type {account_type:?}, which it does not declare"
-            ))),
+        if !self.declaration.account_types.contains(account_type) {
+            let shown: String = account_type.chars().take(MAX_SHOWN_CHARS).collect();
+            return Err(PluginError::broken(format!(
+                "it returned the account type {shown:?}, which it does not declare"
+            )));
         }
+        if identity.name.len() > MAX_NAME_BYTES {
+            return Err(PluginError::broken(format!(
+                "it returned a name of more than {MAX_NAME_BYTES} bytes"
+            )));
+        }
+        Ok(Some(identity))
     }
 
     /// Looks whether the plugin works, without the credentials of anybody.

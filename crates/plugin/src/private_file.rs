@@ -1,4 +1,4 @@
-//! Files with secrets.
+//! Files that decide who logs in, and files with secrets.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -30,6 +30,23 @@ pub fn open_trusted_file(path: &Path) -> Result<File, String> {
         0 => Ok(file),
         _ => Err("all users of this machine can change it".to_owned()),
     }
+}
+
+/// Reads a file of at most so many bytes that only the operator can change.
+///
+/// # Errors
+/// As [`open_trusted_file`], and if the file is larger.
+pub fn read_trusted_file(path: &Path, max_bytes: u64) -> Result<Vec<u8>, String> {
+    let failed = |error: io::Error| error.to_string();
+    let file = open_trusted_file(path)?;
+    if file.metadata().map_err(failed)?.len() > max_bytes {
+        return Err(format!("it has more than {max_bytes} bytes"));
+    }
+    let mut bytes = Vec::new();
+    file.take(max_bytes)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    Ok(bytes)
 }
 
 /// Reads a secret: the text of a file without the white space at its end.

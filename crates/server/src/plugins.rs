@@ -10,6 +10,7 @@ use personium_plugin::{
     Fingerprint, FolderError, FoundPlugin, HttpPluginKind, PluginFolder, PluginKind, PluginState,
 };
 use personium_types::error::chain;
+use personium_wasm::WasmPluginKind;
 
 use crate::config::Config;
 
@@ -20,7 +21,11 @@ const PERIOD: Duration = Duration::from_secs(2);
 #[must_use]
 pub(crate) fn folder(config: &Config) -> Option<PluginFolder> {
     let path = config.plugins.dir.clone()?;
-    let kinds: Vec<Arc<dyn PluginKind>> = vec![Arc::new(HttpPluginKind), Arc::new(LdapPluginKind)];
+    let kinds: Vec<Arc<dyn PluginKind>> = vec![
+        Arc::new(HttpPluginKind),
+        Arc::new(LdapPluginKind),
+        Arc::new(WasmPluginKind::default()),
+    ];
     let grant_types = config
         .oidc
         .iter()

@@ -34,6 +34,14 @@ fn packages(name: &str, list: &str) -> PathBuf {
     folder
 }
 
+/// The Python packages and the Node packages that make plugins.
+pub fn plugin_tools() -> [PathBuf; 2] {
+    [
+        packages("plugin-tools", "plugin-requirements.txt"),
+        packages("plugin-tools-node", "plugins/package-lock.json"),
+    ]
+}
+
 fn python_command(name: &str, list: &str, program: &str) -> Command {
     let packages = packages(name, list);
     let mut command = Command::new(packages.join("bin/python"));

@@ -88,6 +88,7 @@ mod trust_between_units;
 mod unit_hosts;
 mod usage_and_quotas;
 mod verified_unit;
+mod wasm_plugins;
 mod web_layer;
 mod web_layer_events;
 mod web_layer_hostile;

@@ -23,18 +23,30 @@ const FOLLOW_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The first block of a language in docs/plugins.md.
 fn block(language: &str) -> String {
+    block_with(language, "")
+}
+
+/// The first block of a language in docs/plugins.md that contains a text.
+pub fn block_with(language: &str, text: &str) -> String {
     let page = fs::read_to_string("../../docs/plugins.md").unwrap();
-    let (_, rest) = page.split_once(&format!("```{language}\n")).unwrap();
-    rest.split_once("```").unwrap().0.to_owned()
+    let fence = format!("```{language}\n");
+    let mut blocks = page
+        .split(&fence)
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap());
+    let found = blocks.find(|block| block.contains(text));
+    found
+        .unwrap_or_else(|| panic!("no block with {text}"))
+        .to_owned()
 }
 
 /// A folder of plugins, and a file with settings that name it.
-struct PluginPlace {
+pub struct PluginPlace {
     folder: tempfile::TempDir,
 }
 
 impl PluginPlace {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("plugins")).unwrap();
         let place = Self { folder };
@@ -48,16 +60,16 @@ impl PluginPlace {
         place
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join("plugins").join(name)
     }
 
-    fn settings(&self) -> PathBuf {
+    pub fn settings(&self) -> PathBuf {
         self.folder.path().join("unit.properties")
     }
 
     /// Writes a file as docs/plugins.md says: it is never there in part.
-    fn write(&self, name: &str, text: &str) {
+    pub fn write(&self, name: &str, text: impl AsRef<[u8]>) {
         let new = self.folder.path().join("new");
         fs::write(&new, text).unwrap();
         fs::set_permissions(&new, Permissions::from_mode(0o600)).unwrap();
@@ -68,17 +80,17 @@ impl PluginPlace {
     fn write_sample(&self, url: &str) {
         let text = block("toml").replace("https://auth.example/login", url);
         assert!(text.contains(url));
-        self.write("sample.toml", &format!("{text}timeout_ms = 20000\n"));
+        self.write("sample.toml", format!("{text}timeout_ms = 20000\n"));
     }
 
-    fn unit(&self) -> ProcessUnit {
+    pub fn unit(&self) -> ProcessUnit {
         crate::unit()
             .setting("io.personium.core.plugin.path", self.path("").display())
             .start()
     }
 
     /// Runs `personium plugin`.
-    fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
+    pub fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
         self.run_with(arguments, |_| {})
     }
 

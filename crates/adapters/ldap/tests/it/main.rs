@@ -51,6 +51,10 @@ impl PluginHost for NoHost {
     fn new_id(&self) -> String {
         String::new()
     }
+
+    fn fill_random(&self, _: &mut [u8]) -> Result<(), BoxError> {
+        panic!("no randomness")
+    }
 }
 
 const STAFF: &str = "(&(employeeType=staff)(uid={username}))";
