@@ -25,6 +25,9 @@ const SIZE_LIMIT_EXCEEDED: u32 = 4;
 /// The largest number of entries that a search returns: one more than may match.
 const SIZE_LIMIT: i32 = 2;
 
+/// The name of the entry of a user, and that of the account, or why there is none.
+type FoundUser = (String, Result<String, PluginError>);
+
 /// The outcome of a login.
 pub(crate) enum Outcome {
     /// There is no such user, or the password is wrong.
@@ -51,7 +54,7 @@ pub(crate) async fn log_in(
         let mut ldap = connect(&shared, &mut tasks).await?;
         let (bind_name, name) = match &shared.lookup {
             // The directory does not distinguish cases, accounts do.
-            Lookup::Name(template) => (template.with(&user), user.to_ascii_lowercase()),
+            Lookup::Name(template) => (template.with(&user), Ok(user.to_ascii_lowercase())),
             Lookup::Search(search) => match find(&mut ldap, search, &user).await? {
                 Some(found) => found,
                 None => return Ok(Outcome::Refused),
@@ -61,7 +64,8 @@ pub(crate) async fn log_in(
         let bound = bound.map_err(PluginError::unavailable)?;
         let _ = ldap.unbind().await;
         match bound.rc {
-            0 => Ok(Outcome::Bound { name }),
+            // Only who knows the password learns that the entry cannot be used.
+            0 => Ok(Outcome::Bound { name: name? }),
             code if REFUSALS.contains(&code) => Ok(Outcome::Refused),
             _ => Err(failed("bind of the user", &bound)),
         }
@@ -107,12 +111,12 @@ async fn connect(settings: &LdapSettings, tasks: &mut JoinSet<()>) -> Result<Lda
     connected.map_err(PluginError::unavailable)
 }
 
-/// Searches for a user. Returns the name of the entry and that of the account.
+/// Searches for a user. Returns the name of the entry and that of the account, or why there is none.
 async fn find(
     ldap: &mut Ldap,
     search: &Search,
     user: &str,
-) -> Result<Option<(String, String)>, PluginError> {
+) -> Result<Option<FoundUser>, PluginError> {
     if let Some((name, password)) = &search.credentials {
         let bound = ldap.simple_bind(name, password.reveal()).await;
         let bound = bound.map_err(PluginError::unavailable)?;
@@ -158,13 +162,14 @@ async fn find(
         .attrs
         .iter()
         .find(|(name, _)| name.eq_ignore_ascii_case(wanted));
-    match values.map(|(_, values)| values.as_slice()) {
-        Some([name]) => Ok(Some((entry.dn, name.clone()))),
+    let name = match values.map(|(_, values)| values.as_slice()) {
+        Some([name]) => Ok(name.clone()),
         _ => Err(PluginError::broken(format!(
             "the entry {:?} has not one value of {wanted}",
             ldap_escape(entry.dn.as_str())
         ))),
-    }
+    };
+    Ok(Some((entry.dn, name)))
 }
 
 /// The error for a result of the directory. Its text can be of any length.

@@ -156,6 +156,8 @@ async fn users_of_a_directory_log_in_by_search_and_bind() {
             ("alice", &"x".repeat(2_000), "nobody"),
             ("alice", "alice-password\0", "nobody"),
             ("nopassword", "x", "nobody"),
+            // Whoever does not know the password does not learn that there is such a user.
+            ("two", "x", "nobody"),
             ("nobody", "x", "nobody"),
             // Bob is not of the staff.
             ("bob", "bob-password", "nobody"),
