@@ -1,4 +1,5 @@
-//! Sends the requests of rules, fires their timers, and delivers messages that could not be delivered at once.
+//! Sends the requests of rules, fires their timers, delivers messages that could not be delivered at once, and publishes events to other
+//! systems.
 //!
 //! `model` compares events with rules and stores the requests of the matching ones in the outbox of the cell. This crate sends
 //! them: those of one rule one after the other, those of different rules concurrently, each at least once. The outcome is
@@ -9,6 +10,7 @@ pub mod delivery;
 mod delivery_worker;
 mod outbox_worker;
 mod owner_sender;
+mod publisher;
 mod request;
 mod signing;
 mod timer_worker;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use personium_model::backoff::{LONGEST_DELAY_MS, monotonic_of};
 use personium_model::event::outbox::{self, OutboxEntry, RequestOutcome};
 use personium_model::event::pending;
+use personium_model::event::published::EventPublisher;
 use personium_model::outbox_queue::{OutboxPartition, PartitionKind};
 use personium_model::{CellContext, Unit};
 use personium_types::error::chain;
@@ -17,6 +18,7 @@ use tokio::task::JoinSet;
 use crate::RequestSender;
 use crate::delivery_worker::{self, Turn};
 use crate::owner_sender::OwnerSender;
+use crate::publisher::{BusTurn, BusWorker};
 use crate::request::{self, outcome_without_response};
 
 /// The pause before a retry after a failure of the store.
@@ -25,19 +27,80 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// The time between two looks for messages that are due.
 const DEFERRED_INTERVAL: Duration = Duration::from_millis(500);
+/// The number of cells whose events are published at the same time.
+const PUBLISHED_CELLS_MAX: usize = 16;
 /// The time-out of one request with its response.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Sends the requests of rules and delivers messages until it is dropped, beginning with those that the last run of the unit left, and
 /// on a shared store also those of server nodes that are dead. The requests of at most `rules_max` rules are in flight at the same
-/// time, and messages of as many cells; each server node of a unit has these limits for itself.
-pub async fn run(unit: Arc<Unit>, sender: Arc<dyn RequestSender>, rules_max: usize) {
+/// time, and messages of as many cells; each server node of a unit has these limits for itself. Events are published if there is a
+/// publisher; otherwise those that an earlier run left wait.
+pub async fn run(
+    unit: Arc<Unit>,
+    sender: Arc<dyn RequestSender>,
+    rules_max: usize,
+    publisher: Option<Arc<dyn EventPublisher>>,
+) {
+    let bus = publisher.map(|publisher| Arc::new(BusWorker::new(publisher)));
+    let publishing = async {
+        if let Some(bus) = &bus {
+            publish_events(&unit, bus).await;
+        }
+    };
     tokio::join!(
         enqueue_pending(&unit),
         enqueue_deferred(&unit),
         process_queue(&unit, &sender, (PartitionKind::Rule, rules_max)),
-        process_queue(&unit, &sender, (PartitionKind::Messages, rules_max))
+        process_queue(&unit, &sender, (PartitionKind::Messages, rules_max)),
+        publishing
     );
+}
+
+/// Publishes the events of cells, of some at the same time.
+async fn publish_events(unit: &Arc<Unit>, bus: &Arc<BusWorker>) {
+    let permits = Arc::new(Semaphore::new(PUBLISHED_CELLS_MAX));
+    // Dropped with this future, so that nothing is published any more.
+    let mut tasks = JoinSet::new();
+    loop {
+        let partition = unit.outbox().next(PartitionKind::Published).await;
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
+            return;
+        };
+        while tasks.try_join_next().is_some() {}
+        let (unit, bus) = (Arc::clone(unit), Arc::clone(bus));
+        tasks.spawn(async move {
+            let turn = bus.process_turn(&unit, &partition).await;
+            drop(permit);
+            let turn = match turn {
+                Ok(BusTurn::Over) => Ok(Turn::Over),
+                Ok(BusTurn::HasMore) => Ok(Turn::HasMore),
+                Ok(BusTurn::Later(pause)) => {
+                    tokio::time::sleep(pause).await;
+                    Ok(Turn::HasMore)
+                }
+                Err(error) => Err(error),
+            };
+            conclude_turn(&unit, partition, turn).await;
+        });
+    }
+}
+
+/// Gives back a partition after a turn.
+async fn conclude_turn(unit: &Unit, partition: OutboxPartition, processed: Result<Turn>) {
+    match processed {
+        Ok(Turn::Over) => {}
+        Ok(Turn::HasMore) => unit.outbox().requeue(partition),
+        Err(error) => {
+            log_failure(
+                &partition.cell,
+                "failed to process what waits in an outbox, will retry",
+                &chain(&error),
+            );
+            tokio::time::sleep(RETRY_DELAY).await;
+            unit.outbox().requeue(partition);
+        }
+    }
 }
 
 /// Enqueues the cells with messages whose next attempt is due.
@@ -113,24 +176,13 @@ async fn process_queue(
                 PartitionKind::Rule => process_partition(&unit, &*sender, &partition)
                     .await
                     .map(|()| Turn::Over),
+                PartitionKind::Published => Ok(Turn::Over),
                 PartitionKind::Messages => {
                     delivery_worker::process_turn(&unit, &*sender, &partition).await
                 }
             };
             drop(permit);
-            match processed {
-                Ok(Turn::Over) => {}
-                Ok(Turn::HasMore) => unit.outbox().requeue(partition),
-                Err(error) => {
-                    log_failure(
-                        &partition.cell,
-                        "failed to deliver queued rule requests or messages, will retry",
-                        &chain(&error),
-                    );
-                    tokio::time::sleep(RETRY_DELAY).await;
-                    unit.outbox().requeue(partition);
-                }
-            }
+            conclude_turn(&unit, partition, processed).await;
         });
     }
 }

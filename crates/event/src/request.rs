@@ -79,7 +79,7 @@ pub(crate) async fn send(
     };
     let own_cell = unit.urls().cell(&context.cell().name);
     let via = match entry.kind {
-        RequestKind::Exec | RequestKind::Relay => event.via.clone(),
+        RequestKind::Exec | RequestKind::Relay | RequestKind::Publish => event.via.clone(),
         RequestKind::RelayEvent | RequestKind::RelayData => Some(match &event.via {
             Some(before) => format!("{before},{own_cell}"),
             None => own_cell,
@@ -97,6 +97,8 @@ pub(crate) async fn send(
             request.send(Method::POST, &target, body, via).await
         }
         RequestKind::RelayData => request.copy_entity(target, via).await,
+        // It is no request of a rule.
+        RequestKind::Publish => Ok(failure(NO_RESPONSE)),
     };
     match outcome {
         Err(refusal) if refusal.code() == Code::AuthnFailed => Ok(failure(NO_ACCOUNT)),

@@ -365,6 +365,7 @@ fn is_of_the_living(key: &Key) -> bool {
         keys::takeover(),
         keys::feed(),
         keys::outbox_count(),
+        keys::published_count(),
         keys::outbox_owner(),
         keys::transfer(),
         keys::seal(),

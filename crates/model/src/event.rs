@@ -12,6 +12,7 @@ pub mod log;
 pub mod outbox;
 pub(crate) mod outbox_owner;
 pub mod pending;
+pub mod published;
 mod record;
 mod resending;
 pub mod rule;
@@ -40,7 +41,8 @@ pub async fn post(unit: &Unit, context: &CellContext, permit: &Permit, event: Ev
     let rules = rule::load(unit, context).await?;
     let matching = rules.matching(&event, unit.settings().events.hops_max);
     let is_fed = context.is_fed().await?;
-    if matching.is_empty() && !is_fed {
+    let is_published = unit.settings().events.published_max.is_some();
+    if matching.is_empty() && !is_fed && !is_published {
         return Ok(());
     }
     let event = event.to_external(&unit.urls().cell(&context.cell().name), unit.random());
@@ -50,6 +52,9 @@ pub async fn post(unit: &Unit, context: &CellContext, permit: &Permit, event: Ev
             let mut batch = Batch::new();
             let mut consequences = Consequences::new(unit, context, records);
             consequences.apply(&event, &matching)?;
+            if is_published {
+                consequences.publish(&event)?;
+            }
             let (mut post_commit, log_is_full) =
                 consequences.add_to(&mut batch, FullOutbox::Refuse).await?;
             if is_fed {
@@ -92,12 +97,16 @@ impl EventSource<'_> {
         for posted in events {
             let event = self.cause.complete(posted);
             let matching = self.cause.matching(&event, hops_max);
-            if matching.is_empty() && !self.cause.is_fed() {
+            let is_published = self.cause.publishes(&event);
+            if matching.is_empty() && !self.cause.is_fed() && !is_published {
                 continue;
             }
             let event = self.cause.acting(event);
             let event = event.to_external(&cell_url, unit.random());
             consequences.apply(&event, &matching)?;
+            if is_published {
+                consequences.publish(&event)?;
+            }
             if self.cause.is_fed() {
                 fed = fed.and(feed::add(unit, context, batch, &event)?);
             }
@@ -124,7 +133,8 @@ impl EventSource<'_> {
         } = *self;
         let complete = cause.complete(event.clone());
         let hops_max = unit.settings().events.hops_max;
-        if !cause.is_fed() && cause.matching(&complete, hops_max).is_empty() {
+        let is_heard = cause.is_fed() || cause.publishes(&complete);
+        if !is_heard && cause.matching(&complete, hops_max).is_empty() {
             return Ok(());
         }
         unit.transact_with(records, || async {

@@ -53,10 +53,10 @@ pub use self::single_values::{
     garbage_record, garbage_records, id_of_server_node, imported_entities, imported_entity,
     installation, installation_marker, installation_markers, installations, log_size, log_sizes,
     log_state, login_history, maintenance, node_agreement, orphan_scan, outbox_count,
-    outbox_marker, outbox_markers, outbox_owner, owner_of_quota, owner_quota, owner_quotas, quotas,
-    removed_cell, removed_cells, seal, server_node, server_nodes, signing_key, store_id,
-    stream_claim, takeover, timer_claim, transfer, unfinished_copy, unfinished_migration,
-    unit_mark, waiting_deliveries,
+    outbox_marker, outbox_markers, outbox_owner, owner_of_quota, owner_quota, owner_quotas,
+    published_count, quotas, removed_cell, removed_cells, seal, server_node, server_nodes,
+    signing_key, store_id, stream_claim, takeover, timer_claim, transfer, unfinished_copy,
+    unfinished_migration, unit_mark, waiting_deliveries,
 };
 pub(crate) use self::single_values::{counts_bytes, transfer_in_memory};
 pub use self::timers::{
@@ -469,6 +469,25 @@ pub fn outbox_entry(rule: &str, event_id: &[u8; MONOTONIC_ID_BYTES]) -> Key {
 /// The text in the place of the rule for the deliveries of messages. It is no entity id.
 pub const MESSAGES: &str = "~messages";
 
+/// The text in the place of the rule for the events that wait to be published. It is no entity id.
+pub const PUBLISHED: &str = "~published";
+
+/// The prefix of the events that wait to be published, which are sequenced records.
+#[must_use]
+pub fn published_events_prefix() -> Key {
+    Key::table(b'Q').text(PUBLISHED).build()
+}
+
+/// The numbers of the commit and of the event in it, in the key of an event that waits to be published.
+#[must_use]
+pub fn numbers_of_published_event(key: &Key) -> Option<(u64, u32)> {
+    let prefix = published_events_prefix();
+    let numbers = key.as_bytes().strip_prefix(prefix.as_bytes())?;
+    let (seq, number) = numbers.split_at_checked(8)?;
+    let seq = u64::from_be_bytes(seq.try_into().ok()?);
+    Some((seq, u32::from_be_bytes(number.try_into().ok()?)))
+}
+
 /// A delivery of a message whose next attempt is due at a time, milliseconds since 1970. `event_id` distinguishes those of one time.
 #[must_use]
 pub fn waiting_delivery(due_ms: i64, event_id: &[u8; MONOTONIC_ID_BYTES]) -> Key {
@@ -510,6 +529,9 @@ pub fn all_outbox_entries() -> KeyRange {
 /// The rule in the key of an [`outbox_entry`].
 #[must_use]
 pub fn rule_of_outbox_entry(key: &Key) -> Option<String> {
+    if numbers_of_published_event(key).is_some() {
+        return Some(PUBLISHED.to_owned());
+    }
     let bytes = key.as_bytes();
     let text = bytes.get(..bytes.len().checked_sub(MONOTONIC_ID_BYTES)?)?;
     last_text(&Key::from_bytes(text.to_vec()), 1)

@@ -26,6 +26,7 @@ pub mod concurrency_limiter;
 pub mod credentials;
 pub mod entity;
 pub mod event;
+pub mod event_bus;
 pub mod event_feed;
 pub mod file;
 pub mod garbage_collection;

@@ -9,14 +9,14 @@ use parking_lot::Mutex;
 use personium_types::{CellId, ServerNodeId};
 use tokio::sync::Notify;
 
-use crate::keys::MESSAGES;
+use crate::keys::{MESSAGES, PUBLISHED};
 
 /// The requests of one rule, which are sent one after the other, or the messages of one cell.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct OutboxPartition {
     /// The cell.
     pub cell: CellId,
-    /// The entity id of the rule; [`MESSAGES`] for the messages.
+    /// The entity id of the rule; [`MESSAGES`] for the messages, [`PUBLISHED`] for the events that are to be published.
     pub rule: String,
 }
 
@@ -27,6 +27,8 @@ pub enum PartitionKind {
     Rule,
     /// Messages to be delivered.
     Messages,
+    /// Events to be published to other systems.
+    Published,
 }
 
 impl OutboxPartition {
@@ -37,12 +39,20 @@ impl OutboxPartition {
         Self { cell, rule }
     }
 
+    /// The events of a cell that are to be published.
+    #[must_use]
+    pub fn of_published(cell: CellId) -> Self {
+        let rule = PUBLISHED.to_owned();
+        Self { cell, rule }
+    }
+
     /// Its kind.
     #[must_use]
     pub fn kind(&self) -> PartitionKind {
-        match self.rule == MESSAGES {
-            true => PartitionKind::Messages,
-            false => PartitionKind::Rule,
+        match self.rule.as_str() {
+            MESSAGES => PartitionKind::Messages,
+            PUBLISHED => PartitionKind::Published,
+            _ => PartitionKind::Rule,
         }
     }
 }
@@ -52,6 +62,7 @@ impl OutboxPartition {
 pub struct OutboxQueue {
     rules: KindQueue,
     messages: KindQueue,
+    published: KindQueue,
     /// The partitions whose next attempt is due later, with its time.
     deferred: Mutex<HashMap<OutboxPartition, Instant>>,
     /// The cells whose requests this process sends.
@@ -86,6 +97,7 @@ impl OutboxQueue {
         match kind {
             PartitionKind::Rule => &self.rules,
             PartitionKind::Messages => &self.messages,
+            PartitionKind::Published => &self.published,
         }
     }
 
@@ -197,7 +209,8 @@ impl OutboxQueue {
 
     /// Whether rules of a cell wait or are being processed.
     pub(crate) fn is_processing(&self, cell: &CellId) -> bool {
-        [&self.rules, &self.messages].into_iter().any(|queue| {
+        let mut queues = [&self.rules, &self.messages, &self.published].into_iter();
+        queues.any(|queue| {
             let partitions = queue.partitions.lock();
             partitions.known.keys().any(|known| known.cell == *cell)
         })

@@ -145,6 +145,8 @@ pub struct EventSettings {
     pub dead_letters_max: u64,
     /// The time for which the delivery of a message is tried again, in seconds; 0 makes one attempt.
     pub delivery_secs: u64,
+    /// The largest number of events of a cell that wait to be published to other systems; `None` if events are not published.
+    pub published_max: Option<u64>,
 }
 
 /// Settings of queues and topics.
@@ -434,6 +436,7 @@ impl Default for EventSettings {
             request_secs: 0,
             dead_letters_max: 1_000,
             delivery_secs: 3 * 24 * 60 * 60,
+            published_max: None,
         }
     }
 }

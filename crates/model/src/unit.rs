@@ -13,6 +13,7 @@ use crate::audit_log::AuditLog;
 use crate::cell_context::{CellContext, CellStructure, CellStructureCache};
 use crate::concurrency_limiter::{ConcurrencyLimiter, NodeLocks};
 use crate::credentials::{Credentials, UnitKeys};
+use crate::event_bus::EventBus;
 use crate::event_feed::EventFeed;
 use crate::keys::{ControlSet, SetKey};
 use crate::known_maintenance::KnownMaintenance;
@@ -93,6 +94,7 @@ pub struct Limits {
 #[derive(Debug)]
 struct EventState {
     outbox: OutboxQueue,
+    bus: EventBus,
     ids: MonotonicIds,
     feed: Arc<EventFeed>,
     messages: Arc<MessageNews>,
@@ -133,6 +135,7 @@ impl Unit {
             limits: Limits::new(&settings),
             events: EventState {
                 outbox: OutboxQueue::default(),
+                bus: EventBus::default(),
                 ids: MonotonicIds::new(&ports.random),
                 feed: Arc::default(),
                 messages: Arc::default(),
@@ -225,6 +228,12 @@ impl Unit {
     #[must_use]
     pub fn event_feed(&self) -> &Arc<EventFeed> {
         &self.shared.events.feed
+    }
+
+    /// The state of the publishing of events.
+    #[must_use]
+    pub fn event_bus(&self) -> &EventBus {
+        &self.shared.events.bus
     }
 
     /// The broker of queues and topics, if there is one.

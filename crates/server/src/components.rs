@@ -10,7 +10,7 @@ use personium_model::unit::Ports;
 use personium_model::{ServerAuthority, Settings, Unit, UnitUrls};
 use personium_object_store::{Addressing, S3BlobStore, S3Credentials, S3Settings};
 use personium_sqlite::{CommitSync, SpaceCreation, SqliteSettings, SqliteStore};
-use personium_store::{BlobStore, Space, StoreError, StoreHealth};
+use personium_store::{BlobStore, EventPublisher, Space, StoreError, StoreHealth};
 use personium_types::error::chain;
 use personium_types::{Clock, Random, Secret};
 
@@ -72,6 +72,8 @@ pub struct Components {
     pub cache: UnitCache,
     /// The broker of queues and topics, if the settings name one.
     pub broker: Option<StreamQueue>,
+    /// The publisher of events to other systems, if the settings name a broker.
+    pub event_publisher: Option<Arc<dyn EventPublisher>>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The source of randomness.
@@ -112,6 +114,7 @@ impl Components {
             files: stores.files,
             folder: stores.folder,
             health: stores.health,
+            event_publisher: message_broker::open_publisher(&config.events, &clock)?,
             broker: message_broker::open(&config.stream, &clock, &random)?,
             cache: UnitCache::open(&config.cache, (&urls, &prepared.keys), &clock),
             config,

@@ -55,7 +55,7 @@ pub use cell_pages::CellPageConfig;
 pub use certificates::CertificateConfig;
 pub use config_reader::{ConfigReader, GivenSetting, RawValue, ValueOrigin};
 pub use dav::DavConfig;
-pub use events::{BrokerKind, EventConfig, StreamBroker, StreamConfig};
+pub use events::{BrokerKind, EventConfig, StreamConfig};
 pub use files::{BlobStoreKind, FileConfig};
 pub use ineffective_keys::{explanation as ineffective_key, retired_keys};
 pub use key_info::{KeyInfo, PREFIX, SectionInfo};
@@ -307,6 +307,7 @@ impl Config {
         }
         self.check_logins(reader);
         self.postgres.check(reader);
+        self.events.check(reader);
         self.stream.check(reader);
         self.check_log(reader);
         self.object_store.check(&self.files, reader);

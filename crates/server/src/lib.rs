@@ -9,6 +9,7 @@ mod audit;
 mod audit_metrics;
 mod background;
 pub mod backup;
+mod bus_metrics;
 pub mod cache;
 mod cache_servers;
 pub mod cert;

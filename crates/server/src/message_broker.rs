@@ -1,4 +1,4 @@
-//! The broker of queues and topics.
+//! The brokers of queues and topics, and of events for other systems.
 
 use std::fmt;
 use std::fs;
@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use personium_activemq::settings::tls;
-use personium_activemq::{ActiveMqQueue, BrokerAddress, BrokerSettings, BrokerState};
-use personium_store::MessageQueue;
+use personium_activemq::{
+    ActiveMqPublisher, ActiveMqQueue, BrokerAddress, BrokerSettings, BrokerState,
+};
+use personium_store::{EventPublisher, MessageQueue};
 use personium_types::error::chain;
 use personium_types::{Clock, Random, Secret};
 use prometheus_client::collector::Collector;
@@ -17,7 +19,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use crate::config::{StreamBroker, StreamConfig};
+use crate::config::{BrokerKind, EventConfig, StreamConfig};
 
 /// The address of a broker on this machine.
 const DEFAULT_ADDRESS: (&str, u16) = ("localhost", 61_613);
@@ -26,21 +28,40 @@ const DEFAULT_ADDRESS: (&str, u16) = ("localhost", 61_613);
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
     /// The file of the password cannot be read.
-    #[error("cannot read {} (stream.passwordFile)", path.display())]
+    #[error("cannot read {} ({section}.passwordFile)", path.display())]
     PasswordFile {
+        /// The beginning of the names of its settings.
+        section: &'static str,
         /// The file.
         path: PathBuf,
         /// The cause.
         source: io::Error,
     },
     /// The file of certificates cannot be used.
-    #[error("cannot use stream.broker.caFile: {0}")]
-    CaFile(String),
+    #[error("cannot use {section}.broker.caFile: {reason}")]
+    CaFile {
+        /// The beginning of the names of its settings.
+        section: &'static str,
+        /// The cause.
+        reason: String,
+    },
 }
 
 /// The broker of queues and topics.
 #[derive(Clone)]
 pub struct StreamQueue(Arc<ActiveMqQueue>);
+
+/// The settings of one use of a broker.
+struct BrokerKeys<'a> {
+    section: &'static str,
+    addresses: Option<&'a Vec<BrokerAddress>>,
+    ca_file: Option<&'a Path>,
+    timeout_secs: u64,
+    username: Option<&'a String>,
+    password: Option<&'a Secret<String>>,
+    password_file: Option<&'a Path>,
+    message_max_bytes: usize,
+}
 
 /// Returns the configured broker; `None` if messages are in the records. It is connected to when something is sent or received.
 ///
@@ -51,47 +72,87 @@ pub fn open(
     clock: &Arc<dyn Clock>,
     random: &Arc<dyn Random>,
 ) -> Result<Option<StreamQueue>, BrokerError> {
-    let Some(StreamBroker::ActiveMq) = config.broker_kind else {
+    let Some(BrokerKind::ActiveMq) = config.broker_kind else {
         return Ok(None);
     };
-    let settings = settings(config)?;
-    let queue = ActiveMqQueue::new(settings, Arc::clone(clock), Arc::clone(random));
+    let keys = BrokerKeys {
+        section: "stream",
+        addresses: config.broker.as_ref(),
+        ca_file: config.broker_ca_file.as_deref(),
+        timeout_secs: config.broker_timeout_secs,
+        username: config.username.as_ref(),
+        password: config.password.as_ref(),
+        password_file: config.password_file.as_deref(),
+        message_max_bytes: config.message_max_bytes,
+    };
+    let queue = ActiveMqQueue::new(keys.settings()?, Arc::clone(clock), Arc::clone(random));
     Ok(Some(StreamQueue(Arc::new(queue))))
 }
 
-fn settings(config: &StreamConfig) -> Result<BrokerSettings, BrokerError> {
-    let password = match &config.password_file {
-        None => config.password.clone(),
-        Some(path) => Some(read_password(path)?),
+/// Returns the publisher of events to the configured broker; `None` if they are not published.
+///
+/// # Errors
+/// [`BrokerError`]
+pub fn open_publisher(
+    config: &EventConfig,
+    clock: &Arc<dyn Clock>,
+) -> Result<Option<Arc<dyn EventPublisher>>, BrokerError> {
+    let Some(BrokerKind::ActiveMq) = config.broker_kind else {
+        return Ok(None);
     };
-    let default = || {
-        let (host, port) = DEFAULT_ADDRESS;
-        vec![BrokerAddress {
-            host: host.to_owned(),
-            port,
-            is_encrypted: false,
-        }]
+    let keys = BrokerKeys {
+        section: "eventbus",
+        addresses: config.broker.as_ref(),
+        ca_file: config.broker_ca_file.as_deref(),
+        timeout_secs: config.broker_timeout_secs,
+        username: config.username.as_ref(),
+        password: config.password.as_ref(),
+        password_file: config.password_file.as_deref(),
+        // Nothing is received.
+        message_max_bytes: 0,
     };
-    let addresses = config.broker.clone().unwrap_or_else(default);
-    let tls = match addresses.iter().any(|it| it.is_encrypted) {
-        true => Some(tls(config.broker_ca_file.as_deref()).map_err(BrokerError::CaFile)?),
-        false => None,
-    };
-    Ok(BrokerSettings {
-        addresses,
-        credentials: config.username.clone().zip(password),
-        tls,
-        timeout: Duration::from_secs(config.broker_timeout_secs),
-        message_max_bytes: config.message_max_bytes,
-    })
+    let publisher = ActiveMqPublisher::new(keys.settings()?, &config.topic, Arc::clone(clock));
+    Ok(Some(Arc::new(publisher)))
 }
 
-fn read_password(path: &Path) -> Result<Secret<String>, BrokerError> {
-    let text = fs::read_to_string(path).map_err(|source| BrokerError::PasswordFile {
-        path: path.to_owned(),
-        source,
-    })?;
-    Ok(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
+impl BrokerKeys<'_> {
+    fn settings(&self) -> Result<BrokerSettings, BrokerError> {
+        let section = self.section;
+        let password = match self.password_file {
+            None => self.password.cloned(),
+            Some(path) => {
+                let text = fs::read_to_string(path);
+                let text = text.map_err(|source| BrokerError::PasswordFile {
+                    section,
+                    path: path.to_owned(),
+                    source,
+                })?;
+                Some(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
+            }
+        };
+        let default = || {
+            let (host, port) = DEFAULT_ADDRESS;
+            vec![BrokerAddress {
+                host: host.to_owned(),
+                port,
+                is_encrypted: false,
+            }]
+        };
+        let addresses = self.addresses.cloned().unwrap_or_else(default);
+        let tls = match addresses.iter().any(|it| it.is_encrypted) {
+            true => {
+                Some(tls(self.ca_file).map_err(|reason| BrokerError::CaFile { section, reason })?)
+            }
+            false => None,
+        };
+        Ok(BrokerSettings {
+            addresses,
+            credentials: self.username.cloned().zip(password),
+            tls,
+            timeout: Duration::from_secs(self.timeout_secs),
+            message_max_bytes: self.message_max_bytes,
+        })
+    }
 }
 
 impl StreamQueue {

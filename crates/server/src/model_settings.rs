@@ -46,6 +46,10 @@ pub fn model_settings(config: &Config) -> Settings {
             request_secs: config.events.request_secs,
             dead_letters_max: config.events.dead_letters_max,
             delivery_secs: config.messages.delivery_secs,
+            published_max: config
+                .events
+                .broker_kind
+                .map(|_| config.events.published_max),
         },
         streams: StreamSettings {
             retention: Duration::from_secs(config.stream.retention_secs),

@@ -21,6 +21,7 @@ use crate::admin::{self, AdminService};
 use crate::administrator_file;
 use crate::audit_metrics::AuditCollector;
 use crate::background;
+use crate::bus_metrics::BusCollector;
 use crate::certificate_expiry::{self, ExpiryCollector};
 use crate::components::{self, ComponentError, Components};
 use crate::config::{Config, LoadedConfig};
@@ -370,6 +371,7 @@ fn spawn(
             Arc::clone(&unit),
             request_sender,
             tasks_max,
+            components.event_publisher.clone(),
         )),
     ];
     let following = Arc::clone(&unit);
@@ -461,6 +463,9 @@ fn handlers(
     }
     if let Some(servers) = components.cache.collector() {
         metrics = metrics.with_collector(servers);
+    }
+    if components.event_publisher.is_some() {
+        metrics = metrics.with_collector(Box::new(BusCollector(Arc::clone(unit))));
     }
     if let Some(broker) = &components.broker {
         metrics = metrics.with_collector(broker.collector());

@@ -7,6 +7,7 @@ mod blob;
 mod cache;
 pub mod checksums;
 mod error;
+mod event_publisher;
 mod health;
 mod key;
 pub mod memory;
@@ -21,6 +22,7 @@ pub mod contract;
 pub use blob::{BlobReader, BlobStore, BlobWriter, StorageUsage};
 pub use cache::Cache;
 pub use error::{ErrorDetail, Result, StoreError};
+pub use event_publisher::{EventPublisher, OutgoingEvent, PublishError};
 pub use health::StoreHealth;
 pub use key::{Key, KeyBuilder, KeyRange};
 pub use message_queue::{

@@ -27,7 +27,13 @@ impl ActiveMq {
     /// Starts a broker without messages, which accepts everybody, and waits until it listens.
     #[must_use]
     pub fn start() -> Self {
-        Self::start_with("", false)
+        Self::start_with("", ("stomp", ""))
+    }
+
+    /// Starts a broker with options of its connector, as `?name=value`, and elements of its configuration.
+    #[must_use]
+    pub fn start_with_options(options: &str, elements: &str) -> Self {
+        Self::start_with(elements, ("stomp", options))
     }
 
     /// Starts a broker that speaks TLS and knows one user, with a password.
@@ -38,17 +44,16 @@ impl ActiveMq {
             <authenticationUser username="{user}" password="{password}" groups="all"/>
             </users></simpleAuthenticationPlugin></plugins>"#
         );
-        Self::start_with(&plugin, true)
+        Self::start_with(&plugin, ("stomp+ssl", ""))
     }
 
-    /// Starts a broker with plugins or policies, as elements of its configuration that come before its connectors.
-    #[must_use]
-    pub fn start_with(elements: &str, is_secured: bool) -> Self {
+    fn start_with(elements: &str, (scheme, options): (&str, &str)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
-        let (scheme, mut more) = match is_secured {
-            false => ("stomp", String::new()),
-            true => ("stomp+ssl", make_key(folder.path())),
+        let is_secured = scheme != "stomp";
+        let mut more = match is_secured {
+            false => String::new(),
+            true => make_key(folder.path()),
         };
         more.insert_str(0, elements);
         fs::write(
@@ -56,7 +61,7 @@ impl ActiveMq {
             configuration(
                 folder.path(),
                 &more,
-                &format!("{scheme}://127.0.0.1:{port}"),
+                &format!("{scheme}://127.0.0.1:{port}{options}"),
             ),
         )
         .unwrap();

@@ -100,18 +100,20 @@ impl Connection {
     /// [`Code::BrokerDown`], with [`BrokerRefusal`] as its source if the broker has refused one; then the connection must not be used
     /// any more.
     pub(crate) async fn request(&mut self, mut frames: Vec<Frame>) -> Result<()> {
-        self.requests += 1;
-        let id = self.requests.to_string();
-        if let Some(last) = frames.last_mut() {
-            last.add("receipt", id.as_str());
+        // Each has a receipt: without one, the broker may not have stored a message when it answers the next.
+        for frame in &mut frames {
+            self.requests += 1;
+            frame.add("receipt", self.requests.to_string());
         }
+        let last = self.requests.to_string();
         let limit = self.timeout;
         let requesting = async {
             self.write(&frames).await?;
             loop {
                 let answer = self.read().await?;
                 match answer.command.as_str() {
-                    "RECEIPT" if answer.header("receipt-id") == Some(&id) => return Ok(()),
+                    // The broker answers in the order of the frames.
+                    "RECEIPT" if answer.header("receipt-id") == Some(&last) => return Ok(()),
                     "RECEIPT" => {}
                     "MESSAGE" if self.is_expected(&answer) => self.messages.push_back(answer),
                     "MESSAGE" => {}

@@ -3,6 +3,7 @@
 //! | Module | Content |
 //! |---|---|
 //! | [`queue`] | queues and topics: deliveries, subscriptions |
+//! | [`publisher`] | events for other systems |
 //! | `pool` | connections that are used one after the other, and what is known of their broker |
 //! | `connection` | one connection: sends frames and reads them, within time-outs |
 //! | `message` | messages as frames |
@@ -16,9 +17,11 @@ mod connection;
 pub mod frame;
 mod message;
 mod pool;
+pub mod publisher;
 pub mod queue;
 pub mod settings;
 
 pub use pool::BrokerState;
+pub use publisher::ActiveMqPublisher;
 pub use queue::ActiveMqQueue;
 pub use settings::{BrokerAddress, BrokerSettings};

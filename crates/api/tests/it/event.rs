@@ -54,7 +54,7 @@ pub(super) async fn wait_for_log_lines(unit: &TestUnit, cell: &str, count: usize
 /// Starts the background task that sends the requests of rules.
 pub(super) fn start_rule_sender(unit: &TestUnit) {
     let sender = Arc::new(unit.service.clone());
-    tokio::spawn(personium_event::run(unit.model.clone(), sender, 4));
+    tokio::spawn(personium_event::run(unit.model.clone(), sender, 4, None));
 }
 
 /// Returns the part of a log line after time and level.

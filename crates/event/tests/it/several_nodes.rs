@@ -66,7 +66,7 @@ impl RunningNode {
         });
         let model = unit.model.clone();
         let maintained = tokio::spawn(async move { server_node::maintain(&model).await });
-        let sending = tokio::spawn(personium_event::run(unit.model.clone(), sender, 4));
+        let sending = tokio::spawn(personium_event::run(unit.model.clone(), sender, 4, None));
         Self {
             unit,
             tasks: vec![maintained, sending],

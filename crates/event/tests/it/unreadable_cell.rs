@@ -47,7 +47,7 @@ async fn two_cells() -> (ModelUnit, Space) {
 fn start_sender(unit: &ModelUnit) -> UnboundedReceiver<String> {
     let (types, sent) = unbounded_channel();
     let sender = Arc::new(TypeReporter(types));
-    tokio::spawn(personium_event::run(unit.model.clone(), sender, 1));
+    tokio::spawn(personium_event::run(unit.model.clone(), sender, 1, None));
     sent
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use personium_types::Result;
 
+use super::published;
 use super::record::Event;
 use super::rule::{self, EventRule, RuleSet};
 use crate::url::LOCAL_CELL;
@@ -19,6 +20,8 @@ pub struct EventCause {
     rules: Arc<RuleSet>,
     /// Whether somebody is subscribed to all events of the cell.
     is_fed: bool,
+    /// Whether events are published to other systems.
+    is_published: bool,
     /// The details of all events of the cause, in place of their own.
     info: Option<String>,
     /// The URL of the cell.
@@ -40,13 +43,15 @@ impl EventCause {
     ) -> Result<Option<Arc<Self>>> {
         let rules = rule::load(unit, context).await?;
         let is_fed = context.is_fed().await?;
-        if !is_fed && !rules.has_internal() {
+        let is_published = unit.settings().events.published_max.is_some();
+        if !is_fed && !is_published && !rules.has_internal() {
             return Ok(None);
         }
         Ok(Some(Arc::new(Self {
             template: template(),
             rules,
             is_fed,
+            is_published,
             info: None,
             timer: None,
             cell_url: unit.urls().cell(&context.cell().name),
@@ -67,6 +72,7 @@ impl EventCause {
             template,
             rules: Arc::clone(rules),
             is_fed: context.is_fed().await?,
+            is_published: unit.settings().events.published_max.is_some(),
             info: None,
             timer: Some(rule.to_owned()),
             cell_url: unit.urls().cell(&context.cell().name),
@@ -80,6 +86,7 @@ impl EventCause {
             template: self.template.clone(),
             rules: Arc::clone(&self.rules),
             is_fed: self.is_fed,
+            is_published: self.is_published,
             info: Some(info),
             timer: self.timer.clone(),
             cell_url: self.cell_url.clone(),
@@ -91,10 +98,17 @@ impl EventCause {
         self.is_fed
     }
 
+    /// Whether an event is published to other systems.
+    pub(super) fn publishes(&self, event: &Event) -> bool {
+        self.is_published && published::is_published(event)
+    }
+
     /// Whether somebody may listen to events of this type.
     #[must_use]
     pub fn wants(&self, kind: &str) -> bool {
-        self.is_fed || self.rules.may_match_internal(kind)
+        self.is_fed
+            || (self.is_published && published::is_change(kind))
+            || self.rules.may_match_internal(kind)
     }
 
     /// The event of this type about an object, if somebody may listen to it.

@@ -9,6 +9,7 @@ use personium_types::{Code, Result};
 use super::log;
 use super::outbox;
 use super::outbox_owner::OutboxState;
+use super::published;
 use super::record::Event;
 use super::rule::{EventRule, RuleAction};
 use super::rule_request::{Attempts, OutboxEntry};
@@ -40,6 +41,8 @@ pub(super) struct Consequences<'a> {
     lines: Vec<String>,
     /// The requests, each with its rule.
     requests: Vec<(String, Vec<u8>)>,
+    /// The events that are to be published.
+    published: Vec<Vec<u8>>,
     hits: Vec<String>,
     output_bytes: usize,
 }
@@ -52,6 +55,7 @@ impl<'a> Consequences<'a> {
             records,
             lines: Vec::new(),
             requests: Vec::new(),
+            published: Vec::new(),
             hits: Vec::new(),
             output_bytes: 0,
         }
@@ -90,6 +94,13 @@ impl<'a> Consequences<'a> {
         Ok(())
     }
 
+    /// Adds an event that is to be published to other systems.
+    pub(super) fn publish(&mut self, event: &Event) -> Result<()> {
+        let record = published::encode(event, self.unit.now_ms())?;
+        self.published.push(record);
+        Ok(())
+    }
+
     /// Adds a request of a rule.
     pub(super) fn add_request(&mut self, rule: String, entry: &OutboxEntry) -> Result<()> {
         let record = entry.encode()?;
@@ -122,15 +133,15 @@ impl<'a> Consequences<'a> {
         batch: &mut Batch,
         full_outbox: FullOutbox,
     ) -> Result<PostCommit> {
-        let requests = std::mem::take(&mut self.requests);
+        let mut requests = std::mem::take(&mut self.requests);
         let mut post_commit = PostCommit::none();
-        if requests.is_empty() {
+        if requests.is_empty() && self.published.is_empty() {
             return Ok(post_commit);
         }
         let cell = self.context.cell().id;
         let state = OutboxState::read(self.records).await?;
         let count = i64::try_from(requests.len()).unwrap_or(i64::MAX);
-        if state.waiting.saturating_add(count) > OUTBOX_MAX {
+        if count > 0 && state.waiting.saturating_add(count) > OUTBOX_MAX {
             if full_outbox == FullOutbox::Refuse {
                 return Err(Code::ServerBusy.into());
             }
@@ -139,9 +150,15 @@ impl<'a> Consequences<'a> {
                 requests.skipped = count,
                 "outbox is full, requests of rules skipped"
             );
+            requests.clear();
+        }
+        let is_published = self.add_published(batch).await?;
+        if requests.is_empty() && !is_published {
             return Ok(post_commit);
         }
-        batch.add(keys::outbox_count(), count);
+        if !requests.is_empty() {
+            batch.add(keys::outbox_count(), count);
+        }
         let owner = state.add_owner(self.unit, &cell, batch).await?;
         if let Some(mark) = &owner.mark {
             post_commit = post_commit.with_mark(mark);
@@ -162,8 +179,42 @@ impl<'a> Consequences<'a> {
             for rule in last.into_keys() {
                 post_commit = post_commit.enqueue(OutboxPartition { cell, rule });
             }
+            if is_published {
+                post_commit = post_commit.enqueue(OutboxPartition::of_published(cell));
+            }
         }
         Ok(post_commit)
+    }
+
+    /// Adds the events that are to be published. If too many wait, they are lost. Returns whether some were added.
+    async fn add_published(&mut self, batch: &mut Batch) -> Result<bool> {
+        let published = std::mem::take(&mut self.published);
+        let Some(max) = self.unit.settings().events.published_max else {
+            return Ok(false);
+        };
+        if published.is_empty() {
+            return Ok(false);
+        }
+        let waiting = published::count(self.records).await?;
+        let count = published.len() as u64;
+        if waiting.saturating_add(count) > max {
+            if self.unit.event_bus().note_lost(count) {
+                tracing::warn!(
+                    cell.id = %self.context.cell().id,
+                    events.waiting = waiting,
+                    "too many events wait to be published, further ones are lost"
+                );
+            }
+            return Ok(false);
+        }
+        batch.add(
+            keys::published_count(),
+            i64::try_from(count).unwrap_or(i64::MAX),
+        );
+        for record in published {
+            batch.put_sequenced(keys::published_events_prefix(), record);
+        }
+        Ok(true)
     }
 }
 

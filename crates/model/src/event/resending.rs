@@ -5,7 +5,7 @@ use personium_types::{Code, Result};
 
 use super::consequences::{Consequences, FullOutbox};
 use super::dead_letter::{DeadLetter, DeadLetterId, StoredDeadLetter, check};
-use super::rule_request::{Attempts, OutboxEntry};
+use super::rule_request::{Attempts, OutboxEntry, RequestKind};
 use crate::{CellContext, Permit, Unit, keys};
 
 /// Puts a request that was given up into the outbox again, behind those of its rule that wait.
@@ -35,7 +35,10 @@ pub async fn send_again(
             attempts: Attempts::default(),
             ..letter.entry
         };
-        consequences.add_request(letter.rule, &entry)?;
+        match entry.kind {
+            RequestKind::Publish => consequences.publish(&entry.event)?,
+            _ => consequences.add_request(letter.rule, &entry)?,
+        }
         let (post_commit, _) = consequences.add_to(&mut batch, FullOutbox::Refuse).await?;
         Ok((batch, post_commit, ()))
     })

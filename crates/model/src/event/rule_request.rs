@@ -20,6 +20,8 @@ pub enum RequestKind {
     RelayEvent,
     /// `relay.data`: copies the entity that the event is about to another entity set.
     RelayData,
+    /// The event is published to other systems. It is no request of a rule.
+    Publish,
 }
 
 impl RequestKind {
@@ -31,6 +33,7 @@ impl RequestKind {
             Self::Relay => "relay",
             Self::RelayEvent => "relay.event",
             Self::RelayData => "relay.data",
+            Self::Publish => "publish",
         }
     }
 }

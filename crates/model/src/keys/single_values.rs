@@ -269,6 +269,12 @@ pub fn outbox_count() -> Key {
     single("event/waiting")
 }
 
+/// The number of events of a cell that wait to be published.
+#[must_use]
+pub fn published_count() -> Key {
+    single("event/published")
+}
+
 /// The number of requests of rules that were given up.
 #[must_use]
 pub fn dead_letter_count() -> Key {

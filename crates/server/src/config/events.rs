@@ -9,22 +9,17 @@ use super::config_reader::ConfigReader;
 use super::section::section;
 use super::value_parser::{FilePath, Number, OneOf, Optional, SecretText, Text, ValueParser};
 
-/// A kind of message broker.
+/// A message broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BrokerKind {
-    /// ActiveMQ.
+    /// ActiveMQ, over STOMP.
     ActiveMq,
-    /// Kafka.
-    Kafka,
 }
 
-const BROKERS: OneOf<BrokerKind> = OneOf(&[
-    ("activemq", BrokerKind::ActiveMq),
-    ("kafka", BrokerKind::Kafka),
-]);
+const BROKERS: OneOf<BrokerKind> = OneOf(&[("activemq", BrokerKind::ActiveMq)]);
 
 section! {
-    /// Settings of events and rules. This version has no message broker.
+    /// Settings of events and rules.
     EventConfig "Events" {
         /// The largest number of events that may cause each other in a chain; 0 turns rules off.
         hops_max: u32 = "event.hop.maxnum", "3", Number(0..=100);
@@ -35,14 +30,27 @@ section! {
         /// The number of requests of the rules of a cell that were given up and are kept, to be seen and sent again. When there
         /// are more, the oldest are removed.
         dead_letters_max: u64 = "rule.request.failed.max", "1000", Number(0..=10_000);
-        /// The kind of broker between the nodes of a unit.
-        _broker_kind: BrokerKind = "eventbus.mq", "activemq", BROKERS;
-        /// The address of the broker.
-        _broker: String = "eventbus.broker", "tcp://localhost:61616", Text;
-        /// The name of the queue of events.
+        /// The broker that the events of changes in all cells are published to, for other systems. By default they are not published.
+        /// All nodes of a unit need the same one.
+        broker_kind: Option<BrokerKind> = "eventbus.mq", "", Optional(BROKERS);
+        /// The address of the STOMP connector of the broker, as that of stream.broker; by default tcp://localhost:61613.
+        broker: Option<Vec<BrokerAddress>> = "eventbus.broker", "", Optional(BrokerUrls);
+        /// The certificates of the issuers that are trusted to name the broker, in a PEM file; by default, those of the system.
+        broker_ca_file: Option<PathBuf> = "eventbus.broker.caFile", "", Optional(FilePath);
+        /// The number of seconds within which an operation of the broker must end.
+        broker_timeout_secs: u64 = "eventbus.broker.timeoutInSec", "10", Number(1..=60);
+        /// The user name at the broker; it needs a password too.
+        username: Option<String> = "eventbus.username", "", Optional(Text);
+        /// The password at the broker.
+        password: Option<Secret<String>> = "eventbus.password", "", Optional(SecretText { min_bytes: 1 });
+        /// The file with the password at the broker, instead of eventbus.password.
+        password_file: Option<PathBuf> = "eventbus.passwordFile", "", Optional(FilePath);
+        /// The name of the topic that events are published to.
+        topic: String = "eventbus.topic.all", "personium_event_topic", TopicName;
+        /// The largest number of events of a cell that wait to be published. Further ones are lost to the broker.
+        published_max: u64 = "eventbus.waiting.max", "100000", Number(1..=100_000_000);
+        /// The name of the queue of events between nodes.
         _queue: String = "eventbus.queue", "personium_event_queue", Text;
-        /// The name of the topic of all events.
-        _topic_all: String = "eventbus.topic.all", "personium_event_topic", Text;
         /// The name of the topic of rule changes.
         _topic_rule: String = "eventbus.topic.rule", "personium_event_topic_rule", Text;
         /// The number of event consumers in this process.
@@ -52,14 +60,22 @@ section! {
     }
 }
 
-/// A place of the messages of streams besides the records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StreamBroker {
-    /// ActiveMQ, over STOMP.
-    ActiveMq,
-}
+/// The name of a topic at a broker.
+#[derive(Debug)]
+pub struct TopicName;
 
-const STREAM_BROKERS: OneOf<StreamBroker> = OneOf(&[("activemq", StreamBroker::ActiveMq)]);
+impl ValueParser<String> for TopicName {
+    fn parse(&self, text: &str, _folder: &Path) -> Option<String> {
+        // Commas, `*`, `>` and `?` have a meaning for the broker.
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+        let is_name = !text.is_empty() && text.len() <= 200 && text.chars().all(is_plain);
+        is_name.then(|| text.to_owned())
+    }
+
+    fn permitted(&self) -> String {
+        "at most 200 letters, digits, dots, slashes, hyphens and underscores".into()
+    }
+}
 
 /// The addresses of a broker, as clients of ActiveMQ write them.
 #[derive(Debug)]
@@ -79,7 +95,7 @@ section! {
     /// Settings of the queues and topics of stream collections.
     StreamConfig "Streams" {
         /// The broker of their messages, which all nodes of a unit share. By default the messages are in the records of the cells.
-        broker_kind: Option<StreamBroker> = "stream.mq", "", Optional(STREAM_BROKERS);
+        broker_kind: Option<BrokerKind> = "stream.mq", "", Optional(BROKERS);
         /// The address of the STOMP connector of the broker; by default tcp://localhost:61613. Of several, the first that accepts a
         /// connection is used: they must be one broker and its stand-ins.
         broker: Option<Vec<BrokerAddress>> = "stream.broker", "", Optional(BrokerUrls);
@@ -105,18 +121,35 @@ section! {
     }
 }
 
+impl EventConfig {
+    /// Checks conditions on several keys.
+    pub(super) fn check(&self, reader: &mut ConfigReader) {
+        let passwords = (self.password.is_some(), self.password_file.is_some());
+        check_credentials(reader, "eventbus", self.username.is_some(), passwords);
+    }
+}
+
 impl StreamConfig {
     /// Checks conditions on several keys.
     pub(super) fn check(&self, reader: &mut ConfigReader) {
-        if self.password.is_some() && self.password_file.is_some() {
-            reader.add_key_problem(
-                "stream.password",
-                "must not be given together with stream.passwordFile",
-            );
-        }
-        let has_password = self.password.is_some() || self.password_file.is_some();
-        if self.username.is_some() != has_password {
-            reader.add_key_problem("stream.username", "must be given together with a password");
-        }
+        let passwords = (self.password.is_some(), self.password_file.is_some());
+        check_credentials(reader, "stream", self.username.is_some(), passwords);
+    }
+}
+
+/// Checks that a user name comes with one password, as text or in a file.
+fn check_credentials(
+    reader: &mut ConfigReader,
+    section: &str,
+    has_name: bool,
+    passwords: (bool, bool),
+) {
+    if passwords == (true, true) {
+        let problem = format!("must not be given together with {section}.passwordFile");
+        reader.add_key_problem(&format!("{section}.password"), &problem);
+    }
+    if has_name != (passwords.0 || passwords.1) {
+        let problem = "must be given together with a password";
+        reader.add_key_problem(&format!("{section}.username"), problem);
     }
 }

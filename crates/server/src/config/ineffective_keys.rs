@@ -84,10 +84,8 @@ const INEFFECTIVE: &[(&str, &str)] = &[
     ("core.cache.schema.enabled", CACHED),
     ("core.version", "responses name the version of the API"),
     ("core.eventbus.eventProcessing.*", IN_PROCESS),
-    ("core.eventbus.mq", IN_PROCESS),
-    ("core.eventbus.broker", IN_PROCESS),
     ("core.eventbus.queue", IN_PROCESS),
-    ("core.eventbus.topic.*", IN_PROCESS),
+    ("core.eventbus.topic.rule", IN_PROCESS),
 ];
 
 /// Keys that have an effect, although a pattern of [`INEFFECTIVE`] matches them.

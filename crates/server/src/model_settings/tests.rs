@@ -25,6 +25,13 @@ const KEYS_OF_THE_SERVER: &[&str] = &[
     "rule.timerEvent.thread.num",
     "engine.extensions.dir",
     "plugin.path",
+    "eventbus.broker",
+    "eventbus.broker.caFile",
+    "eventbus.broker.timeoutInSec",
+    "eventbus.username",
+    "eventbus.password",
+    "eventbus.passwordFile",
+    "eventbus.topic.all",
     "stream.mq",
     "stream.broker",
     "stream.username",
@@ -59,6 +66,7 @@ const COMPANIONS: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     ("introspect.username", &[("introspect.password", "one")]),
+    ("eventbus.waiting.max", &[("eventbus.mq", "activemq")]),
     ("introspect.password", &[("introspect.username", "one")]),
 ];
 

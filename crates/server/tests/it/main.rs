@@ -38,6 +38,7 @@ mod data_folder;
 mod deleted_cells;
 mod early_responses;
 mod encrypted_files;
+mod event_bus;
 mod event_feed;
 mod exec_rules;
 mod external_programs;

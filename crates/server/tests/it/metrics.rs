@@ -59,7 +59,7 @@ const METRICS: &[(&str, Happening)] = &[
 ];
 
 /// The metrics whose tests are elsewhere: `metrics.rs`, `stall_watchdog.rs` and `certificate_expiry.rs` of the program, `audit.rs` of `api`, `script_workers.rs`,
-/// `event_feed.rs`, `acme.rs`, `stream_broker.rs`, `full_disk.rs`, `damage.rs`, `monitoring.rs` and `node_differences.rs` beside this file.
+/// `event_feed.rs`, `acme.rs`, `event_bus.rs`, `stream_broker.rs`, `full_disk.rs`, `damage.rs`, `monitoring.rs` and `node_differences.rs` beside this file.
 const ELSEWHERE: &[&str] = &[
     "personium_requests_total{status=\"1xx\"}",
     "personium_panics_total",
@@ -74,6 +74,10 @@ const ELSEWHERE: &[&str] = &[
     "personium_storage_read_only",
     "personium_damaged_spaces",
     "personium_event_listeners",
+    "personium_event_bus_waiting",
+    "personium_event_bus_published_total",
+    "personium_event_bus_lost_total",
+    "personium_event_bus_set_aside_total",
     "personium_stream_broker_failing",
     "personium_stream_broker_errors_total",
     "personium_stream_broker_dead_letters_total",

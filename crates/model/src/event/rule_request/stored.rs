@@ -62,6 +62,7 @@ enum StoredRequestKind {
     Relay,
     RelayEvent,
     RelayData,
+    Publish,
 }
 
 impl From<&OutboxEntry> for StoredOutboxEntry {
@@ -73,6 +74,7 @@ impl From<&OutboxEntry> for StoredOutboxEntry {
                 RequestKind::Relay => StoredRequestKind::Relay,
                 RequestKind::RelayEvent => StoredRequestKind::RelayEvent,
                 RequestKind::RelayData => StoredRequestKind::RelayData,
+                RequestKind::Publish => StoredRequestKind::Publish,
             },
             target: entry.target.clone(),
             attempts: entry.attempts.count,
@@ -91,6 +93,7 @@ impl From<StoredOutboxEntry> for OutboxEntry {
                 StoredRequestKind::Relay => RequestKind::Relay,
                 StoredRequestKind::RelayEvent => RequestKind::RelayEvent,
                 StoredRequestKind::RelayData => RequestKind::RelayData,
+                StoredRequestKind::Publish => RequestKind::Publish,
             },
             target: stored.target,
             attempts: Attempts {
