@@ -193,6 +193,16 @@ const PROGRAMS: &[ExternalProgram] = &[
         purpose: "functions that the compiler calls",
     },
     ExternalProgram {
+        program: "/usr/bin/rustc",
+        package: "rustc",
+        purpose: "building a plugin in Rust",
+    },
+    ExternalProgram {
+        program: "/usr/lib/rustlib/wasm32-unknown-unknown/lib/libaddr2line-65c170aa096039e5.rlib",
+        package: "libstd-rust-dev-wasm32",
+        purpose: "its standard library",
+    },
+    ExternalProgram {
         program: "wrk",
         package: "wrk",
         purpose: "load from a second generator",

@@ -1,5 +1,6 @@
 //! Plugins of WebAssembly: built as docs/plugins.md says, in a unit that runs.
 
+use std::env;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{Read, Write};
@@ -26,7 +27,7 @@ struct Language {
     source: &'static str,
 }
 
-const LANGUAGES: [Language; 3] = [
+const LANGUAGES: [Language; 4] = [
     Language {
         name: "javascript",
         command: "--js plugins/javascript/sample.js",
@@ -38,12 +39,25 @@ const LANGUAGES: [Language; 3] = [
         source: "c/sample.c",
     },
     Language {
+        name: "rust",
+        command: "rustc --target",
+        source: "rust/sample.rs",
+    },
+    Language {
         name: "python",
         command: "componentize-py --wit-path",
         source: "python/sample.py",
     },
 ];
 const TEMPLATES: &str = "../../plugins";
+/// The files of that folder that sources need.
+const PARTS: [&str; 3] = [
+    "wit/authentication.wit",
+    "c/personium_plugin.h",
+    "rust/personium_plugin.rs",
+];
+/// The compiler of Debian, which has the target. That of the project need not have it.
+const RUSTC: &str = "/usr/bin/rustc";
 /// The time that a unit may take to follow a change of its folder of plugins.
 const FOLLOW_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -52,10 +66,9 @@ fn build(language: &Language, source: &str) -> Vec<u8> {
     let [python, node] = plugin_tools();
     let commands = block_with("sh", language.command);
     let mut hasher = DefaultHasher::new();
-    let wit = fs::read(format!("{TEMPLATES}/wit/authentication.wit")).unwrap();
-    let header = fs::read(format!("{TEMPLATES}/c/personium_plugin.h")).unwrap();
+    let parts = PARTS.map(|part| fs::read(Path::new(TEMPLATES).join(part)).unwrap());
     let lists = [&python, &node].map(|folder| fs::read(folder.join("installed.lock")).unwrap());
-    (&commands, source, wit, header, lists).hash(&mut hasher);
+    (&commands, source, parts, lists).hash(&mut hasher);
     let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!(
         "plugin-{}-{:016x}.wasm",
         language.name,
@@ -66,7 +79,7 @@ fn build(language: &Language, source: &str) -> Vec<u8> {
     }
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    for part in ["wit/authentication.wit", "c/personium_plugin.h"] {
+    for part in PARTS {
         let copy = at("plugins").join(part);
         fs::create_dir_all(copy.parent().unwrap()).unwrap();
         fs::copy(Path::new(TEMPLATES).join(part), copy).unwrap();
@@ -76,8 +89,12 @@ fn build(language: &Language, source: &str) -> Vec<u8> {
     fs::write(file, source).unwrap();
     symlink(&python, at("tools")).unwrap();
     symlink(node.join("node_modules"), at("node_modules")).unwrap();
+    fs::create_dir(at("bin")).unwrap();
+    symlink(RUSTC, at("bin/rustc")).unwrap();
+    let path = format!("{}:{}", at("bin").display(), env::var("PATH").unwrap());
     let mut command = Command::new("sh");
     command.args(["-e", "-c", &commands]).current_dir(&folder);
+    command.env("PATH", path);
     let output = command.env("PYTHONDONTWRITEBYTECODE", "1").output();
     let output = output.unwrap();
     assert!(output.status.success(), "{}", program::text(&output));
