@@ -98,12 +98,15 @@ fn replay_recordings(steps: &mut Steps) {
 /// # Errors
 /// A message if one fails.
 pub(crate) fn run_deployments() -> TaskResult {
+    external_programs::install_missing();
     client_packages::install()?;
-    let arguments = ["test", "--workspace", "--test", "it", "--"];
+    go_programs::install()?;
+    // The packages that the tests make have this program.
+    child_process::run(workspace::cargo().args(["build", "--package", "personium-server"]))?;
     child_process::run(
         workspace::cargo()
-            .args(arguments)
-            .args(["--ignored", "ansible_scenarios"]),
+            .args(["test", "--package", "xtask", "--test", "it", "--"])
+            .args(["--ignored", "ansible_scenarios", "--nocapture"]),
     )
 }
 

@@ -94,7 +94,13 @@ fn variables(operator: &Operator, version: &str) -> Vec<String> {
 
 fn check_refusals(operator: &Operator, network: &TestNetwork, system: &BootedDebian) {
     let other_sum = format!("unit_package_sha256={}", "0".repeat(64));
-    let cases: [(&str, &[&str]); 4] = [
+    let (ends_soon, _) = operator.server_certificate("other.example", "1");
+    let (_, other_key) = operator.server_certificate("unit.example.org", "30");
+    let [ends_soon, other_key] = [&ends_soon, &other_key].map(|path| path.display());
+    let certificates = format!(
+        "unit_tls=files unit_tls_certificate={ends_soon} unit_tls_key={other_key} unit_certificate={ends_soon} unit_key={other_key}"
+    );
+    let cases: [(&str, &[&str]); 6] = [
         ("unit_pacakge=x", &["no variable of the name unit_pacakge"]),
         (
             "unit_name= unit_tls=none",
@@ -108,7 +114,26 @@ fn check_refusals(operator: &Operator, network: &TestNetwork, system: &BootedDeb
             ],
         ),
         (&other_sum, &["it is another package"]),
+        (
+            &certificates,
+            &[
+                "unit_tls_certificate is no certificate, or one that has ended or ends within a day",
+                "unit_tls_certificate is not for unit.example.org",
+                "unit_tls_certificate is not for the names of cells, *.unit.example.org",
+                "unit_tls_key is not the key of unit_tls_certificate",
+                "unit_certificate must have unit.example.org as its common name (CN)",
+                "unit_key is not the key of unit_certificate",
+            ],
+        ),
+        (
+            "ap_port=2222",
+            &["ap_port is 2222, but on unit.example.org this port is in use by python3"],
+        ),
     ];
+    system.expect("systemd-run --unit=stranger python3 -m http.server 2222 --bind 127.0.0.1");
+    wait_until("somebody listens", || {
+        system.run("ss -Hltn 'sport = :2222' | grep -q .").0
+    });
     for (wrong, reasons) in cases {
         let mut variables = variables(operator, OLD);
         variables.push(wrong.to_owned());
@@ -117,7 +142,7 @@ fn check_refusals(operator: &Operator, network: &TestNetwork, system: &BootedDeb
             refused(&run, reason);
         }
     }
-    system.expect("test ! -e /etc/personium && test ! -e /usr/sbin/nginx");
+    system.expect("systemctl stop stranger; test ! -e /etc/personium && test ! -e /usr/sbin/nginx");
 }
 
 /// Checks what the playbook has left: modes of secrets, open ports, and that the password stands nowhere else.
@@ -163,6 +188,10 @@ fn one_server_is_constructed_changed_by_no_second_run_rebooted_and_upgraded() {
     check_refusals(&operator, &network, &system);
 
     let old = variables(&operator, OLD);
+    // The operator's machine is lost in the middle of the first run, and the run is repeated.
+    operator.run_until(&network, ONE_SERVER, &old, || {
+        system.run("test -e /var/lib/personium/unit.secret").0
+    });
     let first = succeeded(operator.run(&network, ONE_SERVER, &old, &[]));
     assert!(first.output.contains("service"), "{}", first.output);
     check_host(&operator, &network, &system, &first);

@@ -16,19 +16,23 @@ pub const NEW: &str = "0.0.10";
 /// The settings file of the package.
 const SETTINGS: &str = "/etc/personium/personium-unit-config.properties";
 
-/// Makes the packages of a version, with the program of the same build.
-pub fn make(version: &str, output: &Path) -> String {
-    let xtask = Path::new(env!("CARGO_BIN_EXE_xtask"));
-    let program = xtask.with_file_name("personium");
+/// The program of the same build.
+pub fn program() -> PathBuf {
+    let program = Path::new(env!("CARGO_BIN_EXE_xtask")).with_file_name("personium");
     assert!(
         program.exists(),
         "{} is built with the workspace",
         program.display()
     );
-    let mut command = Command::new(xtask);
+    program
+}
+
+/// Makes the packages of a version, with the program of the same build.
+pub fn make(version: &str, output: &Path) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
     command
         .args(["package", "--package-version", version, "--program"])
-        .arg(program)
+        .arg(program())
         .arg("--output")
         .arg(output);
     expect(&mut command)

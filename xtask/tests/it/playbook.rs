@@ -3,13 +3,13 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use crate::booted_debian::{PACKAGE_SOURCE, expect, text};
-use crate::package::{deb_in, packages};
+use crate::booted_debian::{PACKAGE_SOURCE, expect, text, wait_until};
+use crate::package::{deb_in, packages, program};
 use crate::test_network::TestNetwork;
 
 /// The collection.
@@ -132,7 +132,7 @@ impl Operator {
         ]
     }
 
-    /// Runs the playbook of an inventory with these variables and options.
+    /// Runs the playbook of an inventory, by its name in the collection or its path, with these variables and options.
     pub fn run(
         &self,
         network: &TestNetwork,
@@ -140,6 +140,55 @@ impl Operator {
         variables: &[String],
         options: &[&str],
     ) -> Run {
+        let mut command = self.playbook(network, inventory, variables);
+        let output = command.args(options).output().unwrap();
+        Run {
+            succeeded: output.status.success(),
+            output: text(&output),
+        }
+    }
+
+    /// Runs the playbook of an inventory until something holds, and kills it then.
+    pub fn run_until(
+        &self,
+        network: &TestNetwork,
+        inventory: &str,
+        variables: &[String],
+        mut holds: impl FnMut() -> bool,
+    ) {
+        let mut command = self.playbook(network, inventory, variables);
+        let mut run = command.stdout(Stdio::null()).spawn().unwrap();
+        wait_until("the playbook has come so far", || {
+            assert!(run.try_wait().unwrap().is_none(), "the playbook ended");
+            holds()
+        });
+        run.kill().unwrap();
+        run.wait().unwrap();
+    }
+
+    /// Makes an authority, and a certificate that it signs for a TLS server. Returns the paths of the certificate, with that of the
+    /// authority after it, and of the key.
+    pub fn server_certificate(&self, name: &str, days: &str) -> (PathBuf, PathBuf) {
+        let file = |end: &str| self.path(&format!("{name}-{days}.{end}"));
+        let cert = |arguments: &[&str], key: &Path, certificate: &Path| {
+            let mut command = Command::new(program());
+            command.current_dir(self.folder.path()).arg("cert");
+            command.args(arguments).arg("--key").arg(key);
+            expect(command.arg("--cert").arg(certificate));
+        };
+        let (ca_key, ca) = (file("ca.key"), file("ca.crt"));
+        cert(&["ca", "--name", "Test Authority"], &ca_key, &ca);
+        let (key, certificate) = (file("key"), file("crt"));
+        let [ca_key, ca_path] = [&ca_key, &ca].map(|path| path.to_str().unwrap());
+        let signed = ["--ca-key", ca_key, "--ca-cert", ca_path, "--days", days];
+        let arguments = [&["server", "--name", name], signed.as_slice()].concat();
+        cert(&arguments, &key, &certificate);
+        let chain = [&certificate, &ca].map(|path| fs::read_to_string(path).unwrap());
+        fs::write(&certificate, chain.concat()).unwrap();
+        (certificate, key)
+    }
+
+    fn playbook(&self, network: &TestNetwork, inventory: &str, variables: &[String]) -> Command {
         let mut command = network.command(ansible_program("ansible-playbook"));
         with_environment(&mut command, self.folder.path());
         let key = self.path("key");
@@ -157,11 +206,7 @@ impl Operator {
         for variable in variables {
             command.args(["--extra-vars", variable]);
         }
-        command.args(options).arg("playbooks/site.yml");
-        let output = command.output().unwrap();
-        Run {
-            succeeded: output.status.success(),
-            output: text(&output),
-        }
+        command.arg("playbooks/site.yml");
+        command
     }
 }
