@@ -209,9 +209,47 @@ const PROGRAMS: &[ExternalProgram] = &[
     },
 ];
 
+/// The programs that make and boot the virtual image. Only `cargo xtask deploy` needs it.
+const PROGRAMS_OF_IMAGES: &[ExternalProgram] = &[
+    ExternalProgram {
+        program: "qemu-system-x86_64",
+        package: "qemu-system-x86",
+        purpose: "booting the virtual image",
+    },
+    ExternalProgram {
+        program: "qemu-img",
+        package: "qemu-utils",
+        purpose: "its formats",
+    },
+    ExternalProgram {
+        program: "sfdisk",
+        package: "fdisk",
+        purpose: "its partitions",
+    },
+    ExternalProgram {
+        program: "mformat",
+        package: "mtools",
+        purpose: "its boot loader for UEFI",
+    },
+    ExternalProgram {
+        program: "genisoimage",
+        package: "genisoimage",
+        purpose: "what a cloud says to it",
+    },
+];
+
 /// Installs missing programs if this is Debian and the user is root. Returns a line for each program that is still missing.
 pub(crate) fn install_missing() -> Vec<String> {
-    let missing: Vec<&ExternalProgram> = PROGRAMS
+    install_missing_of(PROGRAMS)
+}
+
+/// As [`install_missing`], for the tests of the virtual image.
+pub(crate) fn install_missing_for_images() -> Vec<String> {
+    install_missing_of(PROGRAMS_OF_IMAGES)
+}
+
+fn install_missing_of(programs: &[ExternalProgram]) -> Vec<String> {
+    let missing: Vec<&ExternalProgram> = programs
         .iter()
         .filter(|external| !is_installed(external.program))
         .collect();

@@ -11,6 +11,7 @@ mod conformance;
 mod external_programs;
 mod generated_docs;
 mod go_programs;
+mod image;
 mod package;
 mod test;
 mod tidy;
@@ -55,10 +56,12 @@ enum Task {
     GenPrivileges,
     /// Writes docs/operate/settings.md and the example of a settings file from the table of settings.
     GenSettings,
-    /// Runs the tests of playbooks that take too long for `test`: three servers.
+    /// Runs the tests of playbooks and images that take too long for `test`: three servers, a virtual machine.
     Deploy,
     /// Makes a Debian package, a tarball, a list of parts and checksums.
     Package(package::PackageOptions),
+    /// Makes a virtual image of Debian and the package, for QEMU, clouds, VirtualBox and VMware. Needs root.
+    Image(image::ImageOptions),
     /// Replays the recorded exchanges and compares the result with conformance/passing.txt.
     Conformance {
         /// Adds every test that passes now to conformance/passing.txt.
@@ -92,6 +95,7 @@ impl Task {
             Self::GenSettings => generated_docs::write_settings(),
             Self::Deploy => test::run_deployments(),
             Self::Package(options) => package::run(options),
+            Self::Image(options) => image::run(options),
             Self::Conformance {
                 record,
                 nodes,

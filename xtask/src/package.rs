@@ -13,7 +13,7 @@ use clap::Args;
 use crate::{TaskResult, workspace};
 
 /// The options of `cargo xtask package`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct PackageOptions {
     /// Program to package instead of one that is built for this.
     #[arg(long, value_name = "FILE")]
@@ -66,18 +66,33 @@ pub(crate) fn run(options: PackageOptions) -> TaskResult {
         deb::make(&tree, &release)?,
     ];
     fs::remove_dir_all(&tree).map_err(|error| failed(&tree, error))?;
-    let names: Vec<&str> = files.iter().map(String::as_str).collect();
-    let sums = output_of(
-        Command::new("sha256sum")
-            .args(&names)
-            .current_dir(&release.output),
-    )?;
-    let path = release.output.join("SHA256SUMS");
-    fs::write(&path, sums + "\n").map_err(|error| failed(&path, error))?;
-    for name in names {
+    for name in write_checksums(&release.output, &files)? {
         println!("{}", release.output.join(name).display());
     }
     Ok(())
+}
+
+/// Writes the checksums of files to `SHA256SUMS` in their folder. Returns the names of the files.
+///
+/// # Errors
+/// A message if one cannot be read, or the list cannot be written.
+pub(crate) fn write_checksums<'n>(folder: &Path, files: &'n [String]) -> TaskResult<&'n [String]> {
+    let sums = output_of(Command::new("sha256sum").args(files).current_dir(folder))?;
+    let path = folder.join("SHA256SUMS");
+    fs::write(&path, sums + "\n")
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    Ok(files)
+}
+
+/// Makes the packages of this version. Returns the path of the Debian package.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn made_deb() -> TaskResult<PathBuf> {
+    run(PackageOptions::default())?;
+    let architecture = output_of(Command::new("dpkg").arg("--print-architecture"))?;
+    let name = deb::file_name(&workspace::version()?, &architecture);
+    Ok(workspace::target_folder()?.join("package").join(name))
 }
 
 /// Versions that Debian and file names accept alike.
@@ -115,23 +130,40 @@ fn tarball(tree: &Path, release: &Release) -> TaskResult<String> {
         "personium-{}-{}-linux.tar.gz",
         release.version, release.architecture
     );
-    let path = release.output.join(&name);
-    let mut command = Command::new("tar");
-    command
-        .args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner"])
-        .arg(format!("--mtime=@{}", source_time()))
-        .arg("--use-compress-program=gzip -n")
-        .arg("-cf")
-        .arg(&path)
-        .arg("-C")
-        .arg(tree)
-        .arg(".");
-    output_of(&mut command)?;
+    let options = ["--sort=name", "--use-compress-program=gzip -n"];
+    let all = [".".to_owned()];
+    write_tar(&release.output.join(&name), tree, &all, &options)?;
     Ok(name)
 }
 
+/// Writes an archive of files in a folder, with the time of the last commit and without owners.
+///
+/// # Errors
+/// A message if it cannot be written.
+pub(crate) fn write_tar(
+    path: &Path,
+    folder: &Path,
+    names: &[String],
+    options: &[&str],
+) -> TaskResult {
+    let mut command = Command::new("tar");
+    command
+        .args(["--owner=0", "--group=0", "--numeric-owner"])
+        .arg(format!("--mtime=@{}", source_time()))
+        .args(options)
+        .arg("-cf")
+        .arg(path)
+        .arg("-C")
+        .arg(folder)
+        .args(names);
+    output_of(&mut command).map(drop)
+}
+
 /// Runs a command; returns its output without the final line break.
-fn output_of(command: &mut Command) -> TaskResult<String> {
+///
+/// # Errors
+/// A message if it cannot be run or fails.
+pub(crate) fn output_of(command: &mut Command) -> TaskResult<String> {
     let program = command.get_program().display().to_string();
     let output = command
         .output()

@@ -93,12 +93,16 @@ fn replay_recordings(steps: &mut Steps) {
     });
 }
 
-/// Runs the tests of deployments that are not part of [`run`].
+/// Runs the tests of playbooks and images that are not part of [`run`].
 ///
 /// # Errors
 /// A message if one fails.
 pub(crate) fn run_deployments() -> TaskResult {
     external_programs::install_missing();
+    let missing = external_programs::install_missing_for_images();
+    if !missing.is_empty() {
+        return Err(format!("programs are missing: {}", missing.join(", ")));
+    }
     client_packages::install()?;
     go_programs::install()?;
     // The packages that the tests make have this program.
@@ -106,7 +110,7 @@ pub(crate) fn run_deployments() -> TaskResult {
     child_process::run(
         workspace::cargo()
             .args(["test", "--package", "xtask", "--test", "it", "--"])
-            .args(["--ignored", "ansible_scenarios", "--nocapture"]),
+            .args(["--ignored", "ansible_scenarios", "image::", "--nocapture"]),
     )
 }
 

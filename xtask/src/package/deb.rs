@@ -40,7 +40,7 @@ pub(super) fn make(tree: &Path, release: &Release) -> TaskResult<String> {
          Suggests: postgresql, memcached\nDescription: {DESCRIPTION}\n"
     );
     tree::write(&control.join("control"), &text, 0o644)?;
-    let name = format!("personium_{version}_{architecture}.deb");
+    let name = file_name(version, architecture);
     output_of(
         Command::new("dpkg-deb")
             .env("SOURCE_DATE_EPOCH", source_time())
@@ -49,6 +49,11 @@ pub(super) fn make(tree: &Path, release: &Release) -> TaskResult<String> {
             .arg(release.output.join(&name)),
     )?;
     Ok(name)
+}
+
+/// The file name of the package.
+pub(super) fn file_name(version: &str, architecture: &str) -> String {
+    format!("personium_{version}_{architecture}.deb")
 }
 
 /// The newest version of the C library whose symbols a program uses.

@@ -57,7 +57,7 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// The folder of systems that are made once and kept.
-fn cache() -> PathBuf {
+pub fn cache() -> PathBuf {
     let home = std::env::var_os("HOME").expect("HOME is set");
     let cache = Path::new(&home).join(".cache/personium-tests");
     fs::create_dir_all(&cache).unwrap();
@@ -65,7 +65,7 @@ fn cache() -> PathBuf {
 }
 
 /// The folder of a minimal system.
-fn minimal() -> PathBuf {
+pub fn minimal() -> PathBuf {
     let cache = cache();
     let base = cache.join(format!("debian-{RELEASE}"));
     let lock = File::create(cache.join("debian.lock")).unwrap();

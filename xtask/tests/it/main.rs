@@ -17,6 +17,7 @@ mod ansible_scenarios;
 mod booted_debian;
 mod guide;
 mod heat;
+mod image;
 mod package;
 mod playbook;
 mod test_network;
