@@ -14,6 +14,8 @@ const LISTS: &str = "crates/server/tests/clients";
 const ANSIBLE_LIST: &str = "deploy/ansible/requirements.txt";
 /// The list of the library of OpenStack Heat, which checks templates.
 const HEAT_LIST: &str = "deploy/heat/requirements.txt";
+/// The list of the programs that check compose files and manifests.
+const CONTAINER_LIST: &str = "deploy/container/requirements.txt";
 /// The copy of the list from which a folder was installed; the tests compare it with the list.
 const INSTALLED_LIST: &str = "installed.lock";
 
@@ -44,7 +46,11 @@ pub(crate) fn install() -> TaskResult {
         &lists.join("plugins/package-lock.json"),
         install_node,
     )?;
-    for (name, list) in [("ansible", ANSIBLE_LIST), ("heat", HEAT_LIST)] {
+    for (name, list) in [
+        ("ansible", ANSIBLE_LIST),
+        ("heat", HEAT_LIST),
+        ("container", CONTAINER_LIST),
+    ] {
         install_if_outdated(&folder.join(name), Path::new(list), install_python)?;
     }
     install_if_outdated(

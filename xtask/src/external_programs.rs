@@ -148,6 +148,16 @@ const PROGRAMS: &[ExternalProgram] = &[
         purpose: "removing debug symbols from packaged programs",
     },
     ExternalProgram {
+        program: "podman",
+        package: "podman",
+        purpose: "building and running the container of the unit",
+    },
+    ExternalProgram {
+        program: "runc",
+        package: "runc",
+        purpose: "running it",
+    },
+    ExternalProgram {
         program: "psql",
         package: "postgresql",
         purpose: "a database server for the record store",

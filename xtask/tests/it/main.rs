@@ -15,6 +15,7 @@
 mod ansible;
 mod ansible_scenarios;
 mod booted_debian;
+mod container;
 mod guide;
 mod heat;
 mod image;

@@ -1,0 +1,373 @@
+//! The containers of `deploy/container`: built and run by podman, from a Debian in a folder instead of one of a registry. Compose files
+//! and manifests are read by the programs that would use them.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::ansible::is_root;
+use crate::booted_debian::{expect, minimal, text, wait_until};
+use crate::playbook::client_program;
+
+/// The name of the image that the Containerfile begins with.
+const DEBIAN: &str = "debian:bookworm-slim";
+
+const HOST: &str = "unit.example";
+
+fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../deploy")
+        .canonicalize()
+        .unwrap()
+}
+
+/// Half of a file: more than the unit keeps in memory before it writes.
+const HALF_BYTES: usize = 4 << 20;
+
+/// A podman with images and containers of its own. Dropping it removes them.
+struct Podman(TempDir);
+
+impl Podman {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // Locks in memory would be shared with other podmans of this machine.
+        let settings = "[engine]\nlock_type = \"file\"\n";
+        fs::write(folder.path().join("containers.conf"), settings).unwrap();
+        Self(folder)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("podman");
+        command
+            .env("CONTAINERS_CONFIG", self.0.path().join("containers.conf"))
+            .arg("--root")
+            .arg(self.0.path().join("root"))
+            .arg("--runroot")
+            .arg(self.0.path().join("run"))
+            .args(["--cgroup-manager", "cgroupfs", "--runtime", "runc"])
+            .args(["--events-backend", "file"])
+            .args(arguments)
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Runs a command that must succeed; returns its standard output.
+    fn expect(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Builds the image of the unit by the Containerfile, with the program of the same build.
+    fn build(&self) {
+        let mut pack = Command::new("tar");
+        pack.arg("-C").arg(minimal()).args(["-c", "."]);
+        let mut pack = pack.stdout(Stdio::piped()).spawn().unwrap();
+        let imported = self
+            .command(&["import", "-", DEBIAN])
+            .stdin(pack.stdout.take().unwrap())
+            .output()
+            .unwrap();
+        assert!(imported.status.success(), "{}", text(&imported));
+        assert!(pack.wait().unwrap().success());
+        let context = self.0.path().join("context");
+        fs::create_dir_all(context.join("deploy")).unwrap();
+        let mut copy = Command::new("cp");
+        copy.arg("-r").arg(sources().join("container"));
+        expect(copy.arg(context.join("deploy")));
+        let program = Path::new(env!("CARGO_BIN_EXE_xtask")).with_file_name("personium");
+        let mut strip = Command::new("strip");
+        strip.args(["--strip-unneeded", "-o"]);
+        expect(strip.arg(context.join("personium")).arg(program));
+        let file = context.join("deploy/container/Containerfile");
+        let (file, context) = (file.to_str().unwrap(), context.to_str().unwrap());
+        self.expect(&[
+            "build",
+            "--quiet",
+            "--format=docker",
+            "--isolation=chroot",
+            "--build-arg=PROGRAM=given",
+            "--tag=personium",
+            "--file",
+            file,
+            context,
+        ]);
+    }
+
+    /// Starts a unit that can write to one volume only.
+    fn start_unit(&self) {
+        let environment = [
+            format!("--env=PERSONIUM_CORE_UNIT_FQDN={HOST}"),
+            "--env=PERSONIUM_CORE_PATH_BASED_CELL_URL_ENABLED=true".to_owned(),
+        ];
+        let mut arguments = vec![
+            "run",
+            "--detach",
+            "--name=unit",
+            "--network=none",
+            "--read-only",
+            "--read-only-tmpfs=false",
+            "--cap-drop=all",
+            "--security-opt=no-new-privileges",
+            "--pids-limit=512",
+            "--ulimit=nofile=4096:4096",
+            "--ulimit=nproc=512:512",
+            "--volume=data:/var/lib/personium",
+        ];
+        arguments.extend(environment.iter().map(String::as_str));
+        arguments.push("personium");
+        self.expect(&arguments);
+    }
+
+    fn inspect(&self, field: &str) -> String {
+        let format = format!("--format={{{{{field}}}}}");
+        let text = self.expect(&["inspect", "unit", &format]);
+        text.trim().to_owned()
+    }
+
+    /// The log of the unit.
+    fn logs(&self) -> String {
+        text(&self.run(&["logs", "unit"]))
+    }
+
+    fn wait_until_healthy(&self) {
+        wait_until("the health check succeeds", || {
+            self.run(&["healthcheck", "run", "unit"]).status.success()
+        });
+    }
+
+    /// A client in the network of the container.
+    fn curl(&self, arguments: &[&str], path: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command
+            .args(["--net", "--target", &self.inspect(".State.Pid"), "curl"])
+            .args(["-s", "--max-time", "60", "-w", "\n%{http_code}"])
+            .args([
+                "-H",
+                &format!("Host: {HOST}"),
+                "-H",
+                "X-Forwarded-Proto: https",
+            ])
+            .args(arguments)
+            .arg(format!("http://127.0.0.1:9998/{path}"));
+        command
+    }
+
+    /// Sends a request to the unit. Returns the status and the body.
+    fn send(&self, arguments: &[&str], path: &str) -> (String, String) {
+        answer(&self.curl(arguments, path).output().unwrap())
+    }
+}
+
+fn answer(output: &Output) -> (String, String) {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (body, status) = text.rsplit_once('\n').unwrap_or_default();
+    (status.to_owned(), body.to_owned())
+}
+
+impl Drop for Podman {
+    fn drop(&mut self) {
+        let _ = self.run(&["rm", "--force", "--all", "--time=0"]);
+        let _ = self.run(&["rmi", "--force", "--all"]);
+        // podman leaves this mount, and the folder could not be removed.
+        let _ = Command::new("umount")
+            .arg("--lazy")
+            .arg(self.0.path().join("root/overlay"))
+            .output();
+    }
+}
+
+/// Logs the administrator of the log in; returns the header with the token.
+fn log_in(podman: &Podman) -> String {
+    let logs = podman.logs();
+    let mut passwords = logs
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("password  "));
+    let password = passwords.next().unwrap_or_else(|| panic!("{logs}"));
+    let form = format!(
+        "grant_type=password&username=unitadmin&password={password}&p_target=https://{HOST}/"
+    );
+    let (status, body) = podman.send(&["-d", &form], "unitadmin/__token");
+    assert_eq!(status, "200", "{body}");
+    let body: Value = serde_json::from_str(&body).unwrap();
+    format!(
+        "Authorization: Bearer {}",
+        body["access_token"].as_str().unwrap()
+    )
+}
+
+#[test]
+fn container_runs_without_rights_drains_at_sigterm_and_keeps_its_data() {
+    if !is_root() {
+        return;
+    }
+    let podman = Podman::new();
+    podman.build();
+    podman.start_unit();
+    podman.wait_until_healthy();
+    let inside = podman.expect(&[
+        "exec",
+        "unit",
+        "sh",
+        "-c",
+        "id -u; grep -E '^(CapEff|CapBnd|NoNewPrivs)' /proc/1/status | tr -d '\\t\\n'; echo; \
+         touch /x /usr/bin/x 2>/dev/null; ls /x /usr/bin/x 2>/dev/null; \
+         find / -xdev -type f -perm /6000 2>/dev/null; true",
+    ]);
+    assert_eq!(
+        inside,
+        "10001\nCapEff:0000000000000000CapBnd:0000000000000000NoNewPrivs:1\n"
+    );
+
+    let token = log_in(&podman);
+    let with_token = ["-H", &token];
+    let cell = ["-H", &token, "-d", "{\"Name\":\"kept\"}"];
+    assert_eq!(podman.send(&cell, "__ctl/Cell").0, "201");
+    let box_name = ["-H", &token, "-d", "{\"Name\":\"box\"}"];
+    assert_eq!(podman.send(&box_name, "kept/__ctl/Box").0, "201");
+
+    // A request in hand when the signal comes is finished.
+    let mut upload = podman
+        .curl(&["-H", &token, "-T", "-", "-X", "PUT"], "kept/box/file")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut body = upload.stdin.take().unwrap();
+    body.write_all(&vec![b'a'; HALF_BYTES]).unwrap();
+    body.flush().unwrap();
+    wait_until("the unit has a part of the file", || {
+        let parts = "find /var/lib/personium/files -type f -size +100k | grep -q .";
+        podman
+            .run(&["exec", "unit", "sh", "-c", parts])
+            .status
+            .success()
+    });
+    podman.expect(&["kill", "--signal=TERM", "unit"]);
+    wait_until("the unit is stopping", || {
+        podman.logs().contains("unit stopping")
+    });
+    body.write_all(&vec![b'b'; HALF_BYTES]).unwrap();
+    drop(body);
+    let (status, text) = answer(&upload.wait_with_output().unwrap());
+    assert_eq!(status, "201", "{text}");
+    podman.expect(&["wait", "unit"]);
+    assert_eq!(podman.inspect(".State.ExitCode"), "0");
+
+    podman.expect(&["start", "unit"]);
+    podman.wait_until_healthy();
+    assert_eq!(podman.send(&with_token, "__ctl/Cell('kept')").0, "200");
+    assert_eq!(
+        podman.send(&with_token, "kept/box/file").1.len(),
+        2 * HALF_BYTES
+    );
+    assert_eq!(podman.logs().matches("password  ").count(), 1);
+
+    // Killed, and begun anew with the same volume.
+    podman.expect(&["kill", "--signal=KILL", "unit"]);
+    podman.expect(&["rm", "--force", "unit"]);
+    podman.start_unit();
+    podman.wait_until_healthy();
+    assert_eq!(
+        podman.send(&with_token, "kept/box/file").1.len(),
+        2 * HALF_BYTES
+    );
+}
+
+/// A compose file as docker compose understands it.
+fn compose(file: &str) -> Value {
+    let output = Command::new(client_program("container", "docker-compose"))
+        .args(["--file", file, "config", "--format=json"])
+        .current_dir(sources().join("container"))
+        .env("UNIT_NAME", HOST)
+        .env("TLS_DIR", "./tls")
+        .env("DATABASE_PASSWORD_FILE", "./database.password")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{file}: {}", text(&output));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn compose_files_are_accepted_and_their_services_have_no_rights() {
+    for (file, expected) in [
+        ("compose.yaml", &["unit", "web"][..]),
+        (
+            "compose.layers.yaml",
+            &["cache", "database", "init", "node1", "node2", "web"][..],
+        ),
+    ] {
+        let compose = compose(file);
+        let services = compose["services"].as_object().unwrap();
+        let names: Vec<&str> = services.keys().map(String::as_str).collect();
+        assert_eq!(names, expected, "{file}");
+        for (name, service) in services {
+            let options = service["security_opt"].to_string();
+            assert!(options.contains("no-new-privileges:true"), "{file} {name}");
+            // PostgreSQL's own image begins as root and gives that up.
+            if name != "database" {
+                assert_eq!(service["user"], "10001:10001", "{file} {name}");
+                assert_eq!(service["read_only"], true, "{file} {name}");
+                assert_eq!(service["cap_drop"][0], "ALL", "{file} {name}");
+            }
+            let is_published = service.get("ports").is_some();
+            assert_eq!(is_published, name == "web", "{file} {name}");
+        }
+    }
+}
+
+#[test]
+fn manifests_are_valid_for_kubernetes_and_have_two_replicas_probes_and_a_budget() {
+    let manifest = sources().join("container/kubernetes/personium.yaml");
+    let mut validate = Command::new(client_program("container", "kubernetes-validate"));
+    expect(validate.arg("--strict").arg(&manifest));
+    let script =
+        "import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))))";
+    let mut parse = Command::new(client_program("container", "python"));
+    let parsed = expect(parse.args(["-c", script]).arg(&manifest));
+    let objects: Vec<Value> = serde_json::from_str(&parsed).unwrap();
+    let of_kind = |kind: &str| {
+        objects
+            .iter()
+            .find(|object| object["kind"] == kind)
+            .unwrap()
+    };
+    let deployment = &of_kind("Deployment")["spec"];
+    assert_eq!(deployment["replicas"], 2);
+    assert_eq!(of_kind("PodDisruptionBudget")["spec"]["minAvailable"], 1);
+    for pod in [
+        &deployment["template"]["spec"],
+        &of_kind("Job")["spec"]["template"]["spec"],
+    ] {
+        assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+        assert_eq!(pod["securityContext"]["runAsUser"], 10001);
+        let container = &pod["containers"][0];
+        assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+        assert_eq!(
+            container["securityContext"]["capabilities"]["drop"][0],
+            "ALL"
+        );
+    }
+    let container = &deployment["template"]["spec"]["containers"][0];
+    for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
+        let program = container[probe]["exec"]["command"][0].as_str().unwrap();
+        let name = program.strip_prefix("/usr/lib/personium/").unwrap();
+        assert!(sources().join("container").join(name).exists(), "{probe}");
+    }
+    // What selects the nodes selects no pod of the job.
+    let labels = &deployment["template"]["metadata"]["labels"];
+    for (kind, selector) in [
+        ("Service", "/spec/selector"),
+        ("PodDisruptionBudget", "/spec/selector/matchLabels"),
+    ] {
+        assert_eq!(of_kind(kind).pointer(selector).unwrap(), labels, "{kind}");
+    }
+}
