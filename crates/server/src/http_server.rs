@@ -11,11 +11,11 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::header::{CONNECTION, STRICT_TRANSPORT_SECURITY};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use personium_api::{ApiService, Body, TargetWithFragment};
 use personium_model::AnswerMemory;
 use personium_types::error::chain;
@@ -24,13 +24,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
 use crate::access_log::AccessLog;
-use crate::graceful_end::GracefulEnd;
+use crate::graceful_end::{ConnectionEnd, GracefulEnd};
 use crate::header_names::HeaderNames;
+use crate::http2_connection::{self, Http2Streams, LOOK_INTERVAL, MAX_STREAMS};
 use crate::lingering_close::{LingeringStream, Lingers};
 use crate::metrics::Metrics;
 use crate::request_body::RequestBody;
 use crate::request_lines::{RequestLineReader, RequestLines};
-use crate::tls::{ACME_ALPN, ClientStream};
+use crate::tls::{ACME_ALPN, ClientStream, HTTP2_ALPN};
 use crate::write_timeout::{ResponseMemory, WriteTimeoutStream};
 
 /// The pause after a failed accept, which usually means that the system is out of file descriptors or memory.
@@ -217,13 +218,19 @@ fn spawn_connection(
                 return;
             }
         };
-        let connection = serve_connection((stream, with_tls), peer, handler.clone(), &limits);
-        let mut connection = std::pin::pin!(connection);
-        let served = tokio::select! {
-            served = connection.as_mut() => served,
-            () = ending.begun() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+        let served = match stream.protocol() == Some(HTTP2_ALPN) {
+            true => Box::pin(serve_http2(stream, peer, handler.clone(), &limits, ending)).await,
+            false => {
+                let client = (stream, with_tls);
+                let connection = serve_connection(client, peer, handler.clone(), &limits);
+                let mut connection = std::pin::pin!(connection);
+                tokio::select! {
+                    served = connection.as_mut() => served,
+                    () = ending.begun() => {
+                        connection.as_mut().graceful_shutdown();
+                        connection.await
+                    }
+                }
             }
         };
         if let Err(error) = served {
@@ -331,6 +338,94 @@ fn serve_connection(
         .with_upgrades()
 }
 
+/// Serves the requests of one connection by HTTP/2, until the client ends it, has not sent a request or accepted a part of a response
+/// for too long, or the server ends.
+async fn serve_http2(
+    stream: ClientStream,
+    peer: SocketAddr,
+    handler: Handler,
+    limits: &HttpLimits,
+    mut ending: ConnectionEnd,
+) -> hyper::Result<()> {
+    let memory = Arc::new(ResponseMemory::new(handler.handlers.answer_memory.clone()));
+    let io = WriteTimeoutStream::new(stream, limits.transfer_timeout, Arc::clone(&memory));
+    let streams = Http2Streams::new(handler.handlers.metrics.clock());
+    let service = Http2Service {
+        handler,
+        peer,
+        streams: streams.clone(),
+        header_max_count: limits.header_max_count,
+    };
+    let header_max = u32::try_from(limits.header_max_bytes).unwrap_or(u32::MAX);
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_header_list_size(header_max)
+        .max_concurrent_streams(MAX_STREAMS)
+        .serve_connection(TokioIo::new(io), service);
+    let mut connection = std::pin::pin!(connection);
+    let mut looks = tokio::time::interval(LOOK_INTERVAL);
+    let (mut is_ending, mut is_idle) = (false, false);
+    loop {
+        tokio::select! {
+            served = connection.as_mut() => return served,
+            () = ending.begun(), if !is_ending => {
+                is_ending = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            _ = looks.tick() => {
+                let is_over = streams.is_idle(limits.header_timeout + limits.transfer_timeout);
+                if is_over || streams.is_stalled(limits.transfer_timeout) {
+                    tracing::debug!(%peer, "the client accepts nothing, connection closed");
+                    return Ok(());
+                }
+                if !is_idle && streams.is_idle(limits.header_timeout) {
+                    is_idle = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    }
+}
+
+/// The hyper service of one connection by HTTP/2.
+struct Http2Service {
+    handler: Handler,
+    peer: SocketAddr,
+    streams: Http2Streams,
+    header_max_count: usize,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Http2Service {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let (handler, peer) = (self.handler.clone(), self.peer);
+        let stream = self.streams.begin();
+        let is_too_large = request.headers().len() > self.header_max_count;
+        http2_connection::join_cookies(&mut request);
+        remove_forwarded(request.headers_mut());
+        async move {
+            let mut response = match is_too_large {
+                true => empty(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+                false => handler.handle(request, peer).await,
+            };
+            let headers = response.headers_mut();
+            headers.insert(STRICT_TRANSPORT_SECURITY, HSTS);
+            Ok(http2_connection::response(response, stream))
+        }
+        .boxed()
+    }
+}
+
+/// Removes what a proxy would tell.
+fn remove_forwarded(headers: &mut HeaderMap) {
+    for name in FORWARDED {
+        headers.remove(name);
+    }
+}
+
 /// The hyper service of one connection.
 struct ConnectionService {
     handler: Handler,
@@ -352,9 +447,7 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
         let memory = Arc::clone(&self.response);
         let has_body = !request.body().is_end_stream();
         if with_tls {
-            for name in FORWARDED {
-                request.headers_mut().remove(name);
-            }
+            remove_forwarded(request.headers_mut());
         }
         if lines.begin_request(request.method(), request.uri(), has_body) {
             request.extensions_mut().insert(TargetWithFragment);

@@ -29,6 +29,7 @@ pub mod first_start;
 mod folders;
 mod graceful_end;
 mod header_names;
+mod http2_connection;
 pub mod http_server;
 pub mod key_files;
 pub mod layers;

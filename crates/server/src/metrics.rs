@@ -141,6 +141,11 @@ impl Metrics {
         self
     }
 
+    /// The clock.
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
     /// Adds metrics that are collected for each scrape.
     #[must_use]
     pub fn with_collector(mut self, collector: Box<dyn Collector>) -> Self {

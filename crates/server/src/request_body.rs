@@ -9,9 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::EXPECT;
+use hyper::{Request, Version};
 use personium_api::BoxError;
 use tokio::runtime::Handle;
 
@@ -19,6 +19,10 @@ use crate::min_rate_timeout::{MinRateTimeout, timed_out};
 
 /// The largest unread rest of a body that is drained, so that the connection can be used for the next request.
 const DRAIN_LIMIT_BYTES: u64 = 64 << 10;
+
+/// The time for which the long rest of a body by HTTP/2 is drained. Some clients take the reset of a stream for a failure although the
+/// response is complete (RFC 9113, section 8.1).
+const HTTP2_DRAIN_TIME: Duration = Duration::from_secs(5);
 
 /// A flag that is set once a request body is dropped without being read to its end or drained. The connection then
 /// has to be closed after the response (RFC 9112 section 9.6).
@@ -40,7 +44,8 @@ impl UnreadBody {
 /// count.
 ///
 /// If it is dropped before its end, a short rest is drained in the background. A longer rest, and a body that the client
-/// holds back until it receives `100 Continue` (RFC 9110 section 10.1.1), is left unread.
+/// holds back until it receives `100 Continue` (RFC 9110 section 10.1.1), is left unread. By HTTP/2 a longer rest is drained for five
+/// seconds.
 pub(crate) struct RequestBody {
     /// `None` after its end.
     inner: Option<Incoming>,
@@ -48,6 +53,7 @@ pub(crate) struct RequestBody {
     unread: UnreadBody,
     /// Whether the client sends the body without `100 Continue`, or was sent one.
     continue_sent: bool,
+    is_http2: bool,
 }
 
 impl RequestBody {
@@ -55,11 +61,13 @@ impl RequestBody {
     pub(crate) fn wrap(request: Request<Incoming>, limit: Duration) -> (Request<Self>, UnreadBody) {
         let continue_sent = !request.headers().contains_key(EXPECT);
         let unread = UnreadBody::default();
+        let is_http2 = request.version() == Version::HTTP_2;
         let request = request.map(|body| Self {
             inner: Some(body),
             timeout: MinRateTimeout::new(limit),
             unread: unread.clone(),
             continue_sent,
+            is_http2,
         });
         (request, unread)
     }
@@ -119,6 +127,9 @@ impl Drop for RequestBody {
         match Handle::try_current() {
             Ok(runtime) if is_short && self.continue_sent => {
                 runtime.spawn(tokio::time::timeout(self.timeout.limit(), drain(inner)));
+            }
+            Ok(runtime) if self.is_http2 && self.continue_sent => {
+                runtime.spawn(tokio::time::timeout(HTTP2_DRAIN_TIME, drain(inner)));
             }
             _ => self.unread.set(),
         }

@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config::Config;
 
-pub(crate) use certificates::{ServerCertificate, ServerCertificates, read_file};
+pub(crate) use certificates::{HTTP2_ALPN, ServerCertificate, ServerCertificates, read_file};
 pub(crate) use challenges::{ACME_ALPN, Challenges, TokenChallenge};
 pub(crate) use redirect::RedirectService;
 pub(crate) use stream::ClientStream;

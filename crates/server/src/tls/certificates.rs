@@ -21,7 +21,10 @@ use crate::config::Config;
 const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// The protocols over TLS (RFC 7301), in the order of preference.
-const PROTOCOLS: [&[u8]; 2] = [b"http/1.1", ACME_ALPN];
+const PROTOCOLS: [&[u8]; 3] = [HTTP2_ALPN, b"http/1.1", ACME_ALPN];
+
+/// The protocol name of HTTP/2 (RFC 9113, section 3.2).
+pub(crate) const HTTP2_ALPN: &[u8] = b"h2";
 
 /// A certificate with its key and the certificates of intermediate authorities.
 #[derive(Debug, Clone)]

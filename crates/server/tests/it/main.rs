@@ -47,6 +47,7 @@ mod full_disk;
 mod header_names;
 mod hostile_bodies;
 mod hostile_requests;
+mod http2;
 mod interrupted_import;
 mod interrupted_installation;
 mod layer_loss;
