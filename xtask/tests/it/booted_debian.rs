@@ -257,7 +257,8 @@ impl DebianFiles {
             // Before it is the container, the process is a shell with children of its own.
             first = Some(container.id())
                 .filter(|id| is_container(*id))
-                .and_then(child_of);
+                .and_then(child_of)
+                .filter(|id| has_own_processes(*id));
             first.is_some()
         });
         let system = BootedDebian {
@@ -333,6 +334,16 @@ fn remove_abandoned_groups() {
 fn is_container(process: u32) -> bool {
     let name = fs::read_to_string(format!("/proc/{process}/comm"));
     name.is_ok_and(|name| name.trim() == "systemd-nspawn")
+}
+
+/// Whether a process is in a process namespace of its own. The container has another child for a moment, which makes the first process
+/// of the system and ends.
+fn has_own_processes(process: u32) -> bool {
+    let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/pid"));
+    match (namespace(&process.to_string()), namespace("self")) {
+        (Ok(other), Ok(own)) => other != own,
+        _ => false,
+    }
 }
 
 /// The id of a child process.
