@@ -1,9 +1,16 @@
 //! The playbooks on several systems. These tests take too long for `cargo xtask test`; `cargo xtask deploy` runs them.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::json;
+
 use crate::ansible::{boot, is_root, main_process, status, succeeded};
 use crate::booted_debian::{DebianFiles, wait_until};
 use crate::package::{NEW, OLD};
-use crate::playbook::Operator;
+use crate::playbook::{Operator, collection};
 use crate::test_network::TestNetwork;
 
 const THREE_SERVERS: &str = "three-servers";
@@ -16,6 +23,18 @@ const HOSTS: [(&str, &str); 3] = [
 ];
 
 const UNIT: &str = "https://unit.example.org/";
+
+/// The hosts of a unit in which each layer has machines of its own: name, group and address.
+const SCALED_OUT: [(&str, &str, &str); 5] = [
+    ("web1", "web", "172.16.0.11"),
+    ("ap1", "ap", "172.16.1.11"),
+    ("ap2", "ap", "172.16.1.12"),
+    ("db1", "db", "172.16.1.21"),
+    ("cache1", "cache", "172.16.1.31"),
+];
+
+/// The address of the object store.
+const OBJECT_STORE: &str = "172.16.1.1:9000";
 
 /// The variables of the inventory: its hosts are reached by their inner addresses.
 fn variables(operator: &Operator, version: &str) -> Vec<String> {
@@ -85,4 +104,154 @@ fn three_servers_are_constructed_changed_by_no_second_run_killed_and_upgraded() 
     assert_eq!(changed, ["ap.example.org"], "{}", upgrade.output);
     assert_eq!(ap.expect("dpkg-query -W -f '${Version}' personium"), NEW);
     assert_eq!(main_process(web_system, "nginx"), nginx);
+}
+
+/// An object store with an empty bucket, on the gateway of a network. Dropping it ends it.
+struct ObjectStore(Child);
+
+impl ObjectStore {
+    fn start(network: &TestNetwork) -> Self {
+        let home = std::env::var_os("HOME").expect("HOME is set");
+        let program = Path::new(&home).join(".cache/personium-tests/bin/gofakes3");
+        let mut command = network.command(program);
+        command
+            .args(["-backend", "memory", "-host", OBJECT_STORE, "-quiet"])
+            .args(["-initialbucket", "bodies"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Self(command.spawn().unwrap())
+    }
+}
+
+impl Drop for ObjectStore {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Writes an inventory like `scaled-out`, with fewer machines, to a folder.
+fn smaller_scaled_out(folder: &Path) {
+    let mut hosts = json!({});
+    for (name, group, address) in SCALED_OUT {
+        hosts[group]["hosts"][format!("{name}.example.org")] =
+            json!({"unit_address": address, "ansible_host": address});
+    }
+    let hosts = json!({"all": {"children": hosts}});
+    fs::write(folder.join("hosts.yml"), hosts.to_string()).unwrap();
+    let variables = "group_vars/all.yml";
+    fs::create_dir(folder.join("group_vars")).unwrap();
+    let original = collection().join("inventories/scaled-out").join(variables);
+    fs::copy(original, folder.join(variables)).unwrap();
+}
+
+/// The variables of the smaller `scaled-out`: certificates in files, file bodies in an object store.
+fn variables_of_scaled_out(
+    operator: &Operator,
+    version: &str,
+    (certificate, key): &(PathBuf, PathBuf),
+) -> Vec<String> {
+    let secret = operator.path("s3-secret");
+    fs::write(&secret, "test-secret-key-0123").unwrap();
+    let mut variables = operator.package(version);
+    variables.push(
+        json!({
+            "unit_tls": "files",
+            "unit_tls_certificate": certificate,
+            "unit_tls_key": key,
+            "unit_bodies": "s3",
+            "unit_s3_endpoint": format!("http://{OBJECT_STORE}"),
+            "unit_s3_bucket": "bodies",
+            "unit_s3_access_key": "test-access-key",
+            "unit_s3_secret_key_file": secret,
+            "unit_settings": {"blobStore.s3.allowHttp": true, "outgoing.privateNetworks.enabled": true},
+            "db_synchronous": false,
+        })
+        .to_string(),
+    );
+    variables
+}
+
+#[test]
+#[ignore = "takes many minutes: cargo xtask deploy"]
+fn nodes_of_a_scaled_out_unit_are_lost_and_upgraded_one_by_one_while_it_serves() {
+    if !is_root() {
+        return;
+    }
+    let network = TestNetwork::new(&["172.16.0.1/24", "172.16.1.1/24"]);
+    let _store = ObjectStore::start(&network);
+    let operator = Operator::new();
+    let folder = tempfile::tempdir().unwrap();
+    smaller_scaled_out(folder.path());
+    let inventory = folder.path().to_str().unwrap();
+    let files = SCALED_OUT.map(|(_, _, address)| {
+        DebianFiles::reachable(&format!("{address}/24"), &operator.public_key())
+    });
+    let boot_number = |number: usize| boot(&files[number], &network, SCALED_OUT[number].0);
+    let mut systems: Vec<_> = (0..SCALED_OUT.len())
+        .map(|n| Some(boot_number(n)))
+        .collect();
+    let certificate = operator.server_certificate("unit.example.org", "90");
+    let old = variables_of_scaled_out(&operator, OLD, &certificate);
+    succeeded(operator.run(&network, inventory, &old, &[]));
+    let second = succeeded(operator.run(&network, inventory, &old, &[]));
+    assert_eq!(second.changes(), [], "{}", second.output);
+
+    // The cell exists and has no page: its record was read.
+    let web = SCALED_OUT[0].2;
+    let serves = || status(&network, "https://unitadmin.unit.example.org/", web) == "412";
+    assert!(serves());
+    // A node, then the cache is lost; the unit goes on, and the machine joins it again.
+    for (number, service) in [(1, Some("personium")), (4, None)] {
+        drop(systems[number].take());
+        wait_until("the unit serves without a machine", serves);
+        let system = boot_number(number);
+        if service.is_some() {
+            wait_until("the node is ready", || {
+                let ready = "timeout 3 bash -c 'exec 3<>/dev/tcp/127.0.0.1/9997; printf \"GET /ready HTTP/1.0\\r\\n\\r\\n\" >&3; grep -q \" 200 \" <&3'";
+                system.run(ready).0
+            });
+        }
+        systems[number] = Some(system);
+    }
+    let ended = AtomicBool::new(false);
+    let (upgrade, failures) = std::thread::scope(|scope| {
+        let client = scope.spawn(|| {
+            let mut failures = Vec::new();
+            while !ended.load(Ordering::Relaxed) {
+                match status(&network, "https://unitadmin.unit.example.org/", web).as_str() {
+                    "412" => {}
+                    other => failures.push(other.to_owned()),
+                }
+            }
+            failures
+        });
+        let new = variables_of_scaled_out(&operator, NEW, &certificate);
+        let options = ["--tags", "ap,selftest"];
+        let upgrade = operator.run(&network, inventory, &new, &options);
+        ended.store(true, Ordering::Relaxed);
+        (succeeded(upgrade), client.join().unwrap())
+    });
+    assert_eq!(
+        failures,
+        Vec::<String>::new(),
+        "requests while nodes are upgraded"
+    );
+    let changed: Vec<_> = upgrade
+        .changes()
+        .into_iter()
+        .map(|(host, _)| host)
+        .collect();
+    assert_eq!(
+        changed,
+        ["ap1.example.org", "ap2.example.org"],
+        "{}",
+        upgrade.output
+    );
+    for system in systems[1..3].iter().flatten() {
+        assert_eq!(
+            system.expect("dpkg-query -W -f '${Version}' personium"),
+            NEW
+        );
+    }
 }
