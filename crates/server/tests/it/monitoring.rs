@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use personium_testkit::{Memcached, OnDrop, Process, TestClient, free_port, wait_until};
+use personium_testkit::{ActiveMq, Memcached, OnDrop, Process, TestClient, free_port, wait_until};
 use serde_json::Value;
 
 use crate::storage_unit::{StorageUnit, cell_files};
@@ -151,13 +151,17 @@ fn metric_names(query: &str) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn prometheus_knows_every_metric_of_rules_and_dashboard_and_gives_alerts() {
-    let memcached = Memcached::start();
+    let (memcached, broker) = (Memcached::start(), ActiveMq::start());
     let builder = crate::unit()
         .setting(
             "io.personium.core.cache.memcached.host",
             memcached.address(),
         )
         .setting("io.personium.core.log.access", "common")
+        .setting("io.personium.core.stream.mq", "activemq")
+        .setting("io.personium.core.stream.broker", broker.url())
+        .setting("io.personium.core.eventbus.mq", "activemq")
+        .setting("io.personium.core.eventbus.broker", broker.url())
         // A stall of a loaded machine must not be an alert here.
         .setting("io.personium.core.log.stall.thresholdInMs", 0);
     let mut unit = StorageUnit::start(builder);
