@@ -238,11 +238,7 @@ async fn named_account_logs_in_only_with_the_returned_type() {
         ("../d/neighbour", "auth:test", "400 invalid_grant AN-0017"),
         ("alice\u{0}", "auth:test", "400 invalid_grant AN-0017"),
         ("alice\n", "auth:test", "400 invalid_grant AN-0017"),
-        (
-            &"a".repeat(1_024),
-            "auth:test",
-            "400 invalid_grant AN-0017",
-        ),
+        (&"a".repeat(1_024), "auth:test", "400 invalid_grant AN-0017"),
         // A name that no account can have.
         (&"a".repeat(1_025), "auth:test", "500 PR500-PL-0001"),
         // Types that the plugin does not declare.
