@@ -12,11 +12,10 @@ use tempfile::TempDir;
 use crate::ansible::is_root;
 use crate::booted_debian::{expect, minimal, text, wait_until};
 use crate::playbook::client_program;
+use crate::unit_answers::{self, HOST, status_and_body};
 
 /// The name of the image that the Containerfile begins with.
 const DEBIAN: &str = "debian:bookworm-slim";
-
-const HOST: &str = "unit.example";
 
 fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -163,14 +162,8 @@ impl Podman {
 
     /// Sends a request to the unit. Returns the status and the body.
     fn send(&self, arguments: &[&str], path: &str) -> (String, String) {
-        answer(&self.curl(arguments, path).output().unwrap())
+        status_and_body(&self.curl(arguments, path).output().unwrap())
     }
-}
-
-fn answer(output: &Output) -> (String, String) {
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let (body, status) = text.rsplit_once('\n').unwrap_or_default();
-    (status.to_owned(), body.to_owned())
 }
 
 impl Drop for Podman {
@@ -192,16 +185,7 @@ fn log_in(podman: &Podman) -> String {
         .lines()
         .filter_map(|line| line.trim().strip_prefix("password  "));
     let password = passwords.next().unwrap_or_else(|| panic!("{logs}"));
-    let form = format!(
-        "grant_type=password&username=unitadmin&password={password}&p_target=https://{HOST}/"
-    );
-    let (status, body) = podman.send(&["-d", &form], "unitadmin/__token");
-    assert_eq!(status, "200", "{body}");
-    let body: Value = serde_json::from_str(&body).unwrap();
-    format!(
-        "Authorization: Bearer {}",
-        body["access_token"].as_str().unwrap()
-    )
+    unit_answers::log_in(password, |arguments, path| podman.send(arguments, path))
 }
 
 #[test]
@@ -257,7 +241,7 @@ fn container_runs_without_rights_drains_at_sigterm_and_keeps_its_data() {
     });
     body.write_all(&vec![b'b'; HALF_BYTES]).unwrap();
     drop(body);
-    let (status, text) = answer(&upload.wait_with_output().unwrap());
+    let (status, text) = status_and_body(&upload.wait_with_output().unwrap());
     assert_eq!(status, "201", "{text}");
     podman.expect(&["wait", "unit"]);
     assert_eq!(podman.inspect(".State.ExitCode"), "0");

@@ -13,11 +13,9 @@ use serde_json::Value;
 use crate::ansible::is_root;
 use crate::booted_debian::{cache, expect};
 use crate::package::{deb, make};
+use crate::unit_answers::{self, HOST};
 
 const VERSION: &str = "0.0.9";
-
-/// The name that user-data gives to the machine.
-const HOST: &str = "unit.example";
 
 /// The time of a boot. Without the processor's support for virtual machines it is long.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(1200);
@@ -240,9 +238,7 @@ impl Machine {
             .arg(format!("https://{HOST}:{}/{path}", self.https))
             .output()
             .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let (body, status) = text.rsplit_once('\n').unwrap_or_default();
-        (status.to_owned(), body.to_owned())
+        unit_answers::status_and_body(&output)
     }
 
     fn wait_for_answers(&mut self) {
@@ -330,16 +326,7 @@ fn log_in(machine: &Machine) -> String {
     let console = machine.console();
     let password = shown(&console, "password").unwrap();
     assert_eq!(shown(&console, "account").as_deref(), Some("unitadmin"));
-    let form = format!(
-        "grant_type=password&username=unitadmin&password={password}&p_target=https://{HOST}/"
-    );
-    let (status, body) = machine.send(&["-d", &form], "unitadmin/__token");
-    assert_eq!(status, "200", "{body}");
-    let body: Value = serde_json::from_str(&body).unwrap();
-    format!(
-        "Authorization: Bearer {}",
-        body["access_token"].as_str().unwrap()
-    )
+    unit_answers::log_in(&password, |arguments, path| machine.send(arguments, path))
 }
 
 #[test]

@@ -22,3 +22,4 @@ mod image;
 mod package;
 mod playbook;
 mod test_network;
+mod unit_answers;
