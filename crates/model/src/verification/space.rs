@@ -57,8 +57,9 @@ pub async fn verify_space(
     look_through(stores, verified, findings, false).await
 }
 
-/// Verifies as [`verify_space`] does, and repairs unique keys, index entries, links back and numbers: they are written as they follow from
-/// the other records. A change meanwhile is never undone. What was repaired is passed to `findings` too.
+/// Verifies as [`verify_space`] does, and repairs unique keys, index entries, links back, references and numbers: they are written as they
+/// follow from the other records. A change meanwhile is never undone. What was repaired is passed to `findings` too. File bodies, of which
+/// nothing is repaired, are not read.
 pub async fn repair_space(
     stores: &VerifiedStores,
     verified: &VerifiedSpace,
@@ -140,6 +141,9 @@ impl SpaceVerification<'_> {
         while let Some(page) = self.names.reader.next_page(&mut rest).await? {
             Box::pin(self.look_at_page(page)).await?;
         }
+        if self.repairs {
+            return Ok(());
+        }
         self.confirm_lost_members().await?;
         if matches!(self.space, Space::Cell(_)) {
             self.check_references().await?;
@@ -166,6 +170,9 @@ impl SpaceVerification<'_> {
             self.damage(name, problem);
         }
         self.finish_page(checks).await?;
+        if self.repairs {
+            return Ok(());
+        }
         self.check_small_files().await?;
         self.check_bodies(files).await
     }
