@@ -29,6 +29,10 @@ const KEEPALIVE_RETRIES: u32 = 3;
 /// The time that an answer may take longer than the server lets a statement run.
 const ANSWER_MARGIN: Duration = Duration::from_secs(1);
 
+/// A transaction may be idle for the time of a statement divided by this, and at least for the shortest time.
+const IDLE_DIVISOR: u32 = 6;
+const IDLE_TIMEOUT_MIN: Duration = Duration::from_millis(500);
+
 /// The number of connections that a read tries when it finds them lost.
 const READ_ATTEMPTS: usize = 3;
 
@@ -203,15 +207,24 @@ fn manager(settings: &PostgresSettings) -> Result<Manager> {
     }
 }
 
+/// The time after which the server ends a transaction whose node sends nothing, for instance because it is suspended. Others that
+/// wait for its locks go on before their own statements time out.
+fn idle_timeout(statement_timeout: Duration) -> Duration {
+    (statement_timeout / IDLE_DIVISOR).max(IDLE_TIMEOUT_MIN)
+}
+
 /// The settings of a session, for connections that are not shared.
 ///
 /// All statements are to use the index of the keys, whatever the statistics say; then one plan serves all values. Citus makes no
 /// generic plan of a statement that reads ("could not create distributed plan").
 fn session_settings(statement_timeout: Duration) -> Vec<String> {
-    let millis = statement_timeout.as_millis();
+    let (millis, idle_millis) = (
+        statement_timeout.as_millis(),
+        idle_timeout(statement_timeout).as_millis(),
+    );
     vec![
         format!("SET statement_timeout = {millis}"),
-        format!("SET idle_in_transaction_session_timeout = {millis}"),
+        format!("SET idle_in_transaction_session_timeout = {idle_millis}"),
         "SELECT set_config('plan_cache_mode', 'force_generic_plan', false) \
          WHERE NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')"
             .to_owned(),
@@ -319,9 +332,10 @@ impl Connection {
         }
         // The session belongs to several clients in turn.
         let millis = self.statement_timeout.as_millis();
+        let idle_millis = idle_timeout(self.statement_timeout).as_millis();
         format!(
             "{begin}; SET LOCAL statement_timeout = {millis}; \
-             SET LOCAL idle_in_transaction_session_timeout = {millis}"
+             SET LOCAL idle_in_transaction_session_timeout = {idle_millis}"
         )
     }
 

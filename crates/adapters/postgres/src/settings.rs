@@ -70,7 +70,8 @@ pub struct PostgresSettings {
     pub pool_timeout: Duration,
     /// The time for making a connection to one server.
     pub connect_timeout: Duration,
-    /// The time for one round trip. The server ends a statement and an idle transaction after this time.
+    /// The time for one round trip. The server ends a statement after this time, and a transaction that is idle for a sixth of it, at
+    /// least for half a second.
     pub statement_timeout: Duration,
     /// Whether statements are prepared once for each connection. A pooler in front, in transaction mode, needs `false`.
     pub prepared_statements: bool,

@@ -10,6 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 use crate::database::{Database, counted, host, key, new_space, open};
+use crate::proxy::{Cut, Proxy, Side};
 
 fn impatient(database: &Database, port: u16) -> PostgresSettings {
     PostgresSettings {
@@ -91,6 +92,36 @@ async fn wait_until(database: &Database, question: &str, answer: &str) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("{question} is not {answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writers_do_not_fail_for_a_node_that_is_suspended_in_a_transaction() {
+    let database = Database::new().await;
+    let proxy = Proxy::start(database.cluster.port()).await;
+    let suspended = open(&PostgresSettings {
+        statement_timeout: Duration::from_secs(12),
+        ..database.settings_at(proxy.port)
+    });
+    let writer = open(&PostgresSettings {
+        statement_timeout: Duration::from_secs(6),
+        ..database.settings()
+    });
+    let space = new_space();
+    suspended.commit(&space, counted(1)).await.unwrap();
+    // The server does not learn that the node is gone.
+    proxy
+        .arm(Cut {
+            side: Side::ToClient,
+            after: 0,
+            server_later: Duration::from_secs(60),
+        })
+        .await;
+    let held = tokio::spawn(async move { suspended.commit(&space, counted(2)).await });
+    let idle = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                AND state LIKE 'idle in transaction%'";
+    wait_until(&database, idle, "1").await;
+    writer.commit(&space, counted(3)).await.unwrap();
+    held.await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
