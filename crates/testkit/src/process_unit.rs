@@ -329,13 +329,20 @@ impl Deref for ProcessUnit {
     }
 }
 
+/// Whether a line of the log is about a request that was not refused.
+fn is_success(line: &str) -> bool {
+    let is_access = line.contains(r#""message":"access""#);
+    is_access
+        && (line.contains(r#""response.status":2"#) || line.contains(r#""response.status":3"#))
+}
+
 impl Drop for ProcessUnit {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let log = self.log();
-            let lines: Vec<&str> = log.lines().collect();
+            let lines: Vec<&str> = log.lines().filter(|line| !is_success(line)).collect();
             let shown = &lines[lines.len().saturating_sub(SHOWN_LOG_LINES)..];
-            eprintln!("the end of the unit's log:");
+            eprintln!("the end of the log of the unit, without requests that succeeded:");
             shown.iter().for_each(|line| eprintln!("  {line}"));
         }
     }

@@ -24,6 +24,8 @@ pub(super) struct Written {
     names: Vec<String>,
     /// The number of refusals by status, 0 for a connection without an answer.
     refused: BTreeMap<u16, usize>,
+    /// The first answer with each of these statuses.
+    answers: BTreeMap<u16, String>,
 }
 
 impl Written {
@@ -53,6 +55,9 @@ impl Written {
         self.names.extend(other.names);
         for (status, count) in other.refused {
             *self.refused.entry(status).or_default() += count;
+        }
+        for (status, answer) in other.answers {
+            self.answers.entry(status).or_insert(answer);
         }
     }
 }
@@ -116,20 +121,19 @@ async fn write(client: TestClient, writer: usize, is_over: Arc<AtomicBool>) -> W
         }
         let name = format!("c/box/w{writer}-{number}");
         let put = client.request("PUT", &name).body(content(&name));
-        let status = match put.try_send().await {
-            Ok(answer) => {
-                let status = answer.status.as_u16();
-                // A refusal has a code of the unit or of its web layer.
-                let is_coded = status == 201 || answer.text().contains("\"code\":\"PR");
-                assert!(is_coded, "{name}: {status} {}", answer.text());
-                status
-            }
-            Err(_) => 0,
+        let (status, answer) = match put.try_send().await {
+            Ok(answer) => (answer.status.as_u16(), answer.text()),
+            Err(error) => (0, error.to_string()),
         };
+        // A refusal has a code of the unit or of its web layer.
+        let is_coded = matches!(status, 0 | 201) || answer.contains("\"code\":\"PR");
+        assert!(is_coded, "{name}: {status} {answer}");
         if status == 201 {
             written.names.push(name);
         } else {
             *written.refused.entry(status).or_default() += 1;
+            let answer = format!("{name}: {answer}");
+            written.answers.entry(status).or_insert(answer);
             tokio::time::sleep(PAUSE).await;
         }
     }
