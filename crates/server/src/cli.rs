@@ -39,8 +39,8 @@ use crate::serve::StartError;
 use crate::unit_rename::FormerName;
 use crate::verify::{VerifyOutcome, VerifyReport};
 use crate::{
-    check, components, copy, data_folder, first_start, logging, record_engine, serve, system,
-    unit_rename, usage, verify,
+    check, components, copy, data_folder, first_start, logging, record_engine, serve,
+    service_manager, system, unit_rename, usage, verify,
 };
 
 /// The status of a command line that cannot be read.
@@ -522,6 +522,7 @@ fn serve(sources: &ConfigSources) -> Result<ExitCode, String> {
             }
             Err(error) => return Err(chain(&error)),
         };
+        service_manager::notify_ready();
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
@@ -529,6 +530,7 @@ fn serve(sources: &ConfigSources) -> Result<ExitCode, String> {
                 _ = hangup.recv() => running.reload(),
             }
         }
+        service_manager::notify_stopping();
         tokio::select! {
             () = running.stop() => Ok(ExitCode::SUCCESS),
             _ = terminate.recv() => Err("aborted by a second signal".into()),

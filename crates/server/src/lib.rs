@@ -58,6 +58,7 @@ mod script_metrics;
 pub mod selftest;
 pub mod serve;
 pub mod service;
+mod service_manager;
 mod stall_watchdog;
 pub mod storage_watch;
 pub mod system;

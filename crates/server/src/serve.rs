@@ -175,7 +175,10 @@ pub async fn start(
     let service = ApiService::new(Arc::clone(&unit), server).with_admin_hooks(settings);
     let stalls = Arc::<Stalls>::default();
     let handlers = handlers(&components, &unit, service, (&stalls, port_tls.as_ref()))?;
+    // The socket is there when a client can connect.
+    let record_socket = bind_record_socket(&components);
     let listeners = Listeners {
+        records: record_socket,
         clients: bound.plain.listen()?,
         tls: bound.tls.map(BoundPort::listen).transpose()?,
         redirect: bound.redirect.map(BoundPort::listen).transpose()?,
@@ -300,8 +303,9 @@ struct Listener {
     address: SocketAddr,
 }
 
-/// The open ports of a unit.
+/// The socket of the records and the open ports of a unit.
 struct Listeners {
+    records: Option<RecordSocket>,
     clients: Listener,
     tls: Option<Listener>,
     redirect: Option<Listener>,
@@ -382,7 +386,10 @@ fn spawn(
     background.push(tokio::spawn(async move {
         personium_model::message_queue::remove_when_expired(&removing).await;
     }));
-    background.extend(spawn_record_socket(components));
+    if let Some(socket) = listeners.records {
+        let records = components.records.port();
+        background.push(tokio::spawn(record_socket::serve(socket, records)));
+    }
     background.extend(port_tls.map_or_else(Vec::new, |port_tls| {
         port_tls.spawn(listeners.redirect.map(|open| open.listener), components)
     }));
@@ -418,22 +425,17 @@ fn start_watchdog(config: &Config, stalls: Arc<Stalls>) -> Option<StallWatchdog>
     started.map_err(failed).ok()
 }
 
-/// Spawns the task that gives the records to commands of this unit, if they are in files. Others reach a database by themselves.
-fn spawn_record_socket(components: &Components) -> Option<JoinHandle<()>> {
+/// Makes the socket that gives the records to commands of this unit, if they are in files. Others reach a database by themselves.
+fn bind_record_socket(components: &Components) -> Option<RecordSocket> {
     components.records.sqlite()?;
-    match RecordSocket::bind(&components.config.store.data_dir) {
-        Ok(socket) => {
-            let records = components.records.port();
-            Some(tokio::spawn(record_socket::serve(socket, records)))
-        }
-        Err(error) => {
-            tracing::warn!(
-                %error,
-                "no socket for `personium verify` and `personium backup`: they need the unit to be stopped"
-            );
-            None
-        }
-    }
+    let bound = RecordSocket::bind(&components.config.store.data_dir);
+    let failed = |error| {
+        tracing::warn!(
+            %error,
+            "no socket for `personium verify` and `personium backup`: they need the unit to be stopped"
+        );
+    };
+    bound.map_err(failed).ok()
 }
 
 /// Builds the parts that handle and record requests.

@@ -79,6 +79,7 @@ mod saml_clients;
 mod script_mail;
 mod script_workers;
 mod service_commands;
+mod service_manager;
 mod settings_reload;
 mod slow_clients;
 mod start_checks;
