@@ -3,6 +3,7 @@
 pub(crate) mod body_writes;
 mod database;
 pub(crate) mod document_server;
+pub(crate) mod event_server;
 mod password_hashes;
 mod record_writes;
 pub(crate) mod web_server;
@@ -26,6 +27,11 @@ pub(crate) enum Baseline {
     Documents {
         #[arg(long)]
         file: PathBuf,
+        #[arg(long)]
+        port: u16,
+    },
+    /// Sends events to WebSockets, and counts requests.
+    Events {
         #[arg(long)]
         port: u16,
     },
@@ -91,11 +97,13 @@ impl Baseline {
     /// Runs the baseline. Returns `per_second`, or `seconds` if the amount of work is fixed.
     ///
     /// # Errors
-    /// A message if the work fails, and for [`Baseline::Documents`], which serves instead of measuring.
+    /// A message if the work fails, and for [`Baseline::Documents`] and [`Baseline::Events`], which serve instead of measuring.
     pub(crate) fn measure(self) -> BenchResult<Value> {
         let duration = Duration::from_secs_f64;
         let per_second = match self {
-            Self::Documents { .. } => return Err("this baseline is a server".to_owned()),
+            Self::Documents { .. } | Self::Events { .. } => {
+                return Err("this baseline is a server".to_owned());
+            }
             Self::Records {
                 folder,
                 files,

@@ -154,14 +154,7 @@ fn measurement(mut tally: Tally, elapsed: Duration, cpu: Duration) -> BenchResul
         ));
     }
     tally.latencies_us.sort_unstable();
-    let percentile = |share: f64| {
-        let index = (tally.latencies_us.len() as f64 * share) as usize;
-        tally
-            .latencies_us
-            .get(index.min(tally.latencies_us.len() - 1))
-            .copied()
-            .map_or(0.0, f64::from)
-    };
+    let percentile = |share| percentile(&tally.latencies_us, share);
     Ok(Measurement {
         per_second: expected as f64 / elapsed.as_secs_f64(),
         p50_us: percentile(0.5),
@@ -170,6 +163,16 @@ fn measurement(mut tally: Tally, elapsed: Duration, cpu: Duration) -> BenchResul
         bytes_per_second: tally.body_bytes as f64 / elapsed.as_secs_f64(),
         peak_bytes: 0,
     })
+}
+
+/// Returns a percentile of sorted times; 0 if there are none.
+pub(crate) fn percentile(sorted_us: &[u32], share: f64) -> f64 {
+    let index = (sorted_us.len() as f64 * share) as usize;
+    let last = sorted_us.len().saturating_sub(1);
+    sorted_us
+        .get(index.min(last))
+        .copied()
+        .map_or(0.0, f64::from)
 }
 
 /// When a connection sends its requests.

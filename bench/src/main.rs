@@ -3,6 +3,7 @@
 
 mod baseline;
 mod keycloak;
+mod listener;
 mod load;
 mod options;
 mod report;
@@ -65,6 +66,10 @@ impl Task {
             Self::Baseline(Baseline::Documents { file, port }) => {
                 runtime(&mut tokio::runtime::Builder::new_multi_thread())?
                     .block_on(baseline::document_server::serve(file, port))
+            }
+            Self::Baseline(Baseline::Events { port }) => {
+                runtime(&mut tokio::runtime::Builder::new_multi_thread())?
+                    .block_on(baseline::event_server::serve(port))
             }
             Self::Sizing { costs } => {
                 println!("{}", sizing::MeasuredCosts::read(&costs)?.table());

@@ -1,6 +1,7 @@
 //! The scenarios, and what they share: a unit, rows that are created once, and how a load is run.
 
 mod create_entities;
+mod events;
 mod fixture;
 mod gigabyte;
 mod layers;
@@ -24,7 +25,7 @@ use crate::{BenchResult, baseline};
 
 /// The names of the scenarios that run by default.
 const DEFAULT: &[&str] = &[
-    "w1", "w2", "w3", "w4", "w7", "w8", "w10", "auth", "fixture", "gigabyte", "layers",
+    "w1", "w2", "w3", "w4", "w7", "w8", "w10", "auth", "fixture", "gigabyte", "layers", "events",
 ];
 /// The names of the long scenarios.
 const LONG: &[&str] = &["many-cells", "endurance"];
@@ -120,6 +121,7 @@ async fn run(name: &str, context: &mut BenchContext) -> BenchResult<Section> {
         "w10" => logins::run(context).await,
         "auth" => tokens::run(context).await,
         "layers" => layers::run(context).await,
+        "events" => events::run(context).await,
         "fixture" => fixture::run(context).await,
         "gigabyte" => gigabyte::run(context).await,
         "many-cells" => many_cells::run(context).await,

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use personium_testkit::{
-    MASTER_TOKEN, ProcessUnit, RawBody, RawConnection, request_bytes, text_member,
+    MASTER_TOKEN, ProcessUnit, RawBody, RawConnection, ace, acl_body, request_bytes, text_member,
 };
 use serde_json::{Value, json};
 
@@ -89,6 +89,8 @@ impl BenchUnit {
             .setting("io.personium.core.dav.childresource.maxnum", 1_000_000)
             .setting("io.personium.core.authn.rateLimit.burst", 0)
             .setting("io.personium.core.log.access", "off")
+            // Rules send requests to receivers on this machine.
+            .setting("io.personium.core.outgoing.privateNetworks.enabled", true)
             .setting("io.personium.core.introspect.username", INTROSPECTION_USER)
             .setting("io.personium.core.introspect.password", INTROSPECTION_USER)
             .settings(settings)
@@ -226,6 +228,17 @@ impl BenchUnit {
             name: name.to_owned(),
             bearer,
         })
+    }
+
+    /// Grants `role1` of a cell the privileges to post events and to listen to them.
+    ///
+    /// # Errors
+    /// A message if the request is refused.
+    pub(crate) async fn grant_events(&mut self, cell: &str) -> BenchResult {
+        let base = format!("xml:base=\"http://{}/{cell}/__role/__/\"", self.host);
+        let aces = ace("role1", &["p:event", "p:event-read"]);
+        self.send_xml("ACL", &format!("/{cell}"), &acl_body(&base, &aces))
+            .await
     }
 
     /// Creates an account with the password `password1`.

@@ -57,15 +57,15 @@ pub(crate) fn run(arguments: &[String]) -> TaskResult {
     child_process::run(command.args(arguments))
 }
 
-/// The file of the report. The scenario of the layers has one of its own: it is repeated more often than the others.
+/// The file of the report. Scenarios that are repeated more often than the others have one of their own, if they run alone.
 fn report_file(arguments: &[String]) -> &'static str {
-    let mut names = arguments
+    let names = arguments
         .iter()
         .filter(|argument| !argument.starts_with('-'));
-    let is_layers_alone = names.next().is_some_and(|name| name == "layers");
-    match is_layers_alone {
-        true => "bench/layers.md",
-        false => "bench/report.md",
+    match names.map(String::as_str).next() {
+        Some("layers") => "bench/layers.md",
+        Some("events") => "bench/events.md",
+        _ => "bench/report.md",
     }
 }
 
