@@ -7,9 +7,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use personium_operator_files::{WRITABLE_BY_ALL, read_trusted_file};
+
 use crate::loaded::LoadedPlugin;
 use crate::manifest::{self, PluginKind};
-use crate::private_file::{WRITABLE_BY_ALL, read_trusted_file};
 use crate::registry::PluginSet;
 
 /// The end of the name of a file that describes a plugin.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
+use personium_operator_files::read_secret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -14,7 +15,6 @@ use crate::call::PluginCall;
 use crate::identity::{AuthPlugin, PluginError, PluginIdentity};
 use crate::manifest::{PluginKind, PluginSource};
 use crate::oauth_error::{OAuthError, printable_description};
-use crate::private_file::read_secret;
 use crate::service_url::check_service_url;
 use crate::signature::SigningKey;
 

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use personium_activemq::settings::tls;
 use personium_activemq::{
     ActiveMqPublisher, ActiveMqQueue, BrokerAddress, BrokerSettings, BrokerState,
 };
+use personium_operator_files::tls::{TlsError, client_config};
 use personium_store::{EventPublisher, MessageQueue};
 use personium_types::error::chain;
 use personium_types::{Clock, Random, Secret};
@@ -38,12 +38,12 @@ pub enum BrokerError {
         source: io::Error,
     },
     /// The file of certificates cannot be used.
-    #[error("cannot use {section}.broker.caFile: {reason}")]
+    #[error("cannot use {section}.broker.caFile")]
     CaFile {
         /// The beginning of the names of its settings.
         section: &'static str,
         /// The cause.
-        reason: String,
+        source: TlsError,
     },
 }
 
@@ -141,7 +141,9 @@ impl BrokerKeys<'_> {
         let addresses = self.addresses.cloned().unwrap_or_else(default);
         let tls = match addresses.iter().any(|it| it.is_encrypted) {
             true => {
-                Some(tls(self.ca_file).map_err(|reason| BrokerError::CaFile { section, reason })?)
+                let config = client_config(self.ca_file, None);
+                let failed = |source| BrokerError::CaFile { section, source };
+                Some(Arc::new(config.map_err(failed)?))
             }
             false => None,
         };

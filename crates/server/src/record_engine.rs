@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use personium_postgres::{
-    ClientCertificate, PostgresSettings, PostgresStore, SchemaError, TlsMode,
-};
+use personium_operator_files::tls::ClientCertificate;
+use personium_postgres::{PostgresSettings, PostgresStore, SchemaError, TlsMode};
 use personium_sqlite::SqliteStore;
 use personium_store::{RecordStore, StoreError, StoreHealth};
 use personium_types::{Random, Secret};

@@ -1,14 +1,11 @@
 //! The settings of a broker.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use personium_types::Secret;
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 
 /// The address of a STOMP connector.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,35 +82,6 @@ pub struct BrokerSettings {
     pub timeout: Duration,
     /// The largest message that is accepted, in bytes.
     pub message_max_bytes: usize,
-}
-
-/// Makes the settings of TLS, with the issuers of a PEM file, or with those of the system.
-///
-/// # Errors
-/// A text for the operator if the file cannot be used.
-pub fn tls(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
-    let mut roots = RootCertStore::empty();
-    match ca_file {
-        Some(path) => {
-            let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-            let found = CertificateDer::pem_file_iter(path).map_err(|error| failed(&error))?;
-            for certificate in found {
-                let certificate = certificate.map_err(|error| failed(&error))?;
-                roots.add(certificate).map_err(|error| failed(&error))?;
-            }
-            if roots.is_empty() {
-                return Err(failed(&"no certificate"));
-            }
-        }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    let config = config.with_root_certificates(roots).with_no_client_auth();
-    Ok(Arc::new(config))
 }
 
 #[cfg(test)]

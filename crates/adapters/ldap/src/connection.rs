@@ -1,16 +1,15 @@
 //! A connection to a directory: over TLS, from the beginning or by StartTLS, unless the server is this machine.
 
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::Path;
 use std::sync::Arc;
 
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, StdStream};
-use personium_plugin::open_trusted_file;
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use personium_operator_files::tls::client_config;
+use personium_types::error::chain;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
@@ -23,8 +22,6 @@ use crate::message_guard::{copy_messages, elements, read_message};
 const LDAP_PORT: u16 = 389;
 /// The port of directories over TLS.
 const LDAPS_PORT: u16 = 636;
-/// The largest file of certificates in bytes.
-const MAX_CA_BYTES: u64 = 1 << 20;
 /// The request for TLS (RFC 4511 section 4.14): the message 1, an extended request with the name `1.3.6.1.4.1.1466.20037`.
 const START_TLS: &[u8] = b"\x30\x1d\x02\x01\x01\x77\x18\x80\x161.3.6.1.4.1.1466.20037";
 /// The tag of an extended response.
@@ -65,7 +62,8 @@ pub(crate) struct Server {
     port: u16,
     protection: Protection,
     name: ServerName<'static>,
-    tls: Arc<ClientConfig>,
+    /// The settings of TLS, unless the stream is not protected.
+    tls: Option<Arc<ClientConfig>>,
 }
 
 impl std::fmt::Debug for Server {
@@ -127,12 +125,19 @@ impl Server {
             Host::Ipv4(address) => ServerName::from(std::net::IpAddr::from(*address)),
             Host::Ipv6(address) => ServerName::from(std::net::IpAddr::from(*address)),
         };
+        let tls = match protection {
+            Protection::None => None,
+            Protection::Tls | Protection::StartTls => {
+                let config = client_config(ca_file, None).map_err(|error| chain(&error))?;
+                Some(Arc::new(config))
+            }
+        };
         Ok(Self {
             port: url.port().unwrap_or(port),
             host,
             protection,
             name,
-            tls: Arc::new(tls(ca_file)?),
+            tls,
         })
     }
 
@@ -153,10 +158,10 @@ impl Server {
         let (local, given) = StdUnixStream::pair()?;
         local.set_nonblocking(true)?;
         let local = UnixStream::from_std(local)?;
-        match self.protection {
-            Protection::None => tasks.spawn(relay(stream, local)),
-            Protection::Tls | Protection::StartTls => {
-                let connector = TlsConnector::from(Arc::clone(&self.tls));
+        match &self.tls {
+            None => tasks.spawn(relay(stream, local)),
+            Some(tls) => {
+                let connector = TlsConnector::from(Arc::clone(tls));
                 let stream = connector.connect(self.name.clone(), stream).await?;
                 tasks.spawn(relay(stream, local))
             }
@@ -198,30 +203,6 @@ async fn relay(server: impl AsyncRead + AsyncWrite, local: UnixStream) {
         _ = tokio::io::copy(&mut from_local, &mut to_server) => {}
     }
     let _ = to_server.shutdown().await;
-}
-
-fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, String> {
-    let mut roots = RootCertStore::empty();
-    match ca_file {
-        Some(path) => {
-            let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-            let file = open_trusted_file(path).map_err(|error| failed(&error))?;
-            for certificate in CertificateDer::pem_reader_iter(file.take(MAX_CA_BYTES)) {
-                let certificate = certificate.map_err(|error| failed(&error))?;
-                roots.add(certificate).map_err(|error| failed(&error))?;
-            }
-            if roots.is_empty() {
-                return Err(failed(&"no certificate"));
-            }
-        }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use personium_plugin::read_secret;
+use personium_operator_files::read_secret;
 use personium_types::Secret;
 use serde::Deserialize;
 use toml::Table;

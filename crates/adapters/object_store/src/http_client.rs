@@ -22,12 +22,12 @@ use object_store::client::{
     HttpResponse, HttpResponseBody, HttpService,
 };
 use parking_lot::Mutex;
+use personium_operator_files::tls::client_config;
 use personium_types::Clock;
 use personium_types::time::parse_http_date;
 use tokio::time::Sleep;
 
 use crate::failure::{self, ErrorResponse};
-use crate::tls;
 
 /// The time for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -115,7 +115,7 @@ impl Connector {
         pool.pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(MAX_IDLE);
-        let pool = match tls::client_config(self.tls_roots.as_deref()) {
+        let pool = match client_config(self.tls_roots.as_deref(), None) {
             Ok(config) => {
                 let https = HttpsConnectorBuilder::new().with_tls_config(config);
                 let https = https.https_or_http().enable_http1().wrap_connector(tcp);

@@ -15,7 +15,6 @@ mod reader;
 mod settings;
 mod store;
 mod stream;
-mod tls;
 mod writer;
 
 pub use settings::{Addressing, S3Credentials, S3Settings};

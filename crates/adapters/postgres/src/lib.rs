@@ -26,5 +26,5 @@ mod writes;
 
 pub use schema::{SCHEMA_VERSION, SchemaError};
 pub use server_facts::ServerFacts;
-pub use settings::{ClientCertificate, PostgresHost, PostgresSettings, TlsMode};
+pub use settings::{PostgresHost, PostgresSettings, TlsMode};
 pub use store::PostgresStore;

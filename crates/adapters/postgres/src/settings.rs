@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use personium_operator_files::tls::ClientCertificate;
 use personium_store::StoreHealth;
 use personium_types::Secret;
 
@@ -24,15 +25,6 @@ impl fmt::Display for PostgresHost {
             false => write!(f, "{}:{}", self.name, self.port),
         }
     }
-}
-
-/// The certificate with which the store identifies itself, in PEM files.
-#[derive(Debug, Clone)]
-pub struct ClientCertificate {
-    /// The certificate, followed by those of its issuers.
-    pub certificate: PathBuf,
-    /// The private key.
-    pub key: PathBuf,
 }
 
 /// Whether connections are encrypted.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use parking_lot::Mutex;
-use personium_plugin::read_trusted_file;
+use personium_operator_files::read_trusted_file;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 

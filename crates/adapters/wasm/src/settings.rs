@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use personium_plugin::{check_service_url, read_secret};
+use personium_operator_files::read_secret;
+use personium_plugin::check_service_url;
 use personium_types::Secret;
 use serde::Deserialize;
 use toml::Table;

@@ -10,8 +10,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use personium_activemq::settings::tls;
 use personium_activemq::{ActiveMqQueue, BrokerAddress, BrokerSettings, BrokerState};
+use personium_operator_files::tls::client_config;
 use personium_store::{Channel, ChannelKind, Message, MessageQueue, SubscriptionEnd, contract};
 use personium_testkit::{ActiveMq, free_port, wait_until};
 use personium_types::{CellId, Clock, Code, NodeId, Secret, SystemClock, SystemRandom};
@@ -113,7 +113,9 @@ async fn secured_broker_is_used_by_those_who_trust_and_know_it_and_messages_of_o
     let broker = ActiveMq::start_secured("unit", "pass:word");
     let right = BrokerSettings {
         credentials: Some(("unit".to_owned(), Secret::new("pass:word".to_owned()))),
-        tls: Some(tls(Some(&broker.certificate())).unwrap()),
+        tls: Some(Arc::new(
+            client_config(Some(&broker.certificate()), None).unwrap(),
+        )),
         ..settings(&broker.url())
     };
     let queue = channel(ChannelKind::Queue, "q");
@@ -137,7 +139,7 @@ async fn secured_broker_is_used_by_those_who_trust_and_know_it_and_messages_of_o
     };
     assert!(refusal(unnamed).await.contains("invalid"));
     let untrusting = BrokerSettings {
-        tls: Some(tls(None).unwrap()),
+        tls: Some(Arc::new(client_config(None, None).unwrap())),
         ..right.clone()
     };
     assert!(refusal(untrusting).await.contains("certificate"));

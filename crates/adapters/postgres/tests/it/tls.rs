@@ -4,7 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use personium_postgres::{ClientCertificate, PostgresHost, PostgresSettings, TlsMode};
+use personium_operator_files::tls::ClientCertificate;
+use personium_postgres::{PostgresHost, PostgresSettings, TlsMode};
 use personium_store::{RecordStore, StoreError};
 use personium_testkit::PostgresCluster;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};

@@ -8,7 +8,7 @@ use std::path::Path;
 use personium_types::Secret;
 
 /// The permission of all users to write.
-pub(crate) const WRITABLE_BY_ALL: u32 = 0o002;
+pub const WRITABLE_BY_ALL: u32 = 0o002;
 /// The largest size of a file with a secret in bytes.
 const MAX_SECRET_BYTES: u64 = 4_096;
 /// The permissions of others than owner and group, and that of the group to write.
