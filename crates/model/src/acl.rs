@@ -1,5 +1,6 @@
 //! Access control lists as they are stored: roles by id, so that a renamed role keeps its grants.
 
+use personium_dav::acl::SchemaAuthz;
 use personium_types::Privilege;
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +47,16 @@ pub enum SchemaLevel {
     Public,
     /// As a confidential client.
     Confidential,
+}
+
+impl From<SchemaLevel> for SchemaAuthz {
+    fn from(level: SchemaLevel) -> Self {
+        match level {
+            SchemaLevel::None => Self::None,
+            SchemaLevel::Public => Self::Public,
+            SchemaLevel::Confidential => Self::Confidential,
+        }
+    }
 }
 
 impl SchemaLevel {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use personium_dav::multistatus::ResourceKind;
 use personium_store::Batch;
 use personium_types::{BlobId, ETag, NodeId};
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,18 @@ pub enum NodeKind {
     Stream,
     /// A file.
     File,
+}
+
+impl From<NodeKind> for ResourceKind {
+    fn from(kind: NodeKind) -> Self {
+        match kind {
+            NodeKind::Cell | NodeKind::Box | NodeKind::Collection => Self::Collection,
+            NodeKind::Odata => Self::OData,
+            NodeKind::Service => Self::Service,
+            NodeKind::Stream => Self::Stream,
+            NodeKind::File => Self::File,
+        }
+    }
 }
 
 /// The name of the collection that holds the scripts of a service collection.

@@ -4,8 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use personium_archive::paths;
-use personium_dav::acl::SchemaAuthz;
-use personium_dav::multistatus::ResourceKind;
 use personium_dav::multistatus::{
     AceView, AclProperty, AclView, DeadProperties, Multistatus, PrincipalView, ResponseProps,
 };
@@ -17,7 +15,7 @@ use personium_model::listing::{Member, Members};
 use personium_model::node::{FileBody, Node, NodeKind};
 use personium_model::records::Records;
 use personium_model::temp_file::TempFile;
-use personium_model::{BlobReader, Principal, SchemaLevel, Unit};
+use personium_model::{BlobReader, Principal, Unit};
 use personium_store::Key;
 use personium_types::{Code, NodeId, Result};
 use personium_xml::escape_text;
@@ -183,7 +181,7 @@ impl Export<'_> {
         let dead = properties(node);
         let props = ResponseProps {
             href: &format!("{SCHEME}/{path}"),
-            kind: resource_kind(node.kind),
+            kind: node.kind.into(),
             display_name: None,
             created_ms: Some(node.created),
             updated_ms: Some(node.updated),
@@ -194,7 +192,7 @@ impl Export<'_> {
             cell_status: None,
             acl: AclProperty::Shown(AclView {
                 base: &self.role_base,
-                schema_authz: node.acl.schema_level.map(schema_authz),
+                schema_authz: node.acl.schema_level.map(Into::into),
             }),
             dead: &dead,
         };
@@ -273,22 +271,4 @@ fn properties(node: &Node) -> DeadProperties {
         dead.insert(proppatch::key(PERSONIUM_NS, name), xml);
     }
     dead
-}
-
-fn resource_kind(kind: NodeKind) -> ResourceKind {
-    match kind {
-        NodeKind::Cell | NodeKind::Box | NodeKind::Collection => ResourceKind::Collection,
-        NodeKind::Odata => ResourceKind::OData,
-        NodeKind::Service => ResourceKind::Service,
-        NodeKind::Stream => ResourceKind::Stream,
-        NodeKind::File => ResourceKind::File,
-    }
-}
-
-fn schema_authz(level: SchemaLevel) -> SchemaAuthz {
-    match level {
-        SchemaLevel::None => SchemaAuthz::None,
-        SchemaLevel::Public => SchemaAuthz::Public,
-        SchemaLevel::Confidential => SchemaAuthz::Confidential,
-    }
 }

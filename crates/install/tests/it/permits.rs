@@ -17,20 +17,7 @@ async fn start(unit: &ModelUnit, permit: &Permit) -> Result<()> {
 
 async fn post_event(unit: &ModelUnit, permit: &Permit) -> Result<()> {
     let authority = InstallAuthority::new(server_authority().clone());
-    let event = Event {
-        external: false,
-        schema: None,
-        subject: None,
-        account: None,
-        kind: None,
-        object: None,
-        info: None,
-        request_key: None,
-        id: None,
-        hops: Some(0),
-        via: None,
-        roles: Vec::new(),
-    };
+    let event = Event::internal();
     let context = unit.context().await;
     authority
         .post_event(&unit.model, &context, permit, event)

@@ -237,7 +237,7 @@ impl Function {
                 let changed = message::change_status(&root, &decide, id, approve, &change).await;
                 changed.map(drop)
             }
-            Self::PostEvent => event::post(&unit.model, &context, &permit, event()).await,
+            Self::PostEvent => event::post(&unit.model, &context, &permit, Event::internal()).await,
             Self::RemoveLogArchive => {
                 log::remove_archive(&unit.model, &context, &permit, "default.log.1").await
             }
@@ -250,23 +250,6 @@ impl Function {
 
 fn role() -> EntityKey {
     EntityKey::compound(vec![Some("r".to_owned()), None])
-}
-
-fn event() -> Event {
-    Event {
-        external: false,
-        schema: None,
-        subject: None,
-        account: None,
-        kind: None,
-        object: None,
-        info: None,
-        request_key: None,
-        id: None,
-        hops: Some(0),
-        via: None,
-        roles: Vec::new(),
-    }
 }
 
 fn delivery(context: &personium_model::CellContext) -> Permit {

@@ -3,18 +3,17 @@
 use std::sync::Arc;
 use std::vec;
 
-use personium_dav::acl::SchemaAuthz;
 use personium_dav::multistatus::{
     AceView, AclProperty, AclView, DeadProperties, Multistatus, OpenResponse, PrincipalView, Quota,
-    ResourceKind, ResponseProps,
+    ResponseProps,
 };
 use personium_dav::propfind::PropFind;
+use personium_model::Principal;
 use personium_model::acl::Ace;
 use personium_model::locate::Target;
 use personium_model::node::{Node, NodeKind};
 use personium_model::records::Versioned;
 use personium_model::roles::RoleNames;
-use personium_model::{Principal, SchemaLevel};
 
 use crate::hrefs::NodeUrls;
 
@@ -139,12 +138,12 @@ impl Printer {
             Lists::Hidden => AclProperty::Hidden,
             Lists::Shown(_) => AclProperty::Shown(AclView {
                 base: &self.base,
-                schema_authz: node.acl.schema_level.map(schema_authz),
+                schema_authz: node.acl.schema_level.map(Into::into),
             }),
         };
         let props = ResponseProps {
             href,
-            kind: resource_kind(node.kind),
+            kind: node.kind.into(),
             display_name: Some(shown.name),
             created_ms: Some(node.created),
             updated_ms: Some(node.updated),
@@ -217,22 +216,4 @@ fn context<'a>(
         privileges: &ace.grants,
         inherited,
     })
-}
-
-fn resource_kind(kind: NodeKind) -> ResourceKind {
-    match kind {
-        NodeKind::Cell | NodeKind::Box | NodeKind::Collection => ResourceKind::Collection,
-        NodeKind::Odata => ResourceKind::OData,
-        NodeKind::Service => ResourceKind::Service,
-        NodeKind::Stream => ResourceKind::Stream,
-        NodeKind::File => ResourceKind::File,
-    }
-}
-
-fn schema_authz(level: SchemaLevel) -> SchemaAuthz {
-    match level {
-        SchemaLevel::None => SchemaAuthz::None,
-        SchemaLevel::Public => SchemaAuthz::Public,
-        SchemaLevel::Confidential => SchemaAuthz::Confidential,
-    }
 }
