@@ -27,7 +27,7 @@ use crate::tls::{Challenges, ServerCertificate, TlsError};
 pub(crate) use failures::{AcmeCollector, AcmeFailures};
 pub(crate) use files::{AcmeFolder, AcmeState};
 pub(crate) use renewal::AcmeRenewal;
-pub(crate) use show::{report, run_now};
+pub(crate) use show::{report, run_if_due, run_now};
 
 /// The time for one attempt, without the waiting for the name system.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(600);

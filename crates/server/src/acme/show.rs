@@ -68,6 +68,17 @@ impl AcmeReport {
         }
     }
 
+    /// The failures since the last success.
+    fn failure(&self) -> Option<String> {
+        let AcmeState {
+            failures,
+            last_error,
+            ..
+        } = &self.state;
+        let error = last_error.as_deref().unwrap_or("interrupted");
+        (*failures > 0).then(|| format!("{failures}; the last: {error}"))
+    }
+
     /// The same as JSON.
     pub(crate) fn json(&self) -> Value {
         let certificate = match &self.certificate {
@@ -116,14 +127,8 @@ impl fmt::Display for AcmeReport {
             Ok(None) => writeln!(f, "certificate   none yet")?,
             Err(problem) => writeln!(f, "certificate   of no use: {problem}")?,
         }
-        if self.state.failures > 0 {
-            let error = self.state.last_error.as_deref();
-            writeln!(
-                f,
-                "failures      {}; the last: {}",
-                self.state.failures,
-                error.unwrap_or("interrupted")
-            )?;
+        if let Some(failure) = self.failure() {
+            writeln!(f, "failures      {failure}")?;
         }
         writeln!(f, "next attempt  {}", self.next())
     }
@@ -139,22 +144,51 @@ pub(crate) async fn run_now(loaded: &LoadedConfig) -> Result<(), String> {
     folder.create().map_err(|error| chain(&error))?;
     match folder.try_lock().map_err(|error| chain(&error))? {
         None => ask_unit(&folder, &before).await,
-        Some(_lock) => {
-            let challenges = Arc::<Challenges>::default();
-            let server = challenge_server(loaded, &challenges).await?;
-            let client = AcmeClient {
-                settings: before.settings,
-                challenges,
-                clock: system::clock(),
-                random: system::random(),
-            };
-            let obtained = client.attempt(&folder).await;
-            if let Some(server) = server {
-                server.abort();
-            }
-            obtained.map(|_| ()).map_err(|error| chain(&error))
-        }
+        Some(_lock) => attempt(loaded, &folder, before.settings).await,
     }
+}
+
+/// Gets a certificate if one is due. If the unit runs, this is left to it.
+///
+/// # Errors
+/// A text if one is due and is not obtained, or the last attempt failed and the next one has to wait.
+pub(crate) async fn run_if_due(loaded: &LoadedConfig) -> Result<(), String> {
+    let folder = AcmeFolder::new(&report(loaded)?.settings.folder);
+    folder.create().map_err(|error| chain(&error))?;
+    let lock = folder.try_lock().map_err(|error| chain(&error))?;
+    // Another process may have worked until now.
+    let found = report(loaded)?;
+    if lock.is_none() {
+        return Ok(());
+    }
+    if found.next_ms() <= found.now_ms {
+        return attempt(loaded, &folder, found.settings).await;
+    }
+    match found.failure() {
+        Some(failure) => Err(format!("{failure}; next attempt {}", found.next())),
+        None => Ok(()),
+    }
+}
+
+/// Makes an attempt while no unit runs. The caller has the lock of the folder.
+async fn attempt(
+    loaded: &LoadedConfig,
+    folder: &AcmeFolder,
+    settings: AcmeSettings,
+) -> Result<(), String> {
+    let challenges = Arc::<Challenges>::default();
+    let server = challenge_server(loaded, &challenges).await?;
+    let client = AcmeClient {
+        settings,
+        challenges,
+        clock: system::clock(),
+        random: system::random(),
+    };
+    let obtained = client.attempt(folder).await;
+    if let Some(server) = server {
+        server.abort();
+    }
+    obtained.map(|_| ()).map_err(|error| chain(&error))
 }
 
 /// Lets the unit that runs make an attempt.

@@ -111,6 +111,9 @@ pub(super) enum CertSubcommand {
         /// First get a new certificate, whether one is due or not. A unit that runs does it and uses it at once.
         #[arg(long)]
         now: bool,
+        /// First get a new certificate if one is due and no unit runs, which would do it: for timers beside a web server.
+        #[arg(long, conflicts_with = "now")]
+        if_due: bool,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -262,11 +265,14 @@ impl CertSubcommand {
                 let rows = shown(cert::list(&load_settings(sources)?, &files))?;
                 text_of(&rows, json)
             }
-            Self::Acme { now, json } => {
+            Self::Acme { now, if_due, json } => {
                 let loaded = load_settings(sources)?;
                 data_folder::restrict_new_files();
                 if now {
                     runtime(1)?.block_on(Box::pin(acme::run_now(&loaded)))?;
+                }
+                if if_due {
+                    runtime(1)?.block_on(Box::pin(acme::run_if_due(&loaded)))?;
                 }
                 let report = acme::report(&loaded)?;
                 match json {

@@ -407,8 +407,32 @@ async fn certificate_in_use_stays_whatever_the_authority_does() {
     unit.kill();
     let (succeeded, text) = cert_acme(&unit, &["--now"]);
     assert!(succeeded, "{text}");
+    check_if_due(&unit, &mut authority);
     unit.restart();
     assert_ne!(shown_certificate(ports.tls), certificate);
+}
+
+/// Checks that a command that nobody watches makes an attempt when one is due only, and fails as long as the last one has failed.
+fn check_if_due(unit: &ProcessUnit, authority: &mut AcmeServer) {
+    let attempts = || state(unit)["lastAttemptMs"].as_i64().unwrap();
+    let before = attempts();
+    let (succeeded, text) = cert_acme(unit, &["--if-due"]);
+    assert!(succeeded && attempts() == before, "{text}");
+    std::fs::remove_dir_all(unit.folder().join("data/acme")).unwrap();
+    authority.kill();
+    let (succeeded, text) = cert_acme(unit, &["--if-due"]);
+    assert!(!succeeded && text.contains("localhost"), "{text}");
+    let failed = attempts();
+    authority.restart();
+    let (succeeded, text) = cert_acme(unit, &["--if-due"]);
+    assert!(!succeeded && attempts() == failed, "{text}");
+    assert!(
+        text.contains("1; the last: ") && text.contains("next attempt"),
+        "{text}"
+    );
+    std::fs::remove_file(unit.folder().join("data/acme/state.json")).unwrap();
+    let (succeeded, text) = cert_acme(unit, &["--if-due"]);
+    assert!(succeeded && attempts() > failed, "{text}");
 }
 
 #[tokio::test]
