@@ -158,17 +158,24 @@ impl AcmeServer {
 
     /// The settings of a unit that gets its certificate here by a challenge.
     pub fn settings(&self, unit: UnitPorts, challenge: &str) -> String {
+        let settings = self.settings_without_admin_port(unit, challenge);
+        format!(
+            "{settings}io.personium.core.admin.listen=127.0.0.1:{}\n",
+            unit.admin
+        )
+    }
+
+    /// The same without the admin port.
+    pub fn settings_without_admin_port(&self, unit: UnitPorts, challenge: &str) -> String {
         let key = "io.personium.core.tls";
         format!(
             "{key}.listen=127.0.0.1:{}\n{key}.redirect.listen=127.0.0.1:{}\n\
              {key}.acme.directory=https://localhost:{}/dir\n{key}.acme.root={}\n{key}.acme.termsAgreed=true\n\
-             {key}.acme.contact=operator@unit.example\n{key}.acme.challenge={challenge}\n{key}.acme.retryInSec=1\n\
-             io.personium.core.admin.listen=127.0.0.1:{}\n",
+             {key}.acme.contact=operator@unit.example\n{key}.acme.challenge={challenge}\n{key}.acme.retryInSec=1\n",
             unit.tls,
             unit.http,
             self.directory_port,
             self.folder.path().join("ca.crt").display(),
-            unit.admin,
         )
     }
 

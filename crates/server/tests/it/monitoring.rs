@@ -9,6 +9,7 @@ use std::time::Duration;
 use personium_testkit::{ActiveMq, Memcached, OnDrop, Process, TestClient, free_port, wait_until};
 use serde_json::Value;
 
+use crate::acme_server::{AcmeServer, UnitPorts};
 use crate::storage_unit::{StorageUnit, cell_files};
 
 /// The parts of names of metrics that these files use.
@@ -152,7 +153,11 @@ fn metric_names(query: &str) -> BTreeSet<String> {
 #[tokio::test]
 async fn prometheus_knows_every_metric_of_rules_and_dashboard_and_gives_alerts() {
     let (memcached, broker) = (Memcached::start(), ActiveMq::start());
+    let ports = UnitPorts::free();
+    let authority = AcmeServer::start(ports, Duration::from_secs(90 * 24 * 3600));
     let builder = crate::unit()
+        .settings(&authority.settings_without_admin_port(ports, "http-01"))
+        .setting("io.personium.core.tls.acme.names", "unit.example")
         .setting(
             "io.personium.core.cache.memcached.host",
             memcached.address(),
