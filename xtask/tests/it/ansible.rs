@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::authority::Authority;
 use crate::booted_debian::{BootedDebian, DebianFiles, expect, wait_until};
 use crate::package::{NEW, OLD};
 use crate::playbook::{Operator, Run, ansible_program, collection, with_environment};
@@ -32,7 +33,7 @@ fn collection_has_no_findings_of_the_linter_and_its_inventories_are_accepted() {
         .map(|entry| entry.unwrap().path())
         .collect();
     inventories.sort();
-    assert_eq!(inventories.len(), 3);
+    assert_eq!(inventories.len(), 4);
     for inventory in inventories {
         let mut syntax = Command::new(ansible_program("ansible-playbook"));
         with_environment(&mut syntax, folder.path());
@@ -100,11 +101,25 @@ fn check_refusals(operator: &Operator, network: &TestNetwork, system: &BootedDeb
     let certificates = format!(
         "unit_tls=files unit_tls_certificate={ends_soon} unit_tls_key={other_key} unit_certificate={ends_soon} unit_key={other_key}"
     );
-    let cases: [(&str, &[&str]); 6] = [
+    let cases: [(&str, &[&str]); 7] = [
         ("unit_pacakge=x", &["no variable of the name unit_pacakge"]),
         (
-            "unit_name= unit_tls=none",
-            &["unit_name must be the host name", "unit_tls must be"],
+            "unit_name= unit_tls=none unit_acme_challenge=tls unit_acme_contact=nobody unit_acme_dns_wait=long",
+            &[
+                "unit_name must be the host name",
+                "unit_tls must be",
+                "unit_acme_challenge must be http-01 or dns-01",
+                "unit_acme_contact must be a mail address",
+                "unit_acme_dns_wait must be a number of seconds",
+            ],
+        ),
+        (
+            "unit_tls=acme unit_acme_directory=http://ca.example/dir unit_acme_challenge=http-01",
+            &[
+                "unit_acme_directory must be the URL",
+                "unit_acme_terms_agreed must be true",
+                "unit_acme_challenge is http-01, which gives no certificate for the names of cells",
+            ],
         ),
         (
             "unit_minimum_memory=99999999 unit_minimum_disk=99999999",
@@ -145,6 +160,59 @@ fn check_refusals(operator: &Operator, network: &TestNetwork, system: &BootedDeb
     system.expect("systemctl stop stranger; test ! -e /etc/personium && test ! -e /usr/sbin/nginx");
 }
 
+/// The issuer and the serial number of the certificate at port 443 of an address.
+pub fn shown_certificate(network: &TestNetwork, address: &str) -> String {
+    let script = "openssl s_client -connect $0:443 -servername unit.example.org < /dev/null 2> /dev/null \
+        | openssl x509 -noout -issuer -serial";
+    expect(network.command("sh").args(["-c", script, address]))
+}
+
+/// Lets Nginx have a certificate of an authority instead of one of its own, for the unit and its cells, and renews it.
+fn check_acme(operator: &Operator, network: &TestNetwork, system: &BootedDebian) {
+    let mut authority = Authority::prepare(network, operator, system);
+    authority.start(ADDRESS);
+    let mut with_acme = variables(operator, NEW);
+    with_acme.push(authority.variables().to_string());
+    let options = ["--tags", "web,selftest"];
+    let nginx = main_process(system, "nginx");
+    succeeded(operator.run(network, ONE_SERVER, &with_acme, &options));
+    let first = shown_certificate(network, ADDRESS);
+    assert!(first.contains("Pebble"), "{first}");
+    let second = succeeded(operator.run(network, ONE_SERVER, &with_acme, &options));
+    assert_eq!(second.changes(), [], "{}", second.output);
+    let root = authority.root();
+    for (host, expected) in [
+        ("unit.example.org", "200"),
+        ("nobody.unit.example.org", "404"),
+    ] {
+        let mut curl = network.command("curl");
+        curl.args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "--cacert"])
+            .arg(&root);
+        curl.args([
+            "--connect-to",
+            &format!("::{ADDRESS}:443"),
+            &format!("https://{host}/"),
+        ]);
+        assert_eq!(expect(&mut curl), expected, "{host}");
+    }
+    system.expect("systemctl is-active personium-certificate.timer");
+    let modes = system.expect("stat -c '%U %a' /etc/nginx/tls/server.pem /var/lib/personium-web/server.pem /etc/personium-web/name-system; ! grep -q KEY /etc/personium/web.crt");
+    let expected = ["root 400", "personium 600", "personium 400"];
+    assert_eq!(modes.lines().collect::<Vec<_>>(), expected);
+
+    // Nothing is due, and then everything is.
+    let start = "systemctl start personium-certificate.service";
+    system.expect(start);
+    assert_eq!(shown_certificate(network, ADDRESS), first);
+    system.expect("cd /var/lib/personium-web; rm server.pem state.json");
+    system.expect(start);
+    wait_until("Nginx uses the new certificate", || {
+        let shown = shown_certificate(network, ADDRESS);
+        shown != first && shown.contains("Pebble")
+    });
+    assert_eq!(main_process(system, "nginx"), nginx);
+}
+
 /// Checks what the playbook has left: modes of secrets, open ports, and that the password stands nowhere else.
 fn check_host(operator: &Operator, network: &TestNetwork, system: &BootedDebian, first: &Run) {
     let password = operator.password();
@@ -177,7 +245,7 @@ fn check_host(operator: &Operator, network: &TestNetwork, system: &BootedDebian,
 }
 
 #[test]
-fn one_server_is_constructed_changed_by_no_second_run_rebooted_and_upgraded() {
+fn one_server_is_constructed_changed_by_no_second_run_rebooted_upgraded_and_gets_certificates() {
     if !is_root() {
         return;
     }
@@ -220,4 +288,5 @@ fn one_server_is_constructed_changed_by_no_second_run_rebooted_and_upgraded() {
         system.expect("dpkg-query -W -f '${Version}' personium"),
         NEW
     );
+    check_acme(&operator, &network, &system);
 }

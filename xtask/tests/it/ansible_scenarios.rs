@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 
-use crate::ansible::{boot, is_root, main_process, status, succeeded};
+use crate::ansible::{boot, is_root, main_process, shown_certificate, status, succeeded};
+use crate::authority::Authority;
 use crate::booted_debian::{DebianFiles, wait_until};
 use crate::package::{NEW, OLD};
 use crate::playbook::{Operator, collection};
@@ -104,6 +105,53 @@ fn three_servers_are_constructed_changed_by_no_second_run_killed_and_upgraded() 
     assert_eq!(changed, ["ap.example.org"], "{}", upgrade.output);
     assert_eq!(ap.expect("dpkg-query -W -f '${Version}' personium"), NEW);
     assert_eq!(main_process(web_system, "nginx"), nginx);
+}
+
+#[test]
+#[ignore = "takes many minutes: cargo xtask deploy"]
+fn certificates_of_an_authority_come_to_a_unit_and_then_to_the_web_layer_in_front_of_it() {
+    if !is_root() {
+        return;
+    }
+    let network = TestNetwork::new(&["172.16.0.1/24"]);
+    let operator = Operator::new();
+    let address = "172.16.0.11";
+    let files = DebianFiles::reachable(&format!("{address}/24"), &operator.public_key());
+    let system = boot(&files, &network, "one");
+    let mut authority = Authority::prepare(&network, &operator, &system);
+    let mut variables = operator.package(OLD);
+    variables.push(format!("ansible_host={address}"));
+    variables.push(authority.variables().to_string());
+    variables.push(json!({"unit_path_based_cells": true}).to_string());
+
+    // The authority does not answer; then it does, and the run is repeated.
+    let failed = operator.run(&network, "one-program", &variables, &[]);
+    assert!(!failed.succeeded, "{}", failed.output);
+    let reason = "got no certificate from https://ca.example:14000/dir";
+    assert!(failed.output.contains(reason), "{}", failed.output);
+    authority.start(address);
+    succeeded(operator.run(&network, "one-program", &variables, &[]));
+    let second = succeeded(operator.run(&network, "one-program", &variables, &[]));
+    assert_eq!(second.changes(), [], "{}", second.output);
+    let of_unit = shown_certificate(&network, address);
+    assert!(of_unit.contains("Pebble"), "{of_unit}");
+    for (url, expected) in [
+        (UNIT, "200"),
+        ("http://unit.example.org/", "308"),
+        ("http://172.16.0.11:9998/", "000"),
+    ] {
+        assert_eq!(status(&network, url, address), expected, "{url}");
+    }
+
+    // Nginx comes in front of it.
+    succeeded(operator.run(&network, "one-server", &variables, &[]));
+    let second = succeeded(operator.run(&network, "one-server", &variables, &[]));
+    assert_eq!(second.changes(), [], "{}", second.output);
+    let of_web = shown_certificate(&network, address);
+    assert!(of_web.contains("Pebble") && of_web != of_unit, "{of_web}");
+    assert_eq!(status(&network, UNIT, address), "200");
+    let by_personium = "ss -Hltnp | grep personium | grep -E ':(80|443) '";
+    assert!(!system.run(by_personium).0);
 }
 
 /// An object store with an empty bucket, on the gateway of a network. Dropping it ends it.

@@ -14,6 +14,7 @@
 
 mod ansible;
 mod ansible_scenarios;
+mod authority;
 mod booted_debian;
 mod container;
 mod guide;
