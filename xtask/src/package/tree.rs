@@ -17,6 +17,9 @@ const DOCS: &str = "usr/share/doc/personium";
 /// The files of the web layer.
 const WEB_LAYER: &str = "usr/share/personium/nginx";
 
+/// The contract of plugins, and templates.
+const PLUGINS: &str = "usr/share/personium/plugins";
+
 /// Files of the sources with their place.
 const FILES: &[(&str, &str)] = &[
     (
@@ -59,6 +62,7 @@ pub(super) fn fill(tree: &Path, release: &Release) -> TaskResult {
         install(Path::new(from), &tree.join(to), 0o644)?;
     }
     web_layer(&tree.join(WEB_LAYER))?;
+    install_folder(Path::new("plugins"), &tree.join(PLUGINS))?;
     let program = tree.join("usr/bin/personium");
     install(&release.program, &program, 0o755)?;
     output_of(Command::new("strip").arg("--strip-unneeded").arg(&program))?;
@@ -87,11 +91,18 @@ fn web_layer(to: &Path) -> TaskResult {
     for name in ["README.md", "site.conf.template"] {
         install(&sources.join(name), &to.join(name), 0o644)?;
     }
-    let shared = sources.join("personium");
-    for entry in fs::read_dir(&shared).map_err(|error| failed(&shared, &error))? {
-        let entry = entry.map_err(|error| failed(&shared, &error))?;
-        let to = to.join("personium").join(entry.file_name());
-        install(&entry.path(), &to, 0o644)?;
+    install_folder(&sources.join("personium"), &to.join("personium"))
+}
+
+/// Installs the files of a folder, and of those in it.
+fn install_folder(from: &Path, to: &Path) -> TaskResult {
+    for entry in fs::read_dir(from).map_err(|error| failed(from, &error))? {
+        let from = entry.map_err(|error| failed(from, &error))?.path();
+        let to = to.join(from.file_name().unwrap_or_default());
+        match from.is_dir() {
+            true => install_folder(&from, &to)?,
+            false => install(&from, &to, 0o644)?,
+        }
     }
     Ok(())
 }

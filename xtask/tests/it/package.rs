@@ -103,6 +103,8 @@ fn packages_have_program_manual_completions_parts_and_checksums() {
         "usr/share/doc/personium/copyright",
         "usr/share/personium/nginx/site.conf.template",
         "usr/share/personium/nginx/personium/http.conf",
+        "usr/share/personium/plugins/wit/authentication.wit",
+        "usr/share/personium/plugins/rust/sample.rs",
     ] {
         let file = format!("./{file}\n");
         assert!(listed.contains(&file) && contents.contains(&file), "{file}");
