@@ -1,6 +1,6 @@
 //! The playbooks on several systems. These tests take too long for `cargo xtask test`; `cargo xtask deploy` runs them.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::ansible::{boot, is_root, main_process, shown_certificate, status, succeeded};
 use crate::authority::Authority;
-use crate::booted_debian::{DebianFiles, wait_until};
+use crate::booted_debian::{BootedDebian, DebianFiles, wait_until};
 use crate::package::{NEW, OLD};
 use crate::playbook::{Operator, collection};
 use crate::test_network::TestNetwork;
@@ -185,6 +185,8 @@ fn smaller_scaled_out(folder: &Path) {
         hosts[group]["hosts"][format!("{name}.example.org")] =
             json!({"unit_address": address, "ansible_host": address});
     }
+    // The broker is on the machine of the cache.
+    hosts["broker"] = hosts["cache"].clone();
     let hosts = json!({"all": {"children": hosts}});
     fs::write(folder.join("hosts.yml"), hosts.to_string()).unwrap();
     let variables = "group_vars/all.yml";
@@ -214,10 +216,83 @@ fn variables_of_scaled_out(
             "unit_s3_secret_key_file": secret,
             "unit_settings": {"blobStore.s3.allowHttp": true, "outgoing.privateNetworks.enabled": true},
             "db_synchronous": false,
+            "broker_readers": ["billing"],
+            "broker_reader_networks": ["172.16.1.1"],
         })
         .to_string(),
     );
     variables
+}
+
+/// A client of another system at the broker: tries to send to the topic, which must be refused, then reads one event and prints its
+/// body. Its arguments are the address, the file with its password, and the certificate of the broker.
+const EVENT_READER: &str = r#"
+import ssl, socket, sys
+address, password, certificate = sys.argv[1:]
+context = ssl.create_default_context(cafile=certificate)
+topic = '/topic/personium_event_topic'
+
+class Connection:
+    def __init__(self):
+        raw = socket.create_connection((address, 61614), 60)
+        self.stream = context.wrap_socket(raw, server_hostname=address).makefile('rwb')
+        self.send('CONNECT', 'accept-version:1.2\nhost:personium\nlogin:billing\npasscode:' + open(password).read().strip())
+        assert self.receive().startswith('CONNECTED'), 'not connected'
+
+    def send(self, command, headers, body=''):
+        self.stream.write((command + '\n' + headers + '\n\n' + body + '\0').encode())
+        self.stream.flush()
+
+    def receive(self):
+        frame = b''
+        while not frame.endswith(b'\0'):
+            byte = self.stream.read(1)
+            assert byte, 'closed'
+            frame += byte
+        return frame.decode().strip('\0\n')
+
+hostile = Connection()
+hostile.send('SEND', 'destination:' + topic + '\nreceipt:1', 'forged')
+assert hostile.receive().startswith('ERROR'), 'may send'
+reader = Connection()
+reader.send('SUBSCRIBE', 'id:0\nack:auto\nreceipt:2\ndestination:' + topic)
+assert reader.receive().startswith('RECEIPT')
+print('subscribed', flush=True)
+print(reader.receive().split('\n\n', 1)[1], flush=True)
+"#;
+
+/// Reads an event of the unit at the broker, as another system.
+fn check_events(network: &TestNetwork, broker: &BootedDebian, use_unit: impl FnOnce()) {
+    let folder = tempfile::tempdir().unwrap();
+    let [script, password, certificate, output] =
+        ["reader.py", "password", "certificate", "output"].map(|name| folder.path().join(name));
+    fs::write(&script, EVENT_READER).unwrap();
+    for (name, path) in [
+        ("billing.password", &password),
+        ("server.crt", &certificate),
+    ] {
+        let text = broker.expect(&format!("cat /etc/personium-broker/{name}"));
+        fs::write(path, text).unwrap();
+    }
+    let address = SCALED_OUT[4].2;
+    let log = File::create(&output).unwrap();
+    let mut command = network.command("python3");
+    command
+        .arg(&script)
+        .arg(address)
+        .args([&password, &certificate]);
+    command.stdout(log.try_clone().unwrap()).stderr(log);
+    let mut reader = command.spawn().unwrap();
+    let said = || fs::read_to_string(&output).unwrap();
+    wait_until("another system reads events", || {
+        assert!(reader.try_wait().unwrap().is_none(), "{}", said());
+        said().contains("subscribed")
+    });
+    use_unit();
+    wait_until("another system has an event", || {
+        reader.try_wait().unwrap().is_some()
+    });
+    assert!(said().contains("\"Cell\":\"https://"), "{}", said());
 }
 
 #[test]
@@ -232,8 +307,12 @@ fn nodes_of_a_scaled_out_unit_are_lost_and_upgraded_one_by_one_while_it_serves()
     let folder = tempfile::tempdir().unwrap();
     smaller_scaled_out(folder.path());
     let inventory = folder.path().to_str().unwrap();
-    let files = SCALED_OUT.map(|(_, _, address)| {
-        DebianFiles::reachable(&format!("{address}/24"), &operator.public_key())
+    let files = SCALED_OUT.map(|(_, group, address)| {
+        let (address, key) = (format!("{address}/24"), operator.public_key());
+        match group {
+            "cache" => DebianFiles::of_a_broker(&address, &key),
+            _ => DebianFiles::reachable(&address, &key),
+        }
     });
     let boot_number = |number: usize| boot(&files[number], &network, SCALED_OUT[number].0);
     let mut systems: Vec<_> = (0..SCALED_OUT.len())
@@ -244,6 +323,9 @@ fn nodes_of_a_scaled_out_unit_are_lost_and_upgraded_one_by_one_while_it_serves()
     succeeded(operator.run(&network, inventory, &old, &[]));
     let second = succeeded(operator.run(&network, inventory, &old, &[]));
     assert_eq!(second.changes(), [], "{}", second.output);
+    check_events(&network, systems[4].as_ref().unwrap(), || {
+        succeeded(operator.run(&network, inventory, &old, &["--tags", "selftest"]));
+    });
 
     // The cell exists and has no page: its record was read.
     let web = SCALED_OUT[0].2;
@@ -262,6 +344,10 @@ fn nodes_of_a_scaled_out_unit_are_lost_and_upgraded_one_by_one_while_it_serves()
         }
         systems[number] = Some(system);
     }
+    let broker = systems[4].as_ref().unwrap();
+    wait_until("the broker listens again", || {
+        broker.run("ss -Hltn 'sport = :61614' | grep -q .").0
+    });
     let ended = AtomicBool::new(false);
     let (upgrade, failures) = std::thread::scope(|scope| {
         let client = scope.spawn(|| {

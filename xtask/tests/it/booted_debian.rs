@@ -107,6 +107,14 @@ const REACHABLE: PreparedSystem = PreparedSystem {
     services: "systemd-networkd.service ssh.service",
 };
 
+/// A machine for Ansible that can become a broker, which takes many packages.
+const BROKER: PreparedSystem = PreparedSystem {
+    name: "broker",
+    installed: REACHABLE.installed,
+    available: "ca-certificates chrony logrotate nftables unattended-upgrades openssl memcached activemq default-jre-headless",
+    services: REACHABLE.services,
+};
+
 /// A machine on which somebody follows the pages of the operator's guide.
 const GUIDE: PreparedSystem = PreparedSystem {
     name: "guide",
@@ -178,7 +186,16 @@ impl DebianFiles {
     /// A system with an SSH server that lets the owner of a public key in, at an address such as `172.16.0.11/24` whose gateway is
     /// the first of its network.
     pub fn reachable(address: &str, public_key: &str) -> Self {
-        let files = Self::copy_of(&REACHABLE.folder());
+        Self::copy_of(&REACHABLE.folder()).let_in(address, public_key)
+    }
+
+    /// The same for a machine that can become a broker.
+    pub fn of_a_broker(address: &str, public_key: &str) -> Self {
+        Self::copy_of(&BROKER.folder()).let_in(address, public_key)
+    }
+
+    fn let_in(self, address: &str, public_key: &str) -> Self {
+        let files = self;
         let (network, _) = address.rsplit_once('.').unwrap();
         fs::write(
             files.path("etc/systemd/network/10-host0.network"),
