@@ -10,9 +10,11 @@ mod stored_data;
 mod tls;
 
 use std::fs::TryLockError;
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use personium_model::credentials::UnitCertificates;
 use personium_token::trust::{CertificateDetails, CertificateInfo};
 use personium_types::error::chain;
 
@@ -98,12 +100,24 @@ fn check_listen(report: &mut CheckReport, loaded: &LoadedConfig) {
             "listen",
             format!("{address}: {error}; a unit runs on this data folder"),
         ),
-        Err(error) => report.error("listen", format!("{address}: {error}")),
+        Err(error) => report.error("listen", format!("{address}: {error}{}", port_hint(&error))),
     }
     // If the port is in use, the unit takes another one.
     let any_port = SocketAddr::new(listen.admin_address.ip(), 0);
     if let Err(error) = std::net::TcpListener::bind(any_port) {
         report.error("admin.listen", format!("{any_port}: {error}"));
+    }
+}
+
+/// What to do about a port that cannot be listened on.
+fn port_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE",
+        io::ErrorKind::AddrInUse => {
+            "; `ss -ltnp` shows the program that listens there: end it, or choose another port"
+        }
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
+        _ => "",
     }
 }
 
@@ -146,12 +160,37 @@ fn check_certificates(report: &mut CheckReport, loaded: &LoadedConfig) {
     let own = certificates.signing.certificate_info();
     check_certificate(report, "unit certificate", own, now_ms);
     if let Some(details) = CertificateDetails::from_der(certificates.signing.certificate_der()) {
-        let names = details.alternative_names.join(" ");
-        let detail = format!("{}, for {names}, SHA-256 {}", details.key, details.sha256);
+        let names = match details.alternative_names.is_empty() {
+            true => "without alternative names".to_owned(),
+            false => format!("for {}", details.alternative_names.join(" ")),
+        };
+        let detail = format!("{}, {names}, SHA-256 {}", details.key, details.sha256);
         report.ok("unit certificate", detail);
     }
+    check_issuer(report, &certificates);
     for root in certificates.trust_roots.root_infos() {
         check_certificate(report, "trusted root", root, now_ms);
+    }
+}
+
+/// Who vouches for the certificate of the unit. It belongs to the roots itself if none of them has signed it.
+fn check_issuer(report: &mut CheckReport, certificates: &UnitCertificates) {
+    const CHECK: &str = "unit certificate";
+    let own = certificates.signing.certificate_info();
+    let issuer = &own.issuer;
+    let mut roots = certificates.trust_roots.root_infos();
+    if certificates.signing.is_self_signed() {
+        report.ok(
+            CHECK,
+            "self-signed: other units trust it once it is among their x509.root",
+        );
+    } else if roots.any(|root| root == own) {
+        report.warning(
+            CHECK,
+            format!("no certificate of x509.root has signed it: add that of {issuer}, which other units of the same issuer need too"),
+        );
+    } else {
+        report.ok(CHECK, format!("signed by the trusted root {issuer}"));
     }
 }
 
@@ -192,6 +231,17 @@ fn check_administration(report: &mut CheckReport, loaded: &LoadedConfig, cells: 
         },
     );
     let is_new = first_start::is_due(config);
+    let is_default = |issuer: &String| is_of_first_start(loaded, issuer);
+    if !is_local(loaded) && issuers.iter().any(is_default) {
+        report.warning(
+            "administrator",
+            format!(
+                "the cell {} has the name that the first start gives it, which is easily guessed; `personium admin rename` gives \
+                 it and its account others",
+                first_start::ADMIN_NAME
+            ),
+        );
+    }
     let note = first_start::administration_note(config, is_new, !cells.is_empty());
     let is_created = config.unit.master_token.is_none() && config.unit.issuers.is_empty() && is_new;
     match note {
@@ -205,6 +255,16 @@ fn check_administration(report: &mut CheckReport, loaded: &LoadedConfig, cells: 
         }
         None => report.ok("administrator", "in the cells of the issuers"),
     }
+}
+
+/// Whether an issuer is the cell that the first start makes.
+fn is_of_first_start(loaded: &LoadedConfig, issuer: &str) -> bool {
+    let Ok(urls) = unit_urls(loaded) else {
+        return false;
+    };
+    let url = urls.resolve(issuer).unwrap_or_default();
+    urls.split(&url)
+        .is_some_and(|(name, _)| name == first_start::ADMIN_NAME)
 }
 
 fn check_encryption(report: &mut CheckReport, loaded: &LoadedConfig) {

@@ -20,7 +20,7 @@ use clap::{Parser, Subcommand};
 use personium_types::error::chain;
 use tokio::signal::unix::{SignalKind, signal};
 
-use admin_options::AdminSubcommand;
+use admin_options::{AdminSubcommand, UnitAdminSubcommand};
 use audit_options::AuditSubcommand;
 use backup_options::{BackupArguments, RestoreArguments};
 use cert_options::CertSubcommand;
@@ -35,6 +35,7 @@ use crate::administration::{self, AdminCommand};
 use crate::check::CheckReport;
 use crate::config::{ConfigError, ConfigSources, LoadedConfig, RecordStoreKind};
 use crate::local_api::Administrator;
+use crate::master_token::MasterTokenChange;
 use crate::serve::StartError;
 use crate::unit_rename::FormerName;
 use crate::verify::{VerifyOutcome, VerifyReport};
@@ -261,7 +262,17 @@ pub fn run() -> ExitCode {
             rename_unit(&sources, &from, dry_run)
         }
         (Some(Command::Plugin { command }), Ok(sources)) => command.run(&sources),
-        (Some(Command::Admin { command }), Ok(sources)) => administrate(&sources, command),
+        (Some(Command::Admin { command }), Ok(sources)) => match command {
+            AdminSubcommand::Unit(command) => administrate(&sources, command),
+            AdminSubcommand::MasterToken { is_new, off } => {
+                let change = match (is_new, off) {
+                    (true, _) => Some(MasterTokenChange::New),
+                    (false, true) => Some(MasterTokenChange::Off),
+                    (false, false) => None,
+                };
+                master_token(&sources, &options, change)
+            }
+        },
     };
     result.unwrap_or_else(|error| {
         eprintln!("personium: {error}");
@@ -369,7 +380,17 @@ fn print_report(report: &CheckReport, as_json: bool) -> Result<ExitCode, String>
     })
 }
 
-fn administrate(sources: &ConfigSources, command: AdminSubcommand) -> Result<ExitCode, String> {
+fn master_token(
+    sources: &ConfigSources,
+    options: &Options,
+    change: Option<MasterTokenChange>,
+) -> Result<ExitCode, String> {
+    let text = admin_options::run_master_token(sources, options, change)?;
+    print(&text).map_err(|error| format!("done, but the result could not be written: {error}"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn administrate(sources: &ConfigSources, command: UnitAdminSubcommand) -> Result<ExitCode, String> {
     let command = command.parse()?;
     let loaded = load(sources)?;
     let done = runtime(1)?.block_on(administration::run(loaded, command, print));

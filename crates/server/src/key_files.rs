@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use personium_model::credentials::{UnitCertificates, UnitKeys};
 use personium_token::local::LocalKeys;
-use personium_token::trust::{TrustRoots, UnitKey};
+use personium_token::trust::{RootConfigError, TrustRoots, UnitKey};
 use personium_types::time::iso_time;
 use personium_types::{Random, Secret};
 
@@ -250,7 +250,26 @@ fn load_roots(config: &Config, own: &UnitKey, now_ms: i64) -> Result<TrustRoots,
     let slices: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
     TrustRoots::load(&slices, now_ms)
         .and_then(|roots| roots.with_own(own, now_ms))
-        .map_err(|error| KeyFileError::content("x509.root", &error))
+        .map_err(|error| roots_error(config, &error))
+}
+
+/// The roots that cannot be used, and what to do.
+fn roots_error(config: &Config, error: &RootConfigError) -> KeyFileError {
+    let content = |subject: String, reason: String| KeyFileError::Content { subject, reason };
+    let cure = match error {
+        RootConfigError::Unreadable { file } => {
+            let path = config.certificates.roots.get(*file);
+            let path = path.map_or_else(String::new, |path| path.display().to_string());
+            let reason = "contains no certificate in PEM or DER".to_owned();
+            return content(format!("x509.root: {path}"), reason);
+        }
+        RootConfigError::NotValidNow { .. } => {
+            "get the renewed one of its authority, or remove it from x509.root, or set the clock"
+        }
+        RootConfigError::DuplicateName { .. } => "leave one of them in x509.root",
+        RootConfigError::Unsupported { .. } => "remove it from x509.root",
+    };
+    content("x509.root".to_owned(), format!("{error}: {cure}"))
 }
 
 fn read_secret(path: &Path) -> Result<Secret<String>, KeyFileError> {

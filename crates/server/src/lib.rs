@@ -36,6 +36,7 @@ pub mod layers;
 mod lingering_close;
 pub mod local_api;
 pub mod logging;
+mod master_token;
 pub mod message_broker;
 pub mod metrics;
 pub mod migrate;
@@ -59,6 +60,7 @@ pub mod selftest;
 pub mod serve;
 pub mod service;
 mod service_manager;
+mod settings_file;
 mod stall_watchdog;
 pub mod storage_watch;
 pub mod system;
@@ -70,6 +72,7 @@ pub mod unit_url;
 pub mod usage;
 pub mod verify;
 mod write_timeout;
+mod written_file;
 
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

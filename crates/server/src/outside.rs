@@ -5,6 +5,7 @@ mod certificates;
 mod login;
 mod resolver;
 mod tls;
+mod transport;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -20,6 +21,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use personium_types::error::chain;
+use rustls::ClientConfig;
 use serde_json::Value;
 
 use crate::system;
@@ -73,6 +75,12 @@ impl UnitAddress {
     pub fn url(&self) -> &str {
         &self.url
     }
+
+    /// Whether an address was given, so that no name is looked up.
+    #[must_use]
+    pub fn has_address(&self) -> bool {
+        self.address.is_some()
+    }
 }
 
 /// A request.
@@ -123,6 +131,8 @@ impl OutsideResponse {
 /// Sends requests to a unit.
 pub struct OutsideClient {
     connections: Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
+    tls: ClientConfig,
+    address: Option<IpAddr>,
     seen: Arc<SeenCertificates>,
 }
 
@@ -150,12 +160,14 @@ impl OutsideClient {
         tcp.enforce_http(false);
         tcp.set_connect_timeout(Some(TIMEOUT));
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(config)
+            .with_tls_config(config.clone())
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
         Ok(Self {
             connections: Client::builder(TokioExecutor::new()).build(connector),
+            tls: config,
+            address,
             seen,
         })
     }
@@ -192,6 +204,20 @@ impl OutsideClient {
             body,
             elapsed: clock.monotonic().saturating_duration_since(start),
         })
+    }
+
+    /// The addresses that are connected to for a name; none if no name server knows it. One that was given stands for all names.
+    pub async fn addresses(&self, name: &str) -> Vec<IpAddr> {
+        match self.address {
+            Some(address) => vec![address],
+            None => transport::addresses(name).await,
+        }
+    }
+
+    /// Shakes hands by TLS with the server of a name. Returns version, cipher suite and protocol of HTTP; `None` if there is no
+    /// connection.
+    pub async fn tls_agreement(&self, name: &str, place: (IpAddr, u16)) -> Option<String> {
+        transport::agreement(self.tls.clone(), name, place).await
     }
 
     /// The certificates that servers have shown, the first one of each chain, whether they are trusted or not.

@@ -14,6 +14,9 @@ const NOBODY: u32 = u32::MAX;
 /// The names of users.
 const USERS_FILE: &str = "/etc/passwd";
 
+/// The names of groups.
+const GROUPS_FILE: &str = "/etc/group";
+
 /// The name of the host; empty if the system does not say.
 pub(crate) fn host_name() -> String {
     let host = fs::read_to_string(HOST_NAME_FILE).unwrap_or_default();
@@ -29,21 +32,36 @@ pub(crate) fn describe() -> String {
     text_of(user, logged_in, &users)
 }
 
-fn text_of(user: u32, logged_in: Option<u32>, users: &str) -> String {
-    let shown = |number: u32| match name_of(number, users) {
+/// A user as it may be shown: `bob (1000)`, or the number of one without a name.
+pub(crate) fn user(number: u32) -> String {
+    shown(number, &fs::read_to_string(USERS_FILE).unwrap_or_default())
+}
+
+/// A group as it may be shown: `users (100)`, or the number of one without a name.
+pub(crate) fn group(number: u32) -> String {
+    shown(number, &fs::read_to_string(GROUPS_FILE).unwrap_or_default())
+}
+
+/// A number with its name in the lines of [`USERS_FILE`] or [`GROUPS_FILE`].
+fn shown(number: u32, names: &str) -> String {
+    match name_of(number, names) {
         Some(name) => format!("{name} ({number})"),
         None => number.to_string(),
-    };
+    }
+}
+
+fn text_of(user: u32, logged_in: Option<u32>, users: &str) -> String {
+    let shown = |number: u32| shown(number, users);
     match logged_in.filter(|logged_in| *logged_in != user && *logged_in != NOBODY) {
         None => shown(user),
         Some(logged_in) => format!("{}, logged in as {}", shown(user), shown(logged_in)),
     }
 }
 
-/// The name of a user in the lines of [`USERS_FILE`].
-fn name_of(number: u32, users: &str) -> Option<&str> {
+/// The name of a user or group in the lines of its file, which begin with name, password and number.
+fn name_of(number: u32, names: &str) -> Option<&str> {
     let number = number.to_string();
-    users.lines().find_map(|line| {
+    names.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
         (fields.nth(1)? == number).then_some(name)

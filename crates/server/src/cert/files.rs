@@ -1,17 +1,12 @@
 //! Reading and writing of files with keys and certificates.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use super::CertError;
-
-/// The mode of a file with a key.
-pub(super) const PRIVATE_MODE: u32 = 0o600;
-
-/// The mode of a file with a certificate.
-pub(super) const PUBLIC_MODE: u32 = 0o644;
+use crate::written_file;
+pub(super) use crate::written_file::{PRIVATE_MODE, PUBLIC_MODE};
 
 /// The largest size of a file with a key or certificates.
 const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -61,18 +56,7 @@ pub(super) fn refuse_existing(path: &Path) -> Result<(), CertError> {
 
 /// Writes a file that must not exist yet.
 pub(super) fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), CertError> {
-    let write = || -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(path)?;
-        // The umask of the process does not decide who can read it.
-        file.set_permissions(fs::Permissions::from_mode(mode))?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    };
-    write().map_err(|source| match source.kind() {
+    written_file::write_new(path, text, mode).map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists => CertError::Exists {
             path: path.to_owned(),
         },
@@ -82,26 +66,5 @@ pub(super) fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), CertEr
 
 /// Replaces the content of a file; owner and mode stay. After a crash it has the old content or the new one.
 pub(super) fn replace(path: &Path, text: &str) -> Result<(), CertError> {
-    let write = || -> io::Result<()> {
-        let path = fs::canonicalize(path)?;
-        let before = fs::metadata(&path)?;
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(".new");
-        let new = path.with_file_name(name);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(PRIVATE_MODE)
-            .open(&new)?;
-        file.write_all(text.as_bytes())?;
-        let now = file.metadata()?;
-        if (now.uid(), now.gid()) != (before.uid(), before.gid()) {
-            chown(&new, Some(before.uid()), Some(before.gid()))?;
-        }
-        file.set_permissions(before.permissions())?;
-        file.sync_all()?;
-        fs::rename(&new, &path)
-    };
-    write().map_err(|source| error(path, source))
+    written_file::replace(path, text).map_err(|source| error(path, source))
 }

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use personium_token::trust::{CertificateDetails, TrustRoots};
 
 use super::{CertError, description, files};
-use crate::config::properties::{self, Property};
 use crate::config::{LoadedConfig, PREFIX};
 use crate::key_files;
+use crate::settings_file;
 use crate::system;
 
 /// The key of the trusted roots, without prefix.
@@ -19,11 +19,7 @@ const KEY: &str = "x509.root";
 /// # Errors
 /// [`CertError`] if a certificate is not usable as a root, the setting is given elsewhere than in the file, or a file cannot be
 /// read or written.
-pub fn trust(
-    loaded: &LoadedConfig,
-    settings_file: &Path,
-    certificate: &Path,
-) -> Result<String, CertError> {
+pub fn trust(loaded: &LoadedConfig, file: &Path, certificate: &Path) -> Result<String, CertError> {
     let certificate = std::path::absolute(certificate).map_err(|source| CertError::File {
         path: certificate.to_owned(),
         source,
@@ -34,32 +30,34 @@ pub fn trust(
         return Ok(format!("{} is trusted already\n", certificate.display()));
     }
     check_roots(loaded, roots, &certificate)?;
-    let is_new = !files::exists(settings_file)?;
+    let is_new = !files::exists(file)?;
     let before = match is_new {
         true => String::new(),
-        false => files::read_text(settings_file).map_err(|_| by_hand(settings_file, &path))?,
+        false => files::read_text(file).map_err(|_| by_hand(file, &path))?,
     };
     let given = loaded.values.get(&format!("{PREFIX}{KEY}"));
     let given = given
         .map(|value| value.reveal().as_str())
         .unwrap_or_default();
-    let after = with_root(&before, given, &path).ok_or_else(|| by_hand(settings_file, &path))?;
+    let value = longer_list(given, &path);
+    let after = settings_file::with_value(&before, KEY, given, Some(&value));
+    let after = after.ok_or_else(|| by_hand(file, &path))?;
     match is_new {
-        true => files::write_new(settings_file, &after, files::PRIVATE_MODE)?,
-        false => files::replace(settings_file, &after)?,
+        true => files::write_new(file, &after, files::PRIVATE_MODE)?,
+        false => files::replace(file, &after)?,
     }
     let pem = files::read_text(&certificate).unwrap_or_default();
     Ok(format!(
         "{}trusted by {}; a running unit takes it over by SIGHUP\n",
         description(&certificate, &pem),
-        settings_file.display()
+        file.display()
     ))
 }
 
-fn by_hand(settings_file: &Path, path: &str) -> CertError {
+fn by_hand(file: &Path, path: &str) -> CertError {
     CertError::Refused(format!(
         "{} cannot be edited safely, or x509.root is given elsewhere: add {path} to x509.root by hand",
-        settings_file.display()
+        file.display()
     ))
 }
 
@@ -113,94 +111,10 @@ fn check_roots(
     }
 }
 
-/// Returns the text of a settings file with one more root. `None` if it cannot be edited line by line, or the value that counts
-/// is not the one in the file.
-fn with_root(before: &str, given: &str, path: &str) -> Option<String> {
-    let is_root_key = |property: &&Property| {
-        let name = property.key.strip_prefix("io.personium.");
-        let name =
-            name.and_then(|name| name.strip_prefix("core.").or(name.strip_prefix("engine.")));
-        name == Some(KEY)
-    };
-    let found = properties::parse(before.as_bytes()).ok()?;
-    let of_roots: Vec<&Property> = found.iter().filter(is_root_key).collect();
-    let last = of_roots.last();
-    let value = last
-        .map(|property| property.value.trim())
-        .unwrap_or_default();
-    let has_lone_return = before.replace("\r\n", "").contains('\r');
-    if value != given.trim() || has_lone_return || value.contains('\\') {
-        return None;
-    }
-    let line = match value.is_empty() {
-        true => format!("{PREFIX}{KEY}={path}"),
-        false => format!("{PREFIX}{KEY}={value} {path}"),
-    };
-    let is_replaced = |number: usize| {
-        let mut all = of_roots.iter();
-        all.any(|property| (property.line..=property.last_line).contains(&number))
-    };
-    let mut lines: Vec<&str> = Vec::new();
-    let kept = before.strip_suffix('\n').unwrap_or(before);
-    for (text, number) in kept.split('\n').zip(1..) {
-        if last.is_some_and(|property| property.line == number) {
-            lines.push(&line);
-        } else if !is_replaced(number) {
-            lines.push(text);
-        }
-    }
-    if last.is_none() {
-        lines.retain(|text| !(before.is_empty() && text.is_empty()));
-        // A line that is continued would swallow the new one.
-        if lines.last().is_some_and(|text| text.ends_with('\\')) {
-            return None;
-        }
-        lines.push(&line);
-    }
-    Some(lines.join("\n") + "\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const KEY_LINE: &str = "io.personium.core.x509.root=";
-
-    #[test]
-    fn root_is_added_to_the_line_that_counts_and_all_else_stays() {
-        for (before, given, after) in [
-            ("", "", format!("{KEY_LINE}/c.crt\n")),
-            ("# a\nb=1", "", format!("# a\nb=1\n{KEY_LINE}/c.crt\n")),
-            (
-                "a=1\nio.personium.core.x509.root : /a.crt \\\n  b.crt\n# end\n",
-                "/a.crt b.crt",
-                format!("a=1\n{KEY_LINE}/a.crt b.crt /c.crt\n# end\n"),
-            ),
-            (
-                "io.personium.core.x509.root=/a.crt\r\nx=1\r\nio.personium.core.x509.root=/b.crt\r\n",
-                "/b.crt",
-                format!("x=1\r\n{KEY_LINE}/b.crt /c.crt\n"),
-            ),
-            (
-                "io.personium.core.x509.root=\n",
-                "",
-                format!("{KEY_LINE}/c.crt\n"),
-            ),
-        ] {
-            assert_eq!(with_root(before, given, "/c.crt"), Some(after), "{before}");
-        }
-    }
-
-    #[test]
-    fn file_that_does_not_have_the_value_in_use_is_not_edited() {
-        for (before, given) in [
-            ("io.personium.core.x509.root=/a.crt\n", "/b.crt"),
-            ("a=1\n", "/b.crt"),
-            ("a=1\rb=2\n", ""),
-            ("a=1\\\n", ""),
-            ("a=\\uzz\n", ""),
-        ] {
-            assert_eq!(with_root(before, given, "/c.crt"), None, "{before}");
-        }
+/// The value of the list with one more path.
+fn longer_list(given: &str, path: &str) -> String {
+    match given.trim() {
+        "" => path.to_owned(),
+        given => format!("{given} {path}"),
     }
 }

@@ -1,6 +1,8 @@
 //! The check of a unit that runs, from outside: as its clients reach it.
 
-use http::header;
+mod ports;
+
+use http::{Uri, header};
 use personium_types::time::{iso_time, parse_http_date};
 
 use super::report::{CheckOutcome, CheckReport};
@@ -30,7 +32,14 @@ pub async fn check_from_outside(address: &UnitAddress) -> CheckReport {
         check_clock(&mut report, response);
     }
     if let Some(facts) = &facts {
-        check_cells(&mut report, &client, facts).await;
+        match key_files::random_text(NAME_CHARS, &system::random()) {
+            Ok(name) => {
+                let name = format!("x{name}");
+                check_network(&mut report, &client, (address, facts), &name).await;
+                check_cells(&mut report, &client, facts, &name).await;
+            }
+            Err(error) => report.error("cells", error.to_string()),
+        }
         check_settings_page(&mut report, &client, facts).await;
     }
     check_certificates(&mut report, &client, address, facts.as_ref());
@@ -114,14 +123,81 @@ fn check_clock(report: &mut CheckReport, response: &OutsideResponse) {
     );
 }
 
-/// Asks for a cell that does not exist: its name must lead to the unit.
-async fn check_cells(report: &mut CheckReport, client: &OutsideClient, facts: &UnitFacts) {
-    const CHECK: &str = "cells";
-    let name = match key_files::random_text(NAME_CHARS, &system::random()) {
-        Ok(name) => format!("x{name}"),
-        Err(error) => return report.error(CHECK, error.to_string()),
+/// The addresses of the names, what TLS agrees on, whether port 80 serves the unit too, and which inner ports are open. `cell` is a
+/// name that no cell has.
+async fn check_network(
+    report: &mut CheckReport,
+    client: &OutsideClient,
+    (address, facts): (&UnitAddress, &UnitFacts),
+    cell: &str,
+) {
+    let Some(place) = address.url().parse::<Uri>().ok() else {
+        return;
     };
-    let url = facts.cell_url(&name);
+    let (host, is_tls) = (place.host().unwrap_or_default(), is_https(&place));
+    let port = place.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+    let of_unit = client.addresses(host).await;
+    if !address.has_address() {
+        let names = match facts.path_based {
+            true => vec![host.to_owned()],
+            false => vec![host.to_owned(), format!("{cell}.{host}")],
+        };
+        for name in names {
+            let found = client.addresses(&name).await;
+            let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+            match found.is_empty() {
+                true => report.error("names", format!("{name} has no address")),
+                false => report.ok("names", format!("{name}: {}", found.join(" "))),
+            }
+        }
+    }
+    let Some(first) = of_unit.first().copied() else {
+        return;
+    };
+    if is_tls {
+        match client.tls_agreement(host, (first, port)).await {
+            Some(agreement) => report.ok("TLS", agreement),
+            None => report.warning("TLS", format!("{first} does not agree on TLS for {host}")),
+        }
+        if port == 443 {
+            check_plain(report, client, host).await;
+        }
+    }
+    match first.is_loopback() {
+        true => report.ok(
+            "open ports",
+            "not tried: this machine reaches itself; run it on another one",
+        ),
+        false => ports::check(report, first, port, &ports::INNER_PORTS).await,
+    }
+}
+
+/// Port 80 may lead to the port of TLS, or not be there. It must not serve the unit.
+async fn check_plain(report: &mut CheckReport, client: &OutsideClient, host: &str) {
+    const CHECK: &str = "without TLS";
+    let url = format!("http://{host}/");
+    match get(client, url.clone()).await {
+        Err(_) => report.ok(CHECK, format!("{url} does not answer")),
+        Ok(response) if UnitFacts::read(&response).is_some() => {
+            report.error(CHECK, format!("{url} serves the unit: lead it to https"));
+        }
+        Ok(response) => report.ok(CHECK, format!("{url} answers {}", response.status)),
+    }
+}
+
+fn is_https(url: &Uri) -> bool {
+    url.scheme_str() == Some("https")
+}
+
+/// Asks for a cell that does not exist: its name must lead to the unit.
+async fn check_cells(
+    report: &mut CheckReport,
+    client: &OutsideClient,
+    facts: &UnitFacts,
+    name: &str,
+) {
+    const CHECK: &str = "cells";
+    let url = facts.cell_url(name);
     match get(client, url.clone()).await {
         Ok(response) if response.status == 404 && response.json().get("code").is_some() => {
             report.ok(CHECK, format!("{url} leads to the unit"));
@@ -172,15 +248,14 @@ fn check_certificates(
             details.key,
             iso_time(info.not_after_ms),
         );
+        for authority in &seen.intermediates {
+            let (subject, days) = (&authority.info.subject, days_left(&authority.info, now_ms));
+            let detail = format!("sent with that of {subject} ({days} days)");
+            report.add(CHECK, outcome_of(days), detail);
+        }
         match &seen.refusal {
             Some(refusal) => report.error(CHECK, format!("{detail}; not trusted: {refusal}")),
-            None => {
-                let outcome = match days < EXPIRY_WARNING_DAYS {
-                    true => CheckOutcome::Warning,
-                    false => CheckOutcome::Ok,
-                };
-                report.add(CHECK, outcome, detail);
-            }
+            None => report.add(CHECK, outcome_of(days), detail),
         }
     }
     let host = host_of(address.url());
@@ -198,6 +273,14 @@ fn check_certificates(
             CHECK,
             format!("none is for {wildcard}, the names of the cells"),
         );
+    }
+}
+
+/// The outcome for a certificate that is valid for so many days.
+fn outcome_of(days: i64) -> CheckOutcome {
+    match days < EXPIRY_WARNING_DAYS {
+        true => CheckOutcome::Warning,
+        false => CheckOutcome::Ok,
     }
 }
 

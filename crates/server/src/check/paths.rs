@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use super::report::{CheckOutcome, CheckReport};
 use crate::acme::AcmeFolder;
 use crate::config::{Config, LoadedConfig};
-use crate::folders;
 use crate::key_files::{self, SECRET_FILE};
+use crate::{folders, system_user};
 
 /// The permission bits of everybody but owner and group.
 const OTHERS: u32 = 0o007;
@@ -101,19 +101,15 @@ fn add(report: &mut CheckReport, path: &Path, readers: Readers) {
         return;
     };
     let mode = metadata.permissions().mode() & 0o7777;
-    let (uid, gid) = (metadata.uid(), metadata.gid());
-    let detail = format!(
-        "{}: mode {mode:04o}, user {uid}, group {gid}",
-        path.display()
-    );
+    let user = system_user::user(metadata.uid());
+    let group = system_user::group(metadata.gid());
+    let path_text = path.display();
+    let detail = format!("{path_text}: mode {mode:04o}, user {user}, group {group}");
     match readers == Readers::Few && mode & OTHERS != 0 {
         true => report.add(
             CHECK,
             CheckOutcome::Warning,
-            format!(
-                "{detail}: everybody on this machine can use it; chmod o= {}",
-                path.display()
-            ),
+            format!("{detail}: everybody on this machine can use it; chmod o= {path_text}"),
         ),
         false => report.add(CHECK, CheckOutcome::Ok, detail),
     }

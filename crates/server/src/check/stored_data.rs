@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use personium_model::administrator_cells;
+use personium_model::keys::{ControlSet, SetKey};
 use personium_model::records::Records;
 use personium_model::server_node::ServerNodeInfo;
+use personium_model::{administrator_cells, entity};
 use personium_postgres::{PostgresStore, ServerFacts};
 use personium_sqlite::{SqliteSettings, SqliteStore};
 use personium_store::{Space, StoreError};
@@ -43,7 +44,8 @@ pub(super) fn check(report: &mut CheckReport, loaded: &LoadedConfig) -> Option<V
     if loaded.config.store.kind == RecordStoreKind::Postgres {
         return check_database(report, &folder, loaded);
     }
-    let found = match inspect(&folder, settings) {
+    let issuers = own_issuers(loaded);
+    let found = match inspect(&folder, settings, &issuers) {
         Ok(Some(found)) => found,
         Ok(None) => {
             report.ok(CHECK, "in use by a running unit, whose /ready tells more");
@@ -55,6 +57,7 @@ pub(super) fn check(report: &mut CheckReport, loaded: &LoadedConfig) -> Option<V
         }
     };
     add_condition(report, found.condition);
+    add_missing_issuers(report, &found.missing_issuers);
     for (_, what) in health.damaged_spaces() {
         report.error("stored data", what);
     }
@@ -92,26 +95,59 @@ struct Found {
     condition: Condition,
     /// The names of the cells with administrators, if they are recorded.
     administrators: Option<Vec<String>>,
+    /// The names of cells that the settings name as issuers, and that do not exist.
+    missing_issuers: Vec<String>,
 }
 
 impl Found {
     async fn read(
         folder: &DataFolder,
         records: Option<&RecordEngine>,
+        issuers: &[String],
     ) -> Result<Self, DataFolderError> {
         let condition = folder.inspect(records).await?;
-        let administrators = match records {
-            None => None,
-            Some(records) => {
-                let unit = Records::new(records.port(), Space::Unit);
-                let found = administrator_cells::find(&unit).await;
-                found.map_err(DataFolderError::Records)?
-            }
-        };
-        Ok(Self {
+        let mut found = Self {
             condition,
-            administrators,
-        })
+            administrators: None,
+            missing_issuers: Vec::new(),
+        };
+        let Some(records) = records else {
+            return Ok(found);
+        };
+        let unit = Records::new(records.port(), Space::Unit);
+        let administrators = administrator_cells::find(&unit).await;
+        found.administrators = administrators.map_err(DataFolderError::Records)?;
+        let cells = SetKey::control(ControlSet::Cell);
+        for name in issuers {
+            let cell = entity::find_unique(&unit, &cells, 0, &[Some(name)]).await;
+            if cell.map_err(DataFolderError::Records)?.is_none() {
+                found.missing_issuers.push(name.clone());
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The names of the cells of this unit that the settings name as issuers of unit users.
+fn own_issuers(loaded: &LoadedConfig) -> Vec<String> {
+    let Ok(urls) = unit_urls(loaded) else {
+        return Vec::new();
+    };
+    let issuers = loaded.config.unit.issuers.iter();
+    issuers
+        .filter_map(|issuer| Some(urls.split(&urls.resolve(issuer)?)?.0))
+        .collect()
+}
+
+fn add_missing_issuers(report: &mut CheckReport, names: &[String]) {
+    for name in names {
+        report.warning(
+            "unit user issuers",
+            format!(
+                "the cell {name} does not exist: whoever makes it can administrate the unit; make it, or remove it from \
+                 unitUser.issuers"
+            ),
+        );
     }
 }
 
@@ -148,7 +184,7 @@ fn check_database(
         let facts = store.server_facts().await;
         let own_ms = system::clock().now_ms();
         let records = RecordEngine::Postgres(Arc::new(store));
-        let found = Found::read(folder, Some(&records)).await;
+        let found = Found::read(folder, Some(&records), &own_issuers(loaded)).await;
         let nodes = nodes::watch(&Records::new(records.port(), Space::Unit)).await;
         let closed = records.port().close().await;
         closed.map_err(|error| chain(&error))?;
@@ -177,6 +213,7 @@ fn check_database(
             report.ok(DATABASE, format!("{address} answers: PostgreSQL {version}"));
             clock::compare(report, database.own_ms, database.facts.time_ms);
             add_condition(report, database.found.condition);
+            add_missing_issuers(report, &database.found.missing_issuers);
             let own = own_info(loaded);
             nodes::check(report, &database.nodes, &own);
             database.found.administrators
@@ -188,6 +225,7 @@ fn check_database(
 fn inspect(
     folder: &DataFolder,
     settings: SqliteSettings,
+    issuers: &[String],
 ) -> Result<Option<Found>, DataFolderError> {
     let records = match folder.unit_records().exists() {
         true => match SqliteStore::inspect(settings) {
@@ -204,6 +242,6 @@ fn inspect(
         path: folder.unit_records(),
         source,
     })?;
-    let found = runtime.block_on(Found::read(folder, records.as_ref()));
+    let found = runtime.block_on(Found::read(folder, records.as_ref(), issuers));
     found.map(Some)
 }

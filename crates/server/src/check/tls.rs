@@ -53,12 +53,7 @@ fn check_port(
             format!("{address}: {error}; a unit runs on this data folder"),
         ),
         Err(error) => {
-            let hint = match error.kind() {
-                std::io::ErrorKind::PermissionDenied => {
-                    "; ports below 1024 need CAP_NET_BIND_SERVICE"
-                }
-                _ => "",
-            };
+            let hint = super::port_hint(&error);
             report.error(check, format!("{address}: {error}{hint}"));
         }
     }

@@ -6,14 +6,35 @@ use clap::{Args, Subcommand, ValueEnum};
 use personium_model::quota::NewQuota;
 use personium_types::Secret;
 
+use super::load_settings;
+use super::options::Options;
 use crate::administration::{AccountAddress, AdminCommand};
-use crate::first_start;
+use crate::config::ConfigSources;
+use crate::master_token::MasterTokenChange;
+use crate::{first_start, master_token};
 
 /// The largest length of a password that is read from the standard input.
 const MAX_PASSWORD_BYTES: u64 = 4096;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AdminSubcommand {
+    #[command(flatten)]
+    Unit(UnitAdminSubcommand),
+    /// Say whether there is a master token, or change it in the settings file. The unit may run; it takes the change over when its
+    /// settings are reloaded.
+    MasterToken {
+        /// Generate another one, which is printed.
+        #[arg(long = "new", conflicts_with = "off")]
+        is_new: bool,
+        /// Remove it.
+        #[arg(long)]
+        off: bool,
+    },
+}
+
+/// Commands that open the unit.
+#[derive(Debug, Subcommand)]
+pub(super) enum UnitAdminSubcommand {
     /// List the administrators, the cells and their owners.
     List,
     /// Make an administrator in a new cell.
@@ -180,7 +201,26 @@ impl PasswordOptions {
     }
 }
 
-impl AdminSubcommand {
+/// Shows or changes the master token. Returns what to print.
+///
+/// # Errors
+/// A text if the settings file cannot be read or edited.
+pub(super) fn run_master_token(
+    sources: &ConfigSources,
+    options: &Options,
+    change: Option<MasterTokenChange>,
+) -> Result<String, String> {
+    let loaded = load_settings(sources)?;
+    match change {
+        None => Ok(master_token::describe(&loaded)),
+        Some(change) => {
+            let file = options.settings_file(&loaded.config);
+            master_token::change(&loaded, &file, change)
+        }
+    }
+}
+
+impl UnitAdminSubcommand {
     /// Reads what belongs to the command besides the command line.
     ///
     /// # Errors

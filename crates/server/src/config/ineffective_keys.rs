@@ -3,7 +3,7 @@
 const RECORDS: &str = "records are stored in data.dir, not in a search engine";
 const IN_PROCESS: &str = "the queue of events is in the records and in the memory of the process";
 const SCRIPTS: &str = "scripts of services run in the process of the unit";
-const NO_SNAPSHOTS: &str = "this version makes no snapshots";
+const SNAPSHOTS: &str = "snapshots of cells are stored with the file bodies, see blobStore.root";
 const CACHED: &str = "cells, boxes and schemas are always cached";
 const OIDC: &str = "OpenID Connect is built in: describe each provider with plugin.oidc.*";
 
@@ -77,8 +77,11 @@ const INEFFECTIVE: &[(&str, &str)] = &[
     ),
     ("core.oidc.google.trustedClientIds", OIDC),
     // Keys of features that this version does not have.
-    ("core.cellSnapshot.*", NO_SNAPSHOTS),
-    ("core.thread.pool.num.io.cell", NO_SNAPSHOTS),
+    ("core.cellSnapshot.*", SNAPSHOTS),
+    (
+        "core.thread.pool.num.io.cell",
+        "exports and imports of cells have no threads of their own",
+    ),
     ("core.cache.cell.enabled", CACHED),
     ("core.cache.box.enabled", CACHED),
     ("core.cache.schema.enabled", CACHED),

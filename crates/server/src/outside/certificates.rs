@@ -2,6 +2,7 @@
 
 use parking_lot::Mutex;
 use personium_token::trust::CertificateDetails;
+use rustls::pki_types::CertificateDer;
 
 /// The number of different certificates that are remembered.
 const MAX_SEEN: usize = 16;
@@ -11,6 +12,8 @@ const MAX_SEEN: usize = 16;
 pub struct SeenCertificate {
     /// The certificate.
     pub details: CertificateDetails,
+    /// The certificates of intermediate authorities that came with it.
+    pub intermediates: Vec<CertificateDetails>,
     /// Why it is not trusted for the name.
     pub refusal: Option<String>,
 }
@@ -20,12 +23,18 @@ pub struct SeenCertificate {
 pub(super) struct SeenCertificates(Mutex<Vec<SeenCertificate>>);
 
 impl SeenCertificates {
-    /// Remembers a certificate in DER.
-    pub(super) fn add(&self, der: &[u8], refusal: Option<String>) {
+    /// Remembers a certificate and those that came with it, in DER.
+    pub(super) fn add(&self, der: &[u8], more: &[CertificateDer<'_>], refusal: Option<String>) {
         let Some(details) = CertificateDetails::from_der(der) else {
             return;
         };
-        let certificate = SeenCertificate { details, refusal };
+        let more = more.iter().take(MAX_SEEN);
+        let intermediates = more.filter_map(|der| CertificateDetails::from_der(der));
+        let certificate = SeenCertificate {
+            details,
+            intermediates: intermediates.collect(),
+            refusal,
+        };
         let mut list = self.0.lock();
         if list.len() < MAX_SEEN && !list.contains(&certificate) {
             list.push(certificate);

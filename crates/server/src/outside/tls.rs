@@ -35,7 +35,7 @@ impl ServerCertVerifier for RecordingVerifier {
             now,
         );
         let refusal = verified.as_ref().err().map(ToString::to_string);
-        self.seen.add(end_entity, refusal);
+        self.seen.add(end_entity, intermediates, refusal);
         verified
     }
 

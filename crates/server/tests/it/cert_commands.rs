@@ -7,6 +7,7 @@ use std::process::Command;
 use personium_testkit::ProcessUnit;
 use serde_json::Value;
 
+use crate::faketime::FAKETIME_LIBRARY;
 use crate::program::{self, logged_after, signal};
 
 /// A folder with keys and certificates.
@@ -239,6 +240,96 @@ fn requests_and_authorities_that_are_wrong_are_refused_and_leave_nothing() {
         "cannot use /proc/none/x.key",
     );
     assert!(!folder.path("x.crt").exists() && !folder.path("n.key").exists());
+}
+
+/// The findings of `personium check` with these options, as lines.
+fn check(folder: &Folder, options: &[&str]) -> (bool, String) {
+    let data = folder.path("data");
+    let mut arguments = vec!["check", "--data", data.to_str().unwrap()];
+    for option in [&["listen=127.0.0.1:0"], options].concat() {
+        arguments.extend(["-c", option]);
+    }
+    let mut command = program::command(&arguments);
+    let output = command.current_dir(folder.0.path()).output().unwrap();
+    (output.status.success(), program::text(&output))
+}
+
+#[test]
+fn check_says_who_vouches_for_the_certificate_of_the_unit() {
+    let folder = Folder::new();
+    folder.make_authority();
+    folder.make_request("a", "a.example");
+    folder.cert(&[&["sign", "--request", "a.csr", "--cert", "a.crt"][..], &CA].concat());
+    let (succeeded, text) = check(&folder, &[]);
+    assert!(
+        succeeded && text.contains("self-signed: other units"),
+        "{text}"
+    );
+    let signed = ["unitFqdn=a.example", "x509.key=a.key", "x509.crt=a.crt"];
+    let (succeeded, text) = check(&folder, &signed);
+    let issuer = "CN=Example Authority,O=Example";
+    assert!(succeeded, "{text}");
+    assert!(
+        text.contains("WARNING unit certificate       no certificate of x509.root has signed it"),
+        "{text}"
+    );
+    let (succeeded, text) = check(&folder, &[&signed[..], &["x509.root=ca.crt"]].concat());
+    assert!(succeeded, "{text}");
+    assert!(
+        text.contains(&format!(
+            "ok      unit certificate       signed by the trusted root {issuer}"
+        )),
+        "{text}"
+    );
+}
+
+#[test]
+fn roots_that_cannot_be_used_are_named_with_the_cure() {
+    let folder = Folder::new();
+    folder.make_authority();
+    let data = folder.path("data");
+    let ca = ["cert", "ca", "--name", "Old", "--days", "10"];
+    let mut made_long_ago = program::command(&ca);
+    made_long_ago
+        .args(["--key", "old.key", "--cert", "old.crt"])
+        .current_dir(folder.0.path())
+        .env("LD_PRELOAD", FAKETIME_LIBRARY)
+        .env("FAKETIME", "2001-01-01 00:00:00");
+    let output = made_long_ago.output().unwrap();
+    assert!(output.status.success(), "{}", program::text(&output));
+    std::fs::write(folder.path("garbage.crt"), "garbage").unwrap();
+    let same_name = [
+        "ca",
+        "--name",
+        "Example Authority",
+        "--organization",
+        "Example",
+    ];
+    folder.cert(
+        &[
+            &same_name[..],
+            &["--key", "again.key", "--cert", "again.crt"],
+        ]
+        .concat(),
+    );
+    for (roots, part) in [
+        (
+            "ca.crt old.crt",
+            "root certificate CN=Old is expired or not valid yet: get the renewed one",
+        ),
+        (
+            "ca.crt garbage.crt",
+            "x509.root: garbage.crt: contains no certificate in PEM or DER",
+        ),
+        ("ca.crt again.crt", "leave one of them in x509.root"),
+    ] {
+        let (succeeded, text) = check(&folder, &[&format!("x509.root={roots}")]);
+        assert!(!succeeded && text.contains(part), "{text}");
+    }
+    folder.refused(
+        &["trust", "old.crt", "--data", data.to_str().unwrap()],
+        "expired",
+    );
 }
 
 #[test]

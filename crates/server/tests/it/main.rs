@@ -52,6 +52,7 @@ mod interrupted_import;
 mod interrupted_installation;
 mod layer_loss;
 mod log_bounds;
+mod master_token;
 mod memcached;
 mod messages_between_units;
 mod metrics;

@@ -81,14 +81,35 @@ async fn unit_behind_tls_is_found_well_from_outside() {
     let secure = SecureUnit::start();
     let (status, report) = run_json(&["check", "--url", &secure.url()], &secure.options(), "");
     assert_eq!(status, Some(0), "{report}");
-    for check in ["unit URL", "cells", "settings page", "clock"] {
+    for check in [
+        "unit URL",
+        "cells",
+        "settings page",
+        "clock",
+        "TLS",
+        "open ports",
+    ] {
         assert_eq!(outcome(&report, check).0, "ok", "{check}: {report}");
     }
+    let (_, agreement) = outcome(&report, "TLS");
+    assert!(agreement.starts_with("TLSv1_3, TLS13_"), "{agreement}");
     let (_, certificate) = outcome(&report, "server certificate");
     assert!(
         certificate.contains("unit.example") && certificate.contains("days"),
         "{certificate}"
     );
+}
+
+#[tokio::test]
+async fn names_are_looked_up_unless_an_address_is_given() {
+    let unit = crate::unit().start();
+    let url = unit.url().to_owned();
+    let (_, report) = run_json(&["check", "--url", &url], &[], "");
+    let (word, names) = outcome(&report, "names");
+    assert!(word == "ok" && names.contains("127.0.0.1"), "{report}");
+    let address = ["--address", "127.0.0.1"].map(str::to_owned);
+    let (_, report) = run_json(&["check", "--url", &url], &address, "");
+    assert_eq!(outcome(&report, "names").0, "none", "{report}");
 }
 
 #[tokio::test]

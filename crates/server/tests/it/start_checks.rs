@@ -220,6 +220,91 @@ fn check_prints_json_whatever_is_wrong() {
     assert!(help.status.success());
 }
 
+/// The outcomes and details of a check of a unit with these options.
+fn findings(unit: &AdministeredUnit, check: &str, options: &[&str]) -> Vec<(String, String)> {
+    let data = unit.data();
+    let mut arguments = vec!["check", "--json", "--data", data.to_str().unwrap()];
+    for option in [&["listen=127.0.0.1:0"], options].concat() {
+        arguments.extend(["-c", option]);
+    }
+    let output = program::run(&arguments);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = |finding: &Value, name: &str| finding[name].as_str().unwrap().to_owned();
+    let checks = report["checks"].as_array().unwrap().iter();
+    checks
+        .filter(|finding| finding["check"] == check)
+        .map(|finding| (text(finding, "outcome"), text(finding, "detail")))
+        .collect()
+}
+
+#[test]
+fn issuers_without_a_cell_and_names_that_are_guessed_are_warnings() {
+    let unit = AdministeredUnit::local();
+    let issuers = |value: &str| {
+        let option = format!("unitUser.issuers={value}");
+        let found = findings(&unit, "unit user issuers", &[&option]);
+        let missing = found.iter().filter(|(outcome, _)| outcome == "warning");
+        missing
+            .map(|(_, detail)| detail.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(issuers("personium-localunit:unitadmin:/"), [""; 0]);
+    assert_eq!(issuers("https://other.example/unitadmin/"), [""; 0]);
+    let missing = issuers("personium-localunit:unitadmin:/ personium-localunit:nobody:/");
+    assert_eq!(missing.len(), 1, "{missing:?}");
+    assert!(missing[0].starts_with("the cell nobody does not exist"));
+
+    let administrator = |options: &[&str]| {
+        let found = findings(&unit, "administrator", options);
+        found.iter().any(|(outcome, _)| outcome == "warning")
+    };
+    assert!(!administrator(&[]));
+    assert!(administrator(&["unitFqdn=unit.example"]));
+    unit.expect_admin(&["rename", "--new-cell", "office"]);
+    assert!(!administrator(&["unitFqdn=unit.example"]));
+}
+
+#[test]
+fn port_in_use_is_an_error_with_what_to_do() {
+    let unit = AdministeredUnit::local();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let option = format!("listen={}", taken.local_addr().unwrap());
+    let found = findings(&unit, "listen", &[&option]);
+    assert_eq!(found.len(), 1);
+    let (outcome, detail) = &found[0];
+    assert_eq!(outcome, "error");
+    assert!(
+        detail.contains("in use") && detail.contains("ss -ltnp"),
+        "{detail}"
+    );
+}
+
+#[test]
+fn owner_of_a_path_is_named() {
+    let unit = AdministeredUnit::local();
+    let paths = findings(&unit, "path", &[]);
+    let key = paths
+        .iter()
+        .find(|(_, detail)| detail.contains("unit.key:"));
+    let (outcome, detail) = key.unwrap();
+    assert_eq!(outcome, "ok");
+    let own = shown_user();
+    assert!(
+        detail.contains(&format!("mode 0600, user {own}")),
+        "{detail}"
+    );
+}
+
+/// The user of this process as the check shows it.
+fn shown_user() -> String {
+    let of = |option: &str| {
+        let output = std::process::Command::new("id").arg(option).output();
+        let text = String::from_utf8(output.unwrap().stdout).unwrap();
+        text.trim().to_owned()
+    };
+    format!("{} ({})", of("-un"), of("-u"))
+}
+
 /// The findings of a check on a new data folder, with a program `timedatectl` that prints a text.
 fn check_with_timedatectl(script: &str) -> Vec<Value> {
     use std::os::unix::fs::PermissionsExt;

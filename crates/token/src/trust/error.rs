@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RootConfigError {
     /// The file is neither a PEM file with certificates nor a DER certificate.
-    #[error("root file {file} contains no valid certificate")]
+    #[error("a file of root certificates contains none in PEM or DER")]
     Unreadable {
         /// The index of the file in the list.
         file: usize,

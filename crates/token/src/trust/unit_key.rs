@@ -14,10 +14,10 @@ use super::host;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// The file is not an unencrypted RSA private key (PKCS#1 or PKCS#8, PEM or DER) of 2048 bits or more.
-    #[error("the key file contains no supported RSA private key")]
+    #[error("the key file contains no unencrypted RSA private key of 2048 bits or more")]
     Key,
     /// The file is not an X.509 certificate with an RSA key.
-    #[error("the certificate file contains no supported certificate")]
+    #[error("the certificate file contains no certificate with an RSA key")]
     Certificate,
     /// The certificate belongs to another key.
     #[error("the certificate does not belong to the key")]
