@@ -227,6 +227,11 @@ const PROGRAMS_OF_IMAGES: &[ExternalProgram] = &[
         purpose: "booting the virtual image",
     },
     ExternalProgram {
+        program: "/usr/share/OVMF/OVMF_CODE_4M.fd",
+        package: "ovmf",
+        purpose: "booting it by UEFI",
+    },
+    ExternalProgram {
         program: "qemu-img",
         package: "qemu-utils",
         purpose: "its formats",

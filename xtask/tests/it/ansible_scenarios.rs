@@ -26,12 +26,14 @@ const HOSTS: [(&str, &str); 3] = [
 const UNIT: &str = "https://unit.example.org/";
 
 /// The hosts of a unit in which each layer has machines of its own: name, group and address.
-const SCALED_OUT: [(&str, &str, &str); 5] = [
+const SCALED_OUT: [(&str, &str, &str); 7] = [
     ("web1", "web", "172.16.0.11"),
     ("ap1", "ap", "172.16.1.11"),
     ("ap2", "ap", "172.16.1.12"),
     ("db1", "db", "172.16.1.21"),
     ("cache1", "cache", "172.16.1.31"),
+    ("web2", "web", "172.16.0.12"),
+    ("db2", "db", "172.16.1.22"),
 ];
 
 /// The address of the object store.
@@ -215,7 +217,6 @@ fn variables_of_scaled_out(
             "unit_s3_access_key": "test-access-key",
             "unit_s3_secret_key_file": secret,
             "unit_settings": {"blobStore.s3.allowHttp": true, "outgoing.privateNetworks.enabled": true},
-            "db_synchronous": false,
             "broker_readers": ["billing"],
             "broker_reader_networks": ["172.16.1.1"],
         })
@@ -330,9 +331,21 @@ fn nodes_of_a_scaled_out_unit_are_lost_and_upgraded_one_by_one_while_it_serves()
     // The cell exists and has no page: its record was read.
     let web = SCALED_OUT[0].2;
     let serves = || status(&network, "https://unitadmin.unit.example.org/", web) == "412";
-    assert!(serves());
-    // A node, then the cache is lost; the unit goes on, and the machine joins it again.
-    for (number, service) in [(1, Some("personium")), (4, None)] {
+    let other_web = SCALED_OUT[5].2;
+    let other_serves =
+        || status(&network, "https://unitadmin.unit.example.org/", other_web) == "412";
+    assert!(serves() && other_serves());
+    // Changes wait for the standby, which only reads.
+    let is_in_step = |primary: &BootedDebian| {
+        let state = "runuser -u postgres -- psql -qtAc 'SELECT sync_state FROM pg_stat_replication' | grep -qx sync";
+        primary.run(state).0
+    };
+    assert!(is_in_step(systems[3].as_ref().unwrap()));
+    systems[6].as_ref().unwrap().expect(
+        "runuser -u postgres -- psql -d personium -qtAc \"SELECT pg_is_in_recovery() AND EXISTS (SELECT 1 FROM pg_tables WHERE schemaname = 'public')\" | grep -qx t",
+    );
+    // A node, then the cache, a web server and the standby are lost; the unit goes on, and the machine joins it again.
+    for (number, service) in [(1, Some("personium")), (4, None), (5, None), (6, None)] {
         drop(systems[number].take());
         wait_until("the unit serves without a machine", serves);
         let system = boot_number(number);
@@ -347,6 +360,10 @@ fn nodes_of_a_scaled_out_unit_are_lost_and_upgraded_one_by_one_while_it_serves()
     let broker = systems[4].as_ref().unwrap();
     wait_until("the broker listens again", || {
         broker.run("ss -Hltn 'sport = :61614' | grep -q .").0
+    });
+    wait_until("the second web server serves again", other_serves);
+    wait_until("the standby is in step again", || {
+        is_in_step(systems[3].as_ref().unwrap())
     });
     let ended = AtomicBool::new(false);
     let (upgrade, failures) = std::thread::scope(|scope| {

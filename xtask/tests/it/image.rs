@@ -166,6 +166,34 @@ fn check_other_formats(folder: &Path) {
     fs::remove_dir_all(unpacked).unwrap();
 }
 
+/// What starts the boot loader of a virtual machine.
+#[derive(Debug, Clone, Copy)]
+enum Firmware {
+    Bios,
+    Uefi,
+}
+
+impl Firmware {
+    /// The options of QEMU. The variables of UEFI are those of a machine that has never booted.
+    fn options(self, folder: &Path) -> Vec<String> {
+        const FILES: &str = "/usr/share/OVMF";
+        match self {
+            Self::Bios => Vec::new(),
+            Self::Uefi => {
+                let variables = folder.join("uefi-variables.fd");
+                fs::copy(format!("{FILES}/OVMF_VARS_4M.fd"), &variables).unwrap();
+                let flash = "if=pflash,format=raw";
+                vec![
+                    "-drive".to_owned(),
+                    format!("{flash},readonly=on,file={FILES}/OVMF_CODE_4M.fd"),
+                    "-drive".to_owned(),
+                    format!("{flash},file={}", variables.display()),
+                ]
+            }
+        }
+    }
+}
+
 /// A virtual machine with a disk and what a cloud gives it. Dropping it ends it, as a power failure.
 struct Machine {
     process: Child,
@@ -175,7 +203,7 @@ struct Machine {
 }
 
 impl Machine {
-    fn start(folder: &Path) -> Self {
+    fn start(folder: &Path, firmware: Firmware) -> Self {
         let ports = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
         let [https, ssh] = ports
             .each_ref()
@@ -186,6 +214,7 @@ impl Machine {
         let log = File::create(folder.join("qemu.log")).unwrap();
         let process = Command::new("qemu-system-x86_64")
             .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1024"])
+            .args(firmware.options(folder))
             .args(["-display", "none", "-no-reboot", "-serial"])
             .arg(format!("file:{}", console.display()))
             .arg("-drive")
@@ -350,7 +379,7 @@ fn image_has_no_secrets_makes_its_unit_at_its_first_boot_and_keeps_it() {
             .arg("4G"),
     );
 
-    let mut machine = Machine::start(folder);
+    let mut machine = Machine::start(folder, Firmware::Bios);
     machine.wait_until("the console has the administrator", |machine| {
         shown(&machine.console(), "password").is_some()
     });
@@ -388,9 +417,11 @@ fn image_has_no_secrets_makes_its_unit_at_its_first_boot_and_keeps_it() {
     assert!(!machine.has_in_files(folder, &password));
     assert!(machine.has_in_files(folder, "personium-first-boot"));
 
-    // The power fails.
+    on_it(&machine, "! test -d /sys/firmware/efi");
+
+    // The power fails. The next machine has a firmware of the other kind.
     drop(machine);
-    let mut machine = Machine::start(folder);
+    let mut machine = Machine::start(folder, Firmware::Uefi);
     machine.wait_for_answers();
     let (status, body) = machine.send(&["-H", &token], "__ctl/Cell('kept')");
     assert_eq!(status, "200", "{body}");
@@ -399,4 +430,5 @@ fn image_has_no_secrets_makes_its_unit_at_its_first_boot_and_keeps_it() {
     });
     assert!(!machine.console().contains(&password));
     assert_eq!(on_it(&machine, first), facts);
+    on_it(&machine, "test -d /sys/firmware/efi");
 }
