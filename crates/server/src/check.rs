@@ -109,7 +109,7 @@ fn check_listen(report: &mut CheckReport, loaded: &LoadedConfig) {
     }
 }
 
-/// What to do about a port that cannot be listened on.
+/// Advice about a port that cannot be listened on.
 fn port_hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE",
@@ -173,7 +173,7 @@ fn check_certificates(report: &mut CheckReport, loaded: &LoadedConfig) {
     }
 }
 
-/// Who vouches for the certificate of the unit. It belongs to the roots itself if none of them has signed it.
+/// The issuer of the certificate of the unit. It belongs to the roots itself if none of them has signed it.
 fn check_issuer(report: &mut CheckReport, certificates: &UnitCertificates) {
     const CHECK: &str = "unit certificate";
     let own = certificates.signing.certificate_info();

@@ -94,7 +94,7 @@ pub(crate) fn change(
     })
 }
 
-/// What an operator should know if nobody else administrates the unit.
+/// A note for an operator if nobody else administrates the unit.
 fn note_without_token(loaded: &LoadedConfig) -> String {
     let mut config = loaded.config.clone();
     config.unit.master_token = None;

@@ -166,7 +166,7 @@ fn check_other_formats(folder: &Path) {
     fs::remove_dir_all(unpacked).unwrap();
 }
 
-/// What starts the boot loader of a virtual machine.
+/// The firmware that starts the boot loader of a virtual machine.
 #[derive(Debug, Clone, Copy)]
 enum Firmware {
     Bios,
