@@ -23,6 +23,11 @@ const PROGRAMS: &[ExternalProgram] = &[
         purpose: "synchronizing a folder with a box",
     },
     ExternalProgram {
+        program: "rsync",
+        package: "rsync",
+        purpose: "the commands of the page about restoring a database",
+    },
+    ExternalProgram {
         program: "xmlsec1",
         package: "xmlsec1",
         purpose: "validating signed assertions",

@@ -1,15 +1,18 @@
-//! `personium backup`: generations of a whole unit in a folder, made while the unit serves.
+//! `personium backup`: generations of a whole unit in a folder or a bucket, made while the unit serves.
 //!
-//! A generation has each cell as it was at one moment. File bodies never change and have ids that no other one ever has, so a body that the
-//! folder has is not copied again; a cell without a commit since the last generation is not read again.
+//! A generation has each cell as it was at one moment. File bodies never change and have ids that no other one ever has, so a body that is
+//! there is not copied again; a cell without a commit since the last generation is not read again.
 
-pub(crate) mod folder;
 mod forget;
 mod generation_writer;
+mod lease;
 pub(crate) mod manifest;
+pub mod place;
 pub(crate) mod record_file;
 mod retention;
 mod sealed_bodies;
+mod small_files;
+pub(crate) mod store;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,9 +25,10 @@ use personium_types::time::iso_time;
 use personium_types::{BlobId, Secret};
 use serde_json::{Value, json};
 
-use self::folder::{BackupFolder, BackupResult, Generation};
 use self::generation_writer::{GenerationWriter, NewContent};
 use self::manifest::{Manifest, member};
+use self::place::BackupPlace;
+use self::store::BackupStore;
 use crate::config::Config;
 use crate::copy::key_copy::KeySet;
 use crate::progress::Progress;
@@ -34,11 +38,25 @@ use crate::unit_reader::UnitReader;
 /// The shortest secret that a back-up is encrypted with, in characters.
 const SECRET_MIN_CHARS: usize = 32;
 
+/// A result whose error is a text for the operator.
+pub(crate) type BackupResult<T = ()> = Result<T, String>;
+
+/// A complete generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Generation {
+    /// Its name, which is the time it was begun.
+    pub(crate) name: String,
+    /// Its list.
+    pub(crate) manifest: BlobId,
+    /// Its content, for people.
+    pub(crate) summary: Value,
+}
+
 /// The options of `personium backup`.
 #[derive(Debug, Clone)]
 pub struct BackupOptions {
-    /// The folder of back-ups.
-    pub to: PathBuf,
+    /// Where the back-ups are.
+    pub to: BackupPlace,
     /// The number of generations that stay; all if absent.
     pub keep: Option<usize>,
     /// The file with the secret that the back-ups are encrypted with.
@@ -55,7 +73,7 @@ pub struct BackupOptions {
 /// A text for the operator, also if the unit has the cell, or no generation has it.
 pub async fn forget(
     config: &Config,
-    folder: &Path,
+    place: &BackupPlace,
     key_file: Option<&Path>,
     cell: &str,
 ) -> BackupResult<String> {
@@ -63,19 +81,23 @@ pub async fn forget(
     let unit = Box::pin(UnitReader::open(config)).await?;
     let done = async {
         let mark = mark(&unit).await?;
-        let folder = BackupFolder::open(folder, secret.as_ref())?;
-        if folder.unit != mark {
-            return Err("the folder has the back-ups of another unit".to_owned());
-        }
-        let snapshot = unit.records.snapshot(&Space::Unit).await;
-        let mut snapshot = snapshot.map_err(|error| format!("the unit: {}", chain(&error)))?;
-        let living = generation_writer::catalogue(&mut *snapshot).await?;
-        drop(snapshot);
-        forget::forget(&folder, &living.into_keys().collect(), cell).await
+        let store = BackupStore::open_to_change(place, &mark, secret.as_ref()).await?;
+        let done = forget_in(&store, &unit, cell).await;
+        store.close().await;
+        done
     };
     let done = Box::pin(done).await;
     unit.close().await;
     done
+}
+
+async fn forget_in(store: &BackupStore, unit: &UnitReader, cell: &str) -> BackupResult<String> {
+    let snapshot = unit.records.snapshot(&Space::Unit).await;
+    let mut snapshot = snapshot.map_err(|error| format!("the unit: {}", chain(&error)))?;
+    let living = generation_writer::catalogue(&mut *snapshot).await?;
+    drop(snapshot);
+    let now_ms = system::clock().now_ms();
+    forget::forget(store, &living.into_keys().collect(), (cell, now_ms)).await
 }
 
 /// The mark of the unit.
@@ -129,43 +151,60 @@ async fn back_up(
     let stores = records.find_bytes(&keys::store_id()).await;
     let stores = stores.map_err(|error| chain(&error))?;
     let stores = stores.map(|id| String::from_utf8_lossy(&id).into_owned());
-    let folder = BackupFolder::create(&options.to, &mark, secret)?;
+    let stores = match unit.history().await {
+        None => stores,
+        Some(history) => Some(format!("{} timeline {history}", stores.unwrap_or_default())),
+    };
+    let store = BackupStore::create(&options.to, &mark, secret).await?;
+    let done = make_generation(config, (unit, &store), options, stores).await;
+    store.close().await;
+    done
+}
+
+/// Makes a generation of these stores of the unit in the store of back-ups.
+async fn make_generation(
+    config: &Config,
+    (unit, store): (&UnitReader, &BackupStore),
+    options: &BackupOptions,
+    stores: Option<String>,
+) -> BackupResult<(String, bool)> {
     let progress = Progress::new("backup", system::clock());
-    let (generations, wrong) = folder.generations()?;
+    let (generations, wrong) = store.generations().await?;
     for text in wrong {
         progress.note(&text);
     }
-    let former = former(&folder, &generations, &progress).await;
+    let former = former(store, &generations, &progress).await;
     let former = former.filter(|former| former.stores == stores && !options.full);
     let name = new_name(system::clock().now_ms(), generations.last());
     let mut writer = GenerationWriter {
         unit,
-        folder: &folder,
+        store,
         former: former.as_ref(),
-        journal: folder.begin_journal(&name)?,
+        journal: store.begin_journal(&name).await?,
         progress: &progress,
         new: NewContent::default(),
     };
     let (cells, unit_space) = Box::pin(writer.write()).await?;
-    let new = writer.new;
+    let (new, journal) = (writer.new, writer.journal);
     let keys = match options.without_keys {
         true => None,
-        false => Some(store_keys(&folder, config).await?),
+        false => Some(store_keys(store, config).await?),
     };
     let manifest = Manifest {
         generation: name.clone(),
-        unit: mark,
+        unit: store.unit.clone(),
         stores,
         cells,
         unit_space,
         keys,
     };
-    let id = manifest.store(&*folder.files).await;
-    let id = id.map_err(|error| format!("the folder of back-ups: {}", chain(&error)))?;
+    let id = manifest.store(&*store.files).await;
+    let id = id.map_err(|error| format!("{}: {}", store.place, chain(&error)))?;
     let summary = summary(&manifest, &new);
-    folder.complete(&name, &id, &summary)?;
-    folder.end_journal(&name)?;
-    let removed = retention::clean(&folder, options.keep, &name).await;
+    store.complete(&name, &id, &summary).await?;
+    store.confirm_completion(&name).await?;
+    store.end_journal(&journal).await?;
+    let removed = Box::pin(retention::clean(store, options.keep, &name)).await;
     progress.end();
     let mut text = format!("Generation {name}: {}\n", describe(&summary));
     for (cell, problem) in manifest.problems() {
@@ -187,12 +226,12 @@ async fn back_up(
 
 /// The list of the last generation that can be read.
 async fn former(
-    folder: &BackupFolder,
+    store: &BackupStore,
     generations: &[Generation],
     progress: &Progress,
 ) -> Option<Manifest> {
     for generation in generations.iter().rev() {
-        match folder.manifest(generation).await {
+        match store.manifest(generation).await {
             Ok(manifest) => return Some(manifest),
             Err(error) => progress.note(&error),
         }
@@ -212,15 +251,15 @@ fn new_name(now_ms: i64, last: Option<&Generation>) -> String {
     }
 }
 
-async fn store_keys(folder: &BackupFolder, config: &Config) -> BackupResult<BlobId> {
+async fn store_keys(store: &BackupStore, config: &Config) -> BackupResult<BlobId> {
     let keys = KeySet::read(config)?.to_json().to_string();
-    let store = async {
-        let mut body = folder.files.create(&Space::Unit).await?;
+    let stored = async {
+        let mut body = store.files.create(&Space::Unit).await?;
         body.write(keys.into()).await?;
         body.finish().await
     };
-    let stored: personium_store::Result<BlobId> = store.await;
-    stored.map_err(|error| format!("the folder of back-ups: {}", chain(&error)))
+    let stored: personium_store::Result<BlobId> = stored.await;
+    stored.map_err(|error| format!("{}: {}", store.place, chain(&error)))
 }
 
 fn summary(manifest: &Manifest, new: &NewContent) -> Value {

@@ -135,7 +135,7 @@ enum Command {
         #[command(subcommand)]
         command: AuditSubcommand,
     },
-    /// Make a generation of back-ups of the whole unit in a folder, also while it runs. What the folder has is not copied again.
+    /// Make a generation of back-ups of the whole unit in a folder or a bucket, also while it runs. What is there is not copied again.
     Backup(BackupArguments),
     /// Restore a generation of back-ups to stores without a unit, list or check generations, or try a restore in a folder of its own.
     Restore(RestoreArguments),

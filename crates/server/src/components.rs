@@ -262,7 +262,11 @@ pub fn body_place(
         .map_err(files_error)
 }
 
-fn object_store_settings(
+/// The settings of a store of objects.
+///
+/// # Errors
+/// [`ComponentError`] if the file of a secret cannot be read.
+pub(crate) fn object_store_settings(
     config: &Config,
     health: &Arc<StoreHealth>,
 ) -> Result<S3Settings, ComponentError> {

@@ -22,10 +22,11 @@ use personium_types::BlobId;
 use personium_types::error::chain;
 
 use self::generation_records::GenerationRecords;
-use crate::backup::folder::{BackupFolder, BackupResult, Generation};
 use crate::backup::manifest::{Manifest, SpaceEntry};
+use crate::backup::place::BackupPlace;
 use crate::backup::record_file::RecordFileReader;
-use crate::backup::{describe, read_secret};
+use crate::backup::store::BackupStore;
+use crate::backup::{BackupResult, Generation, describe, read_secret};
 use crate::config::Config;
 use crate::copy::bodies::read_whole;
 use crate::copy::key_copy::KeySet;
@@ -38,8 +39,8 @@ use crate::{key_files, system};
 /// The options of `personium restore`.
 #[derive(Debug, Clone)]
 pub struct RestoreOptions {
-    /// The folder of back-ups.
-    pub from: PathBuf,
+    /// Where the back-ups are.
+    pub from: BackupPlace,
     /// The name of the generation; the last one if absent.
     pub generation: Option<String>,
     /// The file with the secret that the back-ups are encrypted with.
@@ -48,18 +49,18 @@ pub struct RestoreOptions {
 
 /// An opened generation, all of whose checksums were compared.
 struct OpenGeneration {
-    folder: BackupFolder,
+    store: BackupStore,
     manifest: Arc<Manifest>,
 }
 
-/// Returns the generations of a folder, for people.
+/// Returns the generations, for people.
 ///
 /// # Errors
 /// A text for the operator.
-pub fn list(options: &RestoreOptions) -> BackupResult<String> {
+pub async fn list(options: &RestoreOptions) -> BackupResult<String> {
     let secret = read_secret(options.key_file.as_deref())?;
-    let folder = BackupFolder::open(&options.from, secret.as_ref())?;
-    let (generations, wrong) = folder.generations()?;
+    let store = BackupStore::open(&options.from, secret.as_ref()).await?;
+    let (generations, wrong) = store.generations().await?;
     let mut text = String::new();
     for Generation { name, summary, .. } in &generations {
         text.push_str(&format!("{name}: {}\n", describe(summary)));
@@ -143,18 +144,18 @@ async fn drill_in(options: &RestoreOptions, folder: &Path) -> BackupResult<(Stri
 }
 
 async fn restore(
-    OpenGeneration { folder, manifest }: &OpenGeneration,
+    OpenGeneration { store, manifest }: &OpenGeneration,
     to: &Config,
     progress: &Progress,
 ) -> BackupResult<String> {
-    let keys = read_keys(folder, manifest).await?;
+    let keys = read_keys(store, manifest).await?;
     let incomplete = manifest.cells.iter();
     let incomplete = incomplete.filter(|(_, entry)| entry.problem.is_some());
     let incomplete = incomplete.map(|(id, _)| *id);
-    let records = GenerationRecords::new(Arc::clone(&folder.files), Arc::clone(manifest));
+    let records = GenerationRecords::new(Arc::clone(&store.files), Arc::clone(manifest));
     let source = Source::of_generation(
         Arc::new(records),
-        Arc::clone(&folder.files),
+        Arc::clone(&store.files),
         manifest.unit.clone(),
         manifest.cells.keys().copied().collect(),
         incomplete.collect(),
@@ -172,12 +173,12 @@ async fn restore(
 }
 
 /// The keys of the unit, if they are in the generation.
-async fn read_keys(folder: &BackupFolder, manifest: &Manifest) -> BackupResult<Option<KeySet>> {
+async fn read_keys(store: &BackupStore, manifest: &Manifest) -> BackupResult<Option<KeySet>> {
     let Some(id) = &manifest.keys else {
         return Ok(None);
     };
     let failed = |error| format!("the keys of the generation: {}", chain(&error));
-    let body = folder.files.open(&Space::Unit, id).await.map_err(failed)?;
+    let body = store.files.open(&Space::Unit, id).await.map_err(failed)?;
     let mut body = body.ok_or("the keys of the generation are missing")?;
     let text = body.read_at(0, 1 << 20).await.map_err(failed)?;
     let keys = KeySet::from_json(&text);
@@ -190,13 +191,13 @@ async fn open(options: &RestoreOptions, progress: &Progress) -> BackupResult<Ope
     let opened = open_unchecked(options, progress).await?;
     let manifest = Arc::clone(&opened.manifest);
     check_spaces(&opened, manifest.spaces(), progress).await?;
-    read_keys(&opened.folder, &manifest).await?;
+    read_keys(&opened.store, &manifest).await?;
     Ok(opened)
 }
 
 /// Compares the checksums of some spaces of a generation.
 async fn check_spaces(
-    OpenGeneration { folder, manifest }: &OpenGeneration,
+    OpenGeneration { store, manifest }: &OpenGeneration,
     spaces: impl Iterator<Item = (Space, &SpaceEntry)>,
     progress: &Progress,
 ) -> BackupResult {
@@ -204,7 +205,7 @@ async fn check_spaces(
     progress.start("checked", spaces.len());
     let mut damaged = Vec::new();
     for (space, entry) in spaces {
-        if let Err(problem) = Box::pin(check_space(&*folder.files, &space, entry)).await {
+        if let Err(problem) = Box::pin(check_space(&*store.files, &space, entry)).await {
             let name = copy::name(&space);
             progress.note(&format!("{name} ({}): {problem}", entry.name));
             damaged.push(format!("{name} ({}): {problem}", entry.name));
@@ -227,8 +228,8 @@ async fn open_unchecked(
     progress: &Progress,
 ) -> BackupResult<OpenGeneration> {
     let secret = read_secret(options.key_file.as_deref())?;
-    let folder = BackupFolder::open(&options.from, secret.as_ref())?;
-    let (generations, wrong) = folder.generations()?;
+    let store = BackupStore::open(&options.from, secret.as_ref()).await?;
+    let (generations, wrong) = store.generations().await?;
     for text in wrong {
         progress.note(&text);
     }
@@ -240,15 +241,15 @@ async fn open_unchecked(
     };
     let wanted =
         wanted.ok_or("there is no such generation; `personium restore --list` lists them")?;
-    let manifest = folder.manifest(wanted).await?;
-    if manifest.generation != wanted.name || manifest.unit != folder.unit {
+    let manifest = store.manifest(wanted).await?;
+    if manifest.generation != wanted.name || manifest.unit != store.unit {
         return Err(format!(
             "the list of the generation {} is another one's",
             wanted.name
         ));
     }
     Ok(OpenGeneration {
-        folder,
+        store,
         manifest: Arc::new(manifest),
     })
 }

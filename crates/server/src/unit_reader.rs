@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use personium_postgres::PostgresStore;
 use personium_sqlite::{SqliteSettings, SqliteStore};
 use personium_store::{BlobStore, RecordStore, StoreError, StoreHealth};
 use personium_types::Code;
@@ -18,6 +19,8 @@ use crate::{serve, system};
 pub(crate) struct UnitReader {
     pub(crate) records: Arc<dyn RecordStore>,
     pub(crate) bodies: Arc<dyn BlobStore>,
+    /// The database of the records, if they are in one.
+    database: Option<Arc<PostgresStore>>,
 }
 
 impl UnitReader {
@@ -43,6 +46,7 @@ impl UnitReader {
                     return Ok(Self {
                         records: Arc::new(records.map_err(|error| chain(&error))?),
                         bodies: bodies.map_err(|error| chain(&error))?,
+                        database: None,
                     });
                 }
             },
@@ -55,6 +59,10 @@ impl UnitReader {
         let reader = Self {
             records: engine.port(),
             bodies: bodies.map_err(|error| chain(&error))?,
+            database: match &engine {
+                RecordEngine::Sqlite(_) => None,
+                RecordEngine::Postgres(database) => Some(Arc::clone(database)),
+            },
         };
         let condition = folder.inspect(Some(&engine)).await;
         let problem = match condition {
@@ -68,6 +76,18 @@ impl UnitReader {
         };
         reader.close().await;
         Err(problem)
+    }
+
+    /// The name of the history of a database: after a restore to a point in time the numbers of its commits may be those of others.
+    /// `None` if the records are in files, or the database has none.
+    pub(crate) async fn history(&self) -> Option<String> {
+        match self.database.as_ref()?.timeline().await {
+            Ok(timeline) => Some(timeline),
+            Err(error) => {
+                tracing::debug!(error = %chain(&error), "the database names no timeline");
+                None
+            }
+        }
     }
 
     /// Closes the records.

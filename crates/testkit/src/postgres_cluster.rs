@@ -230,6 +230,19 @@ impl PostgresCluster {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// The folder of the data of the server.
+    #[must_use]
+    pub fn data_folder(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// The folder of the programs of the server, to be put before others in `PATH`; empty if they are in `PATH`.
+    #[must_use]
+    pub fn programs(&self) -> PathBuf {
+        let postgres = program("postgres");
+        postgres.parent().map(Path::to_owned).unwrap_or_default()
+    }
+
     /// The folder of the server, which the user of the server can write.
     #[must_use]
     pub fn folder(&self) -> &Path {

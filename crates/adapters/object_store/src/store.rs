@@ -40,6 +40,9 @@ const ORPHAN_SEARCH_INTERVAL: Duration = Duration::from_secs(3600);
 /// The pauses between two attempts of a request: they grow from the first to the second.
 const RETRY_PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
+/// The largest number of lists of unfinished uploads, of 1000 each, that are removed at once.
+const MAX_UPLOAD_LISTS: usize = 100;
+
 /// The largest mark in bytes.
 const MAX_MARK_BYTES: u64 = 1024;
 
@@ -75,20 +78,11 @@ impl S3BlobStore {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Result<Self> {
-        let server_time = Arc::new(ServerTime::new(Arc::clone(&clock)));
-        let endpoint = settings.endpoint.as_deref();
-        let connector = Connector {
-            timeout: settings.timeout,
-            server_time: Arc::clone(&server_time),
-            needs_tls: endpoint.is_none_or(|endpoint| endpoint.starts_with("https:")),
-            tls_roots: settings.tls_roots.clone(),
-        };
-        let unusable = |error| {
-            let text = "the settings of the object store cannot be used";
-            StoreError::Unsupported(ErrorDetail::new(text).with_source(error))
-        };
-        let client = connector.client().map_err(unusable)?;
-        let store = Arc::new(build(settings, connector).map_err(unusable)?);
+        let Connection {
+            store,
+            client,
+            server_time,
+        } = connect(settings, &clock)?;
         let removal = DelayedRemoval::new(
             Arc::clone(&store),
             Arc::clone(&clock),
@@ -192,6 +186,25 @@ impl S3BlobStore {
         Ok(first.is_none())
     }
 
+    /// Aborts all unfinished uploads of bodies, if no process writes one. Returns their number. Servers that list them only by the whole
+    /// name of an object (MinIO) name none; these remove them when they are old.
+    ///
+    /// # Errors
+    /// [`StoreError`] also if the server does not list them.
+    pub async fn abort_all_uploads(&self) -> Result<usize> {
+        let mut all = 0;
+        for _ in 0..MAX_UPLOAD_LISTS {
+            match self
+                .abort_uploads(self.names.prefix(), Duration::ZERO)
+                .await?
+            {
+                0 => break,
+                aborted => all += aborted,
+            }
+        }
+        Ok(all)
+    }
+
     /// Aborts the unfinished uploads of names that begin with `prefix` and that are at least `min_age` old.
     async fn abort_uploads(&self, prefix: &Path, min_age: Duration) -> Result<usize> {
         let uploads = multipart_list::list(&*self.store, &self.client, prefix).await?;
@@ -237,6 +250,39 @@ impl S3BlobStore {
             }
         }
     }
+}
+
+/// A connection to the server, which is opened by the first request.
+pub(crate) struct Connection {
+    pub(crate) store: Arc<AmazonS3>,
+    pub(crate) client: HttpClient,
+    pub(crate) server_time: Arc<ServerTime>,
+}
+
+/// A connection with these settings.
+///
+/// # Errors
+/// [`Unsupported`](StoreError::Unsupported) if the settings cannot be used.
+pub(crate) fn connect(settings: &S3Settings, clock: &Arc<dyn Clock>) -> Result<Connection> {
+    let server_time = Arc::new(ServerTime::new(Arc::clone(clock)));
+    let endpoint = settings.endpoint.as_deref();
+    let connector = Connector {
+        timeout: settings.timeout,
+        server_time: Arc::clone(&server_time),
+        needs_tls: endpoint.is_none_or(|endpoint| endpoint.starts_with("https:")),
+        tls_roots: settings.tls_roots.clone(),
+    };
+    let unusable = |error| {
+        let text = "the settings of the object store cannot be used";
+        StoreError::Unsupported(ErrorDetail::new(text).with_source(error))
+    };
+    let client = connector.client().map_err(unusable)?;
+    let store = Arc::new(build(settings, connector).map_err(unusable)?);
+    Ok(Connection {
+        store,
+        client,
+        server_time,
+    })
 }
 
 fn build(settings: &S3Settings, connector: Connector) -> Result<AmazonS3, object_store::Error> {

@@ -1,4 +1,4 @@
-//! Version and time of a database server.
+//! Version, time and history of a database server.
 
 use std::borrow::Cow;
 
@@ -35,4 +35,20 @@ pub(crate) async fn ask(connections: &Connections) -> Result<ServerFacts> {
         version: column::<String>(row, 0)?,
         time_ms: column(row, 1)?,
     })
+}
+
+/// The first digits of the name of a file of its log.
+static TIMELINE: Statement = Statement {
+    text: Cow::Borrowed("SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"),
+    types: Cow::Borrowed(&[]),
+};
+
+/// Asks the server for the timeline of its log.
+pub(crate) async fn ask_timeline(connections: &Connections) -> Result<String> {
+    const FAILED: &str = "failed to ask the database for its timeline";
+    let rows = connections.read(&TIMELINE, &[]).await;
+    let rows = rows.map_err(|failure| failure.into_store_error(FAILED))?;
+    let row = rows.first();
+    let row = row.ok_or_else(|| StoreError::Down(ErrorDetail::new(FAILED)))?;
+    column(row, 0)
 }

@@ -80,6 +80,15 @@ impl PostgresStore {
         server_facts::ask(&self.connections).await
     }
 
+    /// Asks the server for the timeline of its log, which is another one after each restore to a point in time and each promotion of a standby.
+    /// Numbers of commits of different timelines may be equal although the commits are not.
+    ///
+    /// # Errors
+    /// If it does not answer, or is no PostgreSQL that has one.
+    pub async fn timeline(&self) -> Result<String> {
+        server_facts::ask_timeline(&self.connections).await
+    }
+
     /// Makes the tables unless they exist, with this number of parts of the table of records; 0 for none.
     ///
     /// # Errors

@@ -9,11 +9,11 @@ use personium_types::CellId;
 use personium_types::error::chain;
 use serde_json::Value;
 
-use super::folder::{BackupFolder, BackupResult, Generation, note};
 use super::generation_writer::NewContent;
 use super::manifest::{Manifest, SpaceEntry};
 use super::record_file::{RecordFileReader, RecordFileWriter, damaged};
-use super::{retention, summary};
+use super::store::BackupStore;
+use super::{BackupResult, Generation, retention, summary};
 
 /// The end of the name of the list of cells that are being removed.
 const JOURNAL: &str = "forget";
@@ -26,17 +26,17 @@ const JOURNAL: &str = "forget";
 /// # Errors
 /// A text for the operator: also if no generation has such a cell, or the unit has it.
 pub(super) async fn forget(
-    folder: &BackupFolder,
+    store: &BackupStore,
     living: &BTreeSet<CellId>,
-    name: &str,
+    (name, now_ms): (&str, i64),
 ) -> BackupResult<String> {
-    let (generations, wrong) = folder.generations()?;
+    let (generations, wrong) = store.generations().await?;
     if !wrong.is_empty() {
         return Err(format!("nothing is removed, since {}", wrong.join(", ")));
     }
     let mut manifests = Vec::new();
     for generation in &generations {
-        manifests.push((generation, folder.manifest(generation).await?));
+        manifests.push((generation, store.manifest(generation).await?));
     }
     let named: BTreeSet<CellId> = manifests
         .iter()
@@ -51,21 +51,17 @@ pub(super) async fn forget(
         ));
     }
     // The next back-up or removal goes on with what an interrupted one has left.
-    let journal = format!("{JOURNAL}-{}", generations.len());
-    let mut list = folder.begin_journal(&journal)?;
-    for id in &removed {
-        note(&mut list, &id.to_string())?;
-    }
-    let synced = list.sync_all();
-    synced.map_err(|error| format!("cannot write to the folder of back-ups: {error}"))?;
+    let mut journal = store.begin_journal(&format!("{JOURNAL}-{now_ms}")).await?;
+    let noted: Vec<CellId> = removed.iter().copied().collect();
+    store.note(&mut journal, &noted).await?;
     let mut changed = 0;
     for (generation, manifest) in manifests {
         if removed.iter().any(|id| manifest.cells.contains_key(id)) {
-            Box::pin(replace(folder, (generation, manifest), &removed)).await?;
+            Box::pin(replace(store, (generation, manifest), &removed)).await?;
             changed += 1;
         }
     }
-    retention::clean(folder, None, "").await?;
+    Box::pin(retention::clean(store, None, "")).await?;
     match removed.is_empty() {
         true => Err(format!("no generation has a cell {name}")),
         false => Ok(format!(
@@ -76,7 +72,7 @@ pub(super) async fn forget(
 
 /// Replaces a generation by one without these cells.
 async fn replace(
-    folder: &BackupFolder,
+    store: &BackupStore,
     (generation, mut manifest): (&Generation, Manifest),
     removed: &BTreeSet<CellId>,
 ) -> BackupResult {
@@ -86,29 +82,29 @@ async fn replace(
         .into_iter()
         .partition(|(id, _)| removed.contains(id));
     manifest.cells = kept;
-    manifest.unit_space = unit_records(folder, &manifest.unit_space, &removed)
+    manifest.unit_space = unit_records(store, &manifest.unit_space, &removed)
         .await
         .map_err(failed)?;
-    let id = manifest.store(&*folder.files).await.map_err(failed)?;
+    let id = manifest.store(&*store.files).await.map_err(failed)?;
     let counted = summary(&manifest, &NewContent::default());
     let mut described = generation.summary.clone();
     if let (Value::Object(described), Value::Object(counted)) = (&mut described, counted) {
         let is_of_change = |name: &str| name.starts_with("new");
         described.extend(counted.into_iter().filter(|(name, _)| !is_of_change(name)));
     }
-    folder.complete(&generation.name, &id, &described)
+    store.complete(&generation.name, &id, &described).await
 }
 
 /// Stores the records of the unit without those of these cells.
 async fn unit_records(
-    folder: &BackupFolder,
+    store: &BackupStore,
     entry: &SpaceEntry,
     removed: &BTreeMap<CellId, SpaceEntry>,
 ) -> Result<SpaceEntry, StoreError> {
-    let body = folder.files.open(&Space::Unit, &entry.records).await?;
+    let body = store.files.open(&Space::Unit, &entry.records).await?;
     let body = body.ok_or_else(|| damaged("the file of the records of the unit is missing"))?;
     let mut reader = RecordFileReader::new(body);
-    let mut writer = RecordFileWriter::new(folder.files.create(&Space::Unit).await?);
+    let mut writer = RecordFileWriter::new(store.files.create(&Space::Unit).await?);
     let names: Vec<CellNames> = removed.keys().map(CellNames::of).collect();
     let number = keys::entity_count(&SetKey::control(ControlSet::Cell));
     while let Some((key, value)) = reader.next().await? {

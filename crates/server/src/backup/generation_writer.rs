@@ -1,18 +1,19 @@
 //! Writes a generation: each cell as it is at one moment, while the unit may serve.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use futures_util::{StreamExt, stream};
 use personium_model::entity::StoredEntity;
 use personium_model::keys::{self, ControlSet, SetKey};
 use personium_model::records::decode;
-use personium_store::{Key, KeyRange, Limit, RecordSnapshot, Space, StoreError};
+use personium_store::{BlobStore, Key, KeyRange, Limit, RecordSnapshot, Space, StoreError};
 use personium_types::error::chain;
 use personium_types::{BlobId, CellId};
 
-use super::folder::{BackupFolder, BackupResult, note};
+use super::BackupResult;
 use super::manifest::{Manifest, SpaceEntry, is_damage};
 use super::record_file::RecordFileWriter;
+use super::store::{BackupStore, Journal};
 use crate::copy::bodies::{BodyCheck, BodyCopyError, copy_body};
 use crate::progress::Progress;
 use crate::unit_reader::UnitReader;
@@ -22,6 +23,12 @@ const PAGE: Limit = Limit {
     records: 1_000,
     bytes: 4 << 20,
 };
+
+/// The number of bodies that are copied at the same time.
+const BODIES_AT_ONCE: usize = 4;
+
+/// The number of cells that are noted at once as begun.
+const CELLS_NOTED_AT_ONCE: usize = 1_000;
 
 /// The times that a space is read in which bodies are removed meanwhile.
 const ATTEMPTS: u32 = 5;
@@ -40,10 +47,10 @@ pub(super) struct NewContent {
 /// Writes one generation.
 pub(super) struct GenerationWriter<'a> {
     pub(super) unit: &'a UnitReader,
-    pub(super) folder: &'a BackupFolder,
+    pub(super) store: &'a BackupStore,
     /// The last generation, if the numbers of commits in it are those of these stores.
     pub(super) former: Option<&'a Manifest>,
-    pub(super) journal: File,
+    pub(super) journal: Journal,
     pub(super) progress: &'a Progress,
     pub(super) new: NewContent,
 }
@@ -70,7 +77,7 @@ impl SpaceError {
     }
 
     fn of_target(error: &StoreError) -> Self {
-        Self::Fatal(format!("the folder of back-ups: {}", chain(error)))
+        Self::Fatal(format!("the store of back-ups: {}", chain(error)))
     }
 }
 
@@ -114,12 +121,16 @@ impl GenerationWriter<'_> {
             if round == 0 {
                 self.progress.start("backed up", pending.len());
             }
-            for (id, name) in pending {
-                match Box::pin(self.cell(id, name)).await? {
-                    Some(entry) => drop(done.insert(*id, entry)),
-                    None => drop(gone.insert(*id)),
+            for part in pending.chunks(CELLS_NOTED_AT_ONCE) {
+                let ids: Vec<CellId> = part.iter().map(|(id, _)| **id).collect();
+                self.store.note(&mut self.journal, &ids).await?;
+                for (id, name) in part {
+                    match Box::pin(self.cell(id, name)).await? {
+                        Some(entry) => drop(done.insert(**id, entry)),
+                        None => drop(gone.insert(**id)),
+                    }
+                    self.progress.end_space();
                 }
-                self.progress.end_space();
             }
         }
         Err("cells are created faster than they can be backed up".to_owned())
@@ -151,7 +162,6 @@ impl GenerationWriter<'_> {
                 return Ok(former.clone());
             }
             if attempt == 1 {
-                note_space(&mut self.journal, space)?;
                 self.new.cells += 1;
             }
             let entry = self.write_bodies(space, &mut *snapshot).await?;
@@ -171,15 +181,16 @@ impl GenerationWriter<'_> {
         }
     }
 
-    /// Copies the bodies that the records of a snapshot name and that the folder has not. Returns their number and length, and what is
-    /// wrong with some.
+    /// Copies the bodies that the records of a snapshot name and that the store of back-ups has not. Returns their number and length, and what
+    /// is wrong with some.
     async fn write_bodies(
         &mut self,
         space: &Space,
         snapshot: &mut dyn RecordSnapshot,
     ) -> SpaceResult<BodySums> {
         let mut sums = BodySums::default();
-        let sides = (&*self.unit.bodies, &*self.folder.files);
+        let known = self.known_bodies(space).await?;
+        let (source, target) = (&*self.unit.bodies, &*self.store.files);
         let mut rest = keys::blob_references();
         loop {
             let page = snapshot.scan(&rest, PAGE).await;
@@ -188,11 +199,22 @@ impl GenerationWriter<'_> {
                 return Ok(sums);
             };
             rest = rest.after(last);
-            for id in page
+            let ids = page
                 .iter()
-                .filter_map(|(key, _)| keys::referenced_blob(key))
-            {
-                match copy_body(sides, space, id, BodyCheck::Length).await {
+                .filter_map(|(key, _)| keys::referenced_blob(key));
+            let copies = ids.map(|id| {
+                let is_known = known.contains(&id);
+                async move {
+                    let copied = match is_known {
+                        true => body_len(source, space, &id).await.map(|len| (len, false)),
+                        false => copy_body((source, target), space, id, BodyCheck::Length).await,
+                    };
+                    (id, copied)
+                }
+            });
+            let mut copies = stream::iter(copies).buffer_unordered(BODIES_AT_ONCE);
+            while let Some((id, copied)) = copies.next().await {
+                match copied {
                     Ok((bytes, is_new)) => {
                         sums.bodies += 1;
                         sums.body_bytes += bytes;
@@ -214,6 +236,21 @@ impl GenerationWriter<'_> {
         }
     }
 
+    /// The bodies that need not be looked for, because the former generation has them. In a folder all are looked for, which costs little and
+    /// finds those that somebody has removed.
+    async fn known_bodies(&self, space: &Space) -> SpaceResult<HashSet<BlobId>> {
+        let former = self.former.and_then(|former| former.entry(space));
+        match former.filter(|former| self.store.is_remote() && former.problem.is_none()) {
+            None => Ok(HashSet::new()),
+            Some(former) => match references(self.store, space, &former.records).await {
+                Ok(found) => Ok(found.into_iter().collect()),
+                // Then each is looked for.
+                Err(error) if is_damage(&error) => Ok(HashSet::new()),
+                Err(error) => Err(SpaceError::of_target(&error)),
+            },
+        }
+    }
+
     /// Writes the records of a snapshot.
     async fn write_space(
         &mut self,
@@ -221,7 +258,7 @@ impl GenerationWriter<'_> {
         name: &str,
         snapshot: &mut dyn RecordSnapshot,
     ) -> SpaceResult<SpaceEntry> {
-        let body = self.folder.files.create(space).await;
+        let body = self.store.files.create(space).await;
         let body = body.map_err(|error| SpaceError::of_target(&error))?;
         let mut file = RecordFileWriter::new(body);
         let omitted = OmittedRecords::of(space);
@@ -268,8 +305,8 @@ impl GenerationWriter<'_> {
                 ..former.clone()
             });
         }
-        let failed = |error: StoreError| format!("the folder of back-ups: {}", chain(&error));
-        let body = self.folder.files.create(space).await.map_err(failed)?;
+        let failed = |error: StoreError| format!("the store of back-ups: {}", chain(&error));
+        let body = self.store.files.create(space).await.map_err(failed)?;
         let (id, sum) = RecordFileWriter::new(body).finish().await.map_err(failed)?;
         Ok(SpaceEntry {
             name: name.to_owned(),
@@ -291,12 +328,15 @@ struct BodySums {
     problem: Option<String>,
 }
 
-fn note_space(journal: &mut File, space: &Space) -> SpaceResult<()> {
-    let line = match space {
-        Space::Unit => return Ok(()),
-        Space::Cell(id) => id.to_string(),
-    };
-    note(journal, &line).map_err(SpaceError::Fatal)
+/// The length of a body of the unit.
+async fn body_len(
+    source: &dyn BlobStore,
+    space: &Space,
+    id: &BlobId,
+) -> Result<u64, BodyCopyError> {
+    let opened = source.open(space, id).await;
+    let opened = opened.map_err(BodyCopyError::Source)?;
+    opened.map(|body| body.len()).ok_or(BodyCopyError::Missing)
 }
 
 /// The records of a space that say something about its store or the processes on it.
@@ -359,11 +399,11 @@ pub(super) async fn catalogue(
 /// # Errors
 /// A failure of the store of the back-up.
 pub(super) async fn references(
-    folder: &BackupFolder,
+    store: &BackupStore,
     space: &Space,
     records: &BlobId,
 ) -> personium_store::Result<Vec<BlobId>> {
-    let body = folder.files.open(space, records).await?;
+    let body = store.files.open(space, records).await?;
     let body = body.ok_or_else(|| super::record_file::damaged("a file of records is missing"))?;
     let mut file = super::record_file::RecordFileReader::new(body);
     let mut found = Vec::new();

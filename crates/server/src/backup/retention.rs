@@ -3,15 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use personium_store::Space;
 use personium_types::error::chain;
 use personium_types::{BlobId, CellId};
 
-use super::folder::{BackupFolder, BackupResult, Generation};
 use super::generation_writer::references;
+use super::store::BackupStore;
+use super::{BackupResult, Generation};
 
 /// The number of bodies that are listed at once.
 const IDS_AT_ONCE: usize = 1_000;
+
+/// The number of removals at the same time, of cells and of bodies of each.
+const REQUESTS_AT_ONCE: usize = 8;
 
 /// Removes all generations but the last `keep`, and what interrupted back-ups and removals have left. Returns how many
 /// generations were removed.
@@ -19,22 +24,18 @@ const IDS_AT_ONCE: usize = 1_000;
 /// # Errors
 /// A text for the operator. The removal goes on when it is repeated.
 pub(super) async fn clean(
-    folder: &BackupFolder,
+    store: &BackupStore,
     keep: Option<usize>,
     current: &str,
 ) -> BackupResult<usize> {
-    let (complete, _) = folder.generations()?;
+    let (complete, _) = store.generations().await?;
     let surplus = keep.map_or(0, |keep| complete.len().saturating_sub(keep.max(1)));
     for generation in complete.iter().take(surplus) {
-        folder.begin_removal(&generation.name)?;
+        store.begin_removal(&generation.name).await?;
     }
-    let (kept, wrong) = folder.generations()?;
-    let removed = folder.removed()?;
-    let journals = folder.journals()?;
-    let journals: Vec<_> = journals
-        .into_iter()
-        .filter(|(name, _)| name != current)
-        .collect();
+    let (kept, wrong) = store.generations().await?;
+    let removed = store.removed().await?;
+    let journals = store.journals(current).await?;
     if removed.is_empty() && journals.is_empty() {
         return Ok(0);
     }
@@ -46,36 +47,39 @@ pub(super) async fn clean(
     for (_, text) in &journals {
         cells.extend(text.lines().filter_map(|line| line.parse::<CellId>().ok()));
     }
-    add_changed_cells(folder, &removed, &kept, &mut cells).await?;
-    let (kept_files, kept_of_unit) = kept_files(folder, &kept, &cells).await?;
-    for cell in &cells {
+    add_changed_cells(store, &removed, &kept, &mut cells).await?;
+    let (kept_files, kept_of_unit) = kept_files(store, &kept, &cells).await?;
+    let sweeps = cells.iter().map(|cell| {
         let files = kept_files.get(cell).cloned().unwrap_or_default();
-        sweep_cell(folder, cell, &files).await?;
-    }
-    remove_others(folder, &Space::Unit, &kept_of_unit).await?;
+        async move { sweep_cell(store, cell, &files).await }
+    });
+    let mut sweeps = stream::iter(sweeps).buffer_unordered(REQUESTS_AT_ONCE);
+    while sweeps.try_next().await?.is_some() {}
+    drop(sweeps);
+    remove_others(store, &Space::Unit, &kept_of_unit).await?;
     for generation in &removed {
-        folder.end_removal(&generation.name)?;
+        store.end_removal(&generation.name).await?;
     }
     for (name, _) in &journals {
-        folder.end_journal(name)?;
+        store.end_list(name).await?;
     }
     Ok(removed.len())
 }
 
 /// Adds the cells of removed generations that are not the same in the oldest one that is kept.
 async fn add_changed_cells(
-    folder: &BackupFolder,
+    store: &BackupStore,
     removed: &[Generation],
     kept: &[Generation],
     cells: &mut BTreeSet<CellId>,
 ) -> BackupResult {
     let oldest = match kept.first() {
-        Some(oldest) => Some(folder.manifest(oldest).await?),
+        Some(oldest) => Some(store.manifest(oldest).await?),
         None => None,
     };
     for generation in removed {
         // What only a list that cannot be read has led to stays.
-        let Ok(manifest) = folder.manifest(generation).await else {
+        let Ok(manifest) = store.manifest(generation).await else {
             continue;
         };
         for (id, entry) in &manifest.cells {
@@ -90,14 +94,14 @@ async fn add_changed_cells(
 
 /// Returns the files of records of these cells in the generations that are kept, and the bodies of the unit.
 async fn kept_files(
-    folder: &BackupFolder,
+    store: &BackupStore,
     kept: &[Generation],
     cells: &BTreeSet<CellId>,
 ) -> BackupResult<(BTreeMap<CellId, BTreeSet<BlobId>>, HashSet<BlobId>)> {
     let mut files: BTreeMap<CellId, BTreeSet<BlobId>> = BTreeMap::new();
     let mut of_unit = HashSet::new();
     for generation in kept {
-        let manifest = folder.manifest(generation).await?;
+        let manifest = store.manifest(generation).await?;
         of_unit.insert(generation.manifest);
         of_unit.insert(manifest.unit_space.records);
         of_unit.extend(manifest.keys);
@@ -111,29 +115,22 @@ async fn kept_files(
 }
 
 /// Removes the bodies of a cell that these files of records do not name.
-async fn sweep_cell(
-    folder: &BackupFolder,
-    cell: &CellId,
-    files: &BTreeSet<BlobId>,
-) -> BackupResult {
+async fn sweep_cell(store: &BackupStore, cell: &CellId, files: &BTreeSet<BlobId>) -> BackupResult {
+    store.check_lock()?;
     let space = Space::Cell(*cell);
     if files.is_empty() {
-        let dropped = folder.files.drop_space(&space).await;
+        let dropped = store.files.drop_space(&space).await;
         return dropped.map_err(|error| format!("cell {cell}: {}", chain(&error)));
     }
     let mut kept: HashSet<BlobId> = files.iter().copied().collect();
     for file in files {
-        let named = references(folder, &space, file).await;
+        let named = references(store, &space, file).await;
         kept.extend(named.map_err(|error| format!("cell {cell}: {}", chain(&error)))?);
     }
-    remove_others(folder, &space, &kept).await
+    remove_others(store, &space, &kept).await
 }
 
-async fn remove_others(
-    folder: &BackupFolder,
-    space: &Space,
-    kept: &HashSet<BlobId>,
-) -> BackupResult {
+async fn remove_others(store: &BackupStore, space: &Space, kept: &HashSet<BlobId>) -> BackupResult {
     let failed = |error| {
         format!(
             "cannot remove what is not needed any more: {}",
@@ -142,13 +139,16 @@ async fn remove_others(
     };
     let mut after: Option<BlobId> = None;
     loop {
-        let listed = folder
+        store.check_lock()?;
+        let listed = store
             .files
             .list(space, after.as_ref(), Duration::ZERO, IDS_AT_ONCE);
         let listed: Vec<BlobId> = listed.await.map_err(failed)?;
-        for id in listed.iter().filter(|id| !kept.contains(id)) {
-            folder.files.remove(space, id).await.map_err(failed)?;
-        }
+        let others = listed.iter().filter(|id| !kept.contains(id));
+        let removals = others.map(|id| store.files.remove(space, id));
+        let mut removals = stream::iter(removals).buffer_unordered(REQUESTS_AT_ONCE);
+        while removals.try_next().await.map_err(failed)?.is_some() {}
+        drop(removals);
         match listed.last() {
             Some(last) if listed.len() == IDS_AT_ONCE => after = Some(*last),
             _ => return Ok(()),

@@ -7,7 +7,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::options::environment;
 use super::{load_settings, print, runtime};
+use crate::backup::place::{BackupPlace, PlaceName};
 use crate::backup::{self, BackupOptions};
 use crate::config::ConfigSources;
 use crate::restore::one_cell::{self, CellOptions};
@@ -16,9 +18,11 @@ use crate::{copy, data_folder};
 
 #[derive(Debug, Args)]
 pub(super) struct BackupArguments {
-    /// Folder of back-ups, which is empty or has those of this unit.
-    #[arg(long, value_name = "FOLDER")]
-    to: PathBuf,
+    /// Folder of back-ups, or s3://BUCKET/PREFIX, which is empty or has those of this unit.
+    #[arg(long, value_name = "PLACE")]
+    to: PlaceName,
+    #[command(flatten)]
+    bucket: BucketArguments,
     /// Remove all generations but the last N.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     keep: Option<u32>,
@@ -36,17 +40,33 @@ pub(super) struct BackupArguments {
     forget: Option<String>,
 }
 
+#[derive(Debug, Args)]
+struct BucketArguments {
+    /// Settings file of the object store of the back-ups, with the keys blobStore.s3.*, but for bucket and prefix. What it does not have
+    /// is taken from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_ENDPOINT_URL and AWS_REGION.
+    #[arg(long, value_name = "FILE")]
+    s3: Option<PathBuf>,
+}
+
+impl BucketArguments {
+    /// The place with this name.
+    fn place(&self, name: PlaceName) -> Result<BackupPlace, String> {
+        BackupPlace::new(name, self.s3.as_deref(), &environment())
+    }
+}
+
 impl BackupArguments {
     pub(super) fn run(self, sources: &ConfigSources) -> Result<ExitCode, String> {
         let config = load_settings(sources)?.config;
         data_folder::restrict_new_files();
+        let to = self.bucket.place(self.to)?;
         if let Some(cell) = self.forget {
-            let forgotten = backup::forget(&config, &self.to, self.key.as_deref(), &cell);
+            let forgotten = backup::forget(&config, &to, self.key.as_deref(), &cell);
             let done = runtime(0)?.block_on(Box::pin(forgotten));
             return finish(done.map(|text| (text, true)));
         }
         let options = BackupOptions {
-            to: self.to,
+            to,
             keep: self.keep.and_then(|keep| usize::try_from(keep).ok()),
             key_file: self.key,
             without_keys: self.without_keys,
@@ -59,9 +79,11 @@ impl BackupArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct RestoreArguments {
-    /// Folder of back-ups.
-    #[arg(long, value_name = "FOLDER")]
-    from: PathBuf,
+    /// Folder of back-ups, or s3://BUCKET/PREFIX.
+    #[arg(long, value_name = "PLACE")]
+    from: PlaceName,
+    #[command(flatten)]
+    bucket: BucketArguments,
     /// Name of the generation, such as 20261129T160000000Z [default: the last one].
     #[arg(long, value_name = "NAME")]
     generation: Option<String>,
@@ -107,7 +129,7 @@ impl RestoreArguments {
         }
         data_folder::restrict_new_files();
         let options = RestoreOptions {
-            from: self.from,
+            from: self.bucket.place(self.from)?,
             generation: self.generation,
             key_file: self.key,
         };
@@ -131,7 +153,10 @@ impl RestoreArguments {
             return finish(done.map(|text| (text, true)));
         }
         let done = match (to, list, dry_run, drill) {
-            (_, true, _, _) => restore::list(&options).map(|text| (text, true)),
+            (_, true, _, _) => {
+                let listed = runtime.block_on(Box::pin(restore::list(&options)));
+                listed.map(|text| (text, true))
+            }
             (_, _, true, _) => {
                 let checked = runtime.block_on(Box::pin(restore::check(&options)));
                 checked.map(|text| (text, true))

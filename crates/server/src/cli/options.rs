@@ -99,7 +99,7 @@ fn with_port(config: &Config, port: u16) -> std::net::SocketAddr {
 
 #[expect(clippy::disallowed_methods, reason = "settings of the process")]
 /// Returns the variables of the environment whose names and values are valid UTF-8.
-fn environment() -> Vec<(String, String)> {
+pub(super) fn environment() -> Vec<(String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()

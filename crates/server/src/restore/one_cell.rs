@@ -15,7 +15,7 @@ use personium_types::{CellId, Operation};
 
 use super::generation_records::GenerationRecords;
 use super::{OpenGeneration, RestoreOptions, check_spaces, open_unchecked};
-use crate::backup::folder::BackupResult;
+use crate::backup::BackupResult;
 use crate::command_audit::AuditedCommand;
 use crate::components::Components;
 use crate::config::LoadedConfig;
@@ -152,7 +152,7 @@ async fn restore(
     if mark.as_deref() != Some(&manifest.unit) {
         return Err("the back-ups are those of another unit".to_owned());
     }
-    let records = GenerationRecords::new(Arc::clone(&opened.folder.files), Arc::clone(manifest));
+    let records = GenerationRecords::new(Arc::clone(&opened.store.files), Arc::clone(manifest));
     let entry = find_entry(&records, &id).await?;
     let name = cell.new_name.as_ref().unwrap_or(&cell.name);
     let place = place(api, name, cell.replace).await?;
@@ -162,7 +162,7 @@ async fn restore(
         progress.set_records(counts.records);
         progress.set_bodies(counts.bodies, counts.body_bytes);
     };
-    let bodies = &*opened.folder.files;
+    let bodies = &*opened.store.files;
     // Two cells with one key could sign for each other.
     let with_key = cell.replace || *name == cell.name;
     let copied = restoration.copy((&records, bodies), with_key, &note).await;

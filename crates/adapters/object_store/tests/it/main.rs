@@ -14,5 +14,6 @@ mod contract;
 mod disturbed_reads;
 mod disturbed_writes;
 mod requests;
+mod small_objects;
 mod stores;
 mod tls;
