@@ -82,7 +82,7 @@ pub async fn forget(
     let done = async {
         let mark = mark(&unit).await?;
         let store = BackupStore::open_to_change(place, &mark, secret.as_ref()).await?;
-        let done = forget_in(&store, &unit, cell).await;
+        let done = Box::pin(forget_in(&store, &unit, cell)).await;
         store.close().await;
         done
     };
@@ -156,7 +156,7 @@ async fn back_up(
         Some(history) => Some(format!("{} timeline {history}", stores.unwrap_or_default())),
     };
     let store = BackupStore::create(&options.to, &mark, secret).await?;
-    let done = make_generation(config, (unit, &store), options, stores).await;
+    let done = Box::pin(make_generation(config, (unit, &store), options, stores)).await;
     store.close().await;
     done
 }

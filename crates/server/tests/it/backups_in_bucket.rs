@@ -409,7 +409,7 @@ async fn backup_that_is_killed_at_any_request_leaves_a_whole_generation_and_no_r
         .await;
     let all = bucket.proxy.take_requests().len();
     // The last ones complete the generation and remove what is not needed.
-    let early = (0..all.saturating_sub(24)).step_by(9);
+    let early = (0..all.saturating_sub(24)).step_by(25);
     let mut killed = 0;
     for n in early.chain((all.saturating_sub(24)..all).step_by(3)) {
         killed += usize::from(kill_at(&bucket, &stage.source, n).await);
