@@ -262,17 +262,16 @@ async fn failing_and_wrong_bucket_is_named_and_the_former_generation_stays() {
     // One that is slow, and fails now and then, is enough.
     let slow = Disturbance::Delay(Duration::from_millis(300));
     bucket.proxy.disturb(5, slow, is_put("/p/files/"));
-    for disturbance in [
+    let (lost, busy) = (
         Disturbance::LoseResponse,
         Disturbance::Status(503, "SlowDown"),
+    );
+    for (disturbance, part) in [
+        (lost, "/p/lock"),
+        (lost, "/p/files/unit/"),
+        (busy, "/p/generations/"),
     ] {
-        bucket
-            .proxy
-            .disturb(1, disturbance, is_put("/p/files/unit/"));
-        bucket.proxy.disturb(1, disturbance, is_put("/p/lock"));
-        bucket
-            .proxy
-            .disturb(1, disturbance, is_put("/p/generations/"));
+        bucket.proxy.disturb(1, disturbance, is_put(part));
     }
     bucket.expect_backup(&stage.source, &full).await;
     bucket.expect_only_one_generation().await;
