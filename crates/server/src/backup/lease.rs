@@ -38,7 +38,7 @@ const ATTEMPTS: u32 = 3;
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ProcessName {
     host: String,
-    /// What is the same in all processes that see each other: this start of the kernel, and the space of process numbers.
+    /// The start of the kernel and the space of process numbers, which are the same in all processes that see each other.
     scope: String,
     number: u32,
 }

@@ -40,7 +40,7 @@ fn settings(backups: &Path) -> Vec<String> {
         .collect()
 }
 
-/// What the commands of the page get.
+/// The variables and the server that the commands of the page get.
 struct Machine {
     cluster: PostgresCluster,
     backups: std::path::PathBuf,
