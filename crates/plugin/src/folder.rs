@@ -10,7 +10,8 @@ use std::sync::Arc;
 use personium_operator_files::{WRITABLE_BY_ALL, read_trusted_file};
 
 use crate::loaded::LoadedPlugin;
-use crate::manifest::{self, PluginKind};
+use crate::loaded_extension::LoadedExtension;
+use crate::manifest::{self, Described, PluginKind};
 use crate::registry::PluginSet;
 
 /// The end of the name of a file that describes a plugin.
@@ -48,6 +49,8 @@ pub struct FoundPlugin {
 pub enum PluginState {
     /// It can be called.
     Loaded(Arc<LoadedPlugin>),
+    /// It is a script extension, and can be called.
+    Extension(Arc<LoadedExtension>),
     /// It is not to be loaded.
     Disabled,
     /// It cannot be loaded, for this reason.
@@ -122,7 +125,7 @@ impl PluginFolder {
     }
 
     /// Loads all plugins, in the order of their names. Those that cannot be loaded do not hinder others. Of two plugins with
-    /// the same grant type or account type the first one is loaded.
+    /// the same grant type, account type or class the first one is loaded.
     ///
     /// # Errors
     /// [`FolderError`] if the folder cannot be read, or all users of the machine can write to it.
@@ -140,7 +143,10 @@ impl PluginFolder {
                         .to_owned(),
                 ),
                 _ => match self.load_one(name, &path, &plugins) {
-                    Ok(plugin) => PluginState::Loaded(Arc::new(plugin)),
+                    Ok(Described::Plugin(plugin)) => PluginState::Loaded(Arc::new(plugin)),
+                    Ok(Described::Extension(extension)) => {
+                        PluginState::Extension(Arc::new(extension))
+                    }
                     Err(reason) => PluginState::Broken(reason),
                 },
             };
@@ -155,16 +161,27 @@ impl PluginFolder {
         name: &str,
         path: &Path,
         others: &[FoundPlugin],
-    ) -> Result<LoadedPlugin, String> {
+    ) -> Result<Described, String> {
         if !is_name(name) {
             return Err(FolderError::Name(name.to_owned()).to_string());
         }
-        let loaded: Vec<&LoadedPlugin> = others.iter().filter_map(FoundPlugin::loaded).collect();
-        if loaded.len() >= MAX_PLUGINS {
+        let is_loaded =
+            |found: &&FoundPlugin| found.loaded().is_some() || found.extension().is_some();
+        if others.iter().filter(is_loaded).count() >= MAX_PLUGINS {
             return Err(format!("there are more than {MAX_PLUGINS} plugins"));
         }
         let text = read_manifest(path)?;
-        let plugin = manifest::load(name, &text, &self.path, &self.kinds)?;
+        let described = manifest::load(name, &text, &self.path, &self.kinds)?;
+        match &described {
+            Described::Plugin(plugin) => self.check_types(plugin, others)?,
+            Described::Extension(extension) => check_class(extension, others)?,
+        }
+        Ok(described)
+    }
+
+    /// Checks that nothing and nobody else has the types of a plugin.
+    fn check_types(&self, plugin: &LoadedPlugin, others: &[FoundPlugin]) -> Result<(), String> {
+        let loaded = others.iter().filter_map(FoundPlugin::loaded);
         let declared = plugin.declaration();
         let grant_type = &declared.grant_type;
         if self.grant_types.contains(grant_type) {
@@ -178,7 +195,7 @@ impl PluginFolder {
         {
             return Err(format!("the account type {used} is built in"));
         }
-        for other in loaded.iter().map(|plugin| plugin.declaration()) {
+        for other in loaded.map(LoadedPlugin::declaration) {
             if other.grant_type == *grant_type {
                 return Err(format!(
                     "the grant type {grant_type} is that of {}",
@@ -195,7 +212,7 @@ impl PluginFolder {
                 return Err(format!("the account type {used} is that of {}", other.name));
             }
         }
-        Ok(plugin)
+        Ok(())
     }
 
     /// Lets a plugin be loaded, or not.
@@ -250,18 +267,44 @@ impl FoundPlugin {
     pub fn loaded(&self) -> Option<&LoadedPlugin> {
         match &self.state {
             PluginState::Loaded(plugin) => Some(plugin),
-            PluginState::Disabled | PluginState::Broken(_) => None,
+            PluginState::Extension(_) | PluginState::Disabled | PluginState::Broken(_) => None,
+        }
+    }
+
+    /// The script extension, if it is one and is loaded.
+    #[must_use]
+    pub fn extension(&self) -> Option<&LoadedExtension> {
+        match &self.state {
+            PluginState::Extension(extension) => Some(extension),
+            PluginState::Loaded(_) | PluginState::Disabled | PluginState::Broken(_) => None,
         }
     }
 }
 
 impl FromIterator<FoundPlugin> for PluginSet {
     fn from_iter<I: IntoIterator<Item = FoundPlugin>>(found: I) -> Self {
-        let loaded = found.into_iter().filter_map(|found| match found.state {
-            PluginState::Loaded(plugin) => Some(plugin),
-            PluginState::Disabled | PluginState::Broken(_) => None,
-        });
-        Self::new(loaded.collect())
+        let (mut plugins, mut extensions) = (Vec::new(), Vec::new());
+        for found in found {
+            match found.state {
+                PluginState::Loaded(plugin) => plugins.push(plugin),
+                PluginState::Extension(extension) => extensions.push(extension),
+                PluginState::Disabled | PluginState::Broken(_) => {}
+            }
+        }
+        Self::new(plugins).with_extensions(extensions)
+    }
+}
+
+/// Checks that no other extension has the class of one.
+fn check_class(extension: &LoadedExtension, others: &[FoundPlugin]) -> Result<(), String> {
+    let class = &extension.declaration().class;
+    let mut loaded = others.iter().filter_map(FoundPlugin::extension);
+    match loaded.find(|other| other.declaration().class == *class) {
+        Some(other) => Err(format!(
+            "the extension {class} is that of {}",
+            other.declaration().name
+        )),
+        None => Ok(()),
     }
 }
 

@@ -1,7 +1,7 @@
-// The built-in extensions: `_p.extension.*`.
+// The extensions: `_p.extension.*`. Some are built in, others are plugins of the operator.
 (function (host, shared) {
   'use strict';
-  const { text, stringify, keys, create, isArray, upper, lower, replace, ErrorClass } = shared.js;
+  const { text, number, parse, isView, ByteBuffer, define, stringify, keys, create, isArray, upper, lower, replace, ErrorClass } = shared.js;
   const { failure, stateOf, defineClass, make, classes } = shared.base;
 
   const fail = (message) => {
@@ -199,8 +199,70 @@
     Ews: absent('Ews'),
     AWSSecurityTokenService: absent('AWSSecurityTokenService'),
   };
+  const INTERNAL = ['HttpClient', 'SlackMessenger', 'MailSender'];
+
+  // Those of the operator. A call gets the arguments of the constructor and its own, as pairs of kind and text.
+  const written = (value) => {
+    if (value === undefined || value === null) return ['absent', ''];
+    if (typeof value === 'boolean' || typeof value === 'number') return [typeof value, text(value)];
+    if (typeof value === 'string') return ['text', value];
+    if (typeof value !== 'object') return fail('An argument is neither data nor a stream.');
+    const handle = host.handleOf(value);
+    if (handle !== undefined) return ['stream', text(handle)];
+    if (value instanceof ByteBuffer || isView(value)) return ['bytes', host.base64(value)];
+    const json = stringify(value);
+    if (json === undefined) fail('An argument is neither data nor a stream.');
+    const plain = parse(json);
+    return typeof plain === 'object' && plain !== null ? ['json', json] : written(plain);
+  };
+  const allWritten = (given) => {
+    const out = [];
+    for (let at = 0; at < given.length; at += 1) out[at] = written(given[at]);
+    return out;
+  };
+  const RESULTS = {
+    absent: () => null,
+    boolean: (value) => value === 'true',
+    number: number,
+    text: (value) => value,
+    json: parse,
+    stream: (value) => host.newStream(number(value)),
+  };
+  const method = (family, name) => function () {
+    const state = stateOf(this, family);
+    const given = allWritten(arguments);
+    let result;
+    try {
+      result = host.callExtension(state.extension, name, state.createdWith, given);
+    } catch (error) {
+      return fail(text(error.message));
+    }
+    return RESULTS[result[0]](result[1]);
+  };
+  const addExtension = (name, methodNames) => {
+    const kind = 'extension ' + name;
+    const methods = {};
+    for (let at = 0; at < methodNames.length; at += 1) methods[methodNames[at]] = method(kind, methodNames[at]);
+    defineClass(kind, null, methods);
+    const Class = function () {
+      if (new.target === undefined) fail(name + ' is a constructor');
+      const createdWith = allWritten(arguments);
+      for (let at = 0; at < createdWith.length; at += 1) {
+        if (createdWith[at][0] === 'stream') fail('A stream is read once: it is no argument of a constructor.');
+      }
+      return make(kind, { family: kind, extension: name, createdWith: createdWith });
+    };
+    define(Class, 'name', { value: name, configurable: true });
+    Class.prototype = classes[kind].proto;
+    define(Class.prototype, 'constructor', { value: Class, writable: true, configurable: true });
+    INTERNAL[INTERNAL.length] = kind;
+    extension[name] = Class;
+  };
+  const added = host.context.extensions;
+  for (let at = 0; at < added.length; at += 1) addExtension(added[at].name, added[at].methods);
+
   HttpClient.prototype = classes.HttpClient.proto;
   SlackMessenger.prototype = classes.SlackMessenger.proto;
   MailSender.prototype = classes.MailSender.proto;
-  shared.extension = { extension: extension, INTERNAL: ['HttpClient', 'SlackMessenger', 'MailSender'] };
+  shared.extension = { extension: extension, INTERNAL: INTERNAL };
 })

@@ -97,6 +97,13 @@
     return answer;
   };
 
+  // Pairs of kind and text.
+  const writtenValues = (values) => {
+    const out = [];
+    for (let at = 0; at < values.length; at += 1) out[at] = [TEXT_OF(values[at][0]), wellFormed(TEXT_OF(values[at][1]))];
+    return out;
+  };
+
   const host = {
     get context() {
       return context;
@@ -114,11 +121,16 @@
     base64: (bytes) => native.base64(binaryText(bytes)),
     fromBase64: (text) => native.fromBase64(TEXT_OF(text)),
     sendMail: (mail) => native.sendMail(wellFormed(TEXT_OF(mail))),
+    callExtension: (extension, method, createdWith, given) => {
+      const call = {
+        extension: TEXT_OF(extension), method: TEXT_OF(method), createdWith: writtenValues(createdWith), arguments: writtenValues(given),
+      };
+      return parse(native.callExtension(stringify(call)));
+    },
     uuid: () => native.uuid(),
     log: (level, text) => native.log(TEXT_OF(level), wellFormed(TEXT_OF(text))),
     readSource: (name) => native.readSource(wellFormed(TEXT_OF(name))),
     tokenOfService: (cellUrl) => native.tokenOfService(wellFormed(TEXT_OF(cellUrl))),
-    extensionSettings: () => null,
     load: (name) => {
       const key = TEXT_OF(name);
       if (!(key in loaded)) loaded[key] = native.library(key)(host, shared);

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use personium_types::ExtensionValue;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::ScriptFailure;
@@ -48,6 +49,12 @@ pub trait ScriptHost: Send + Sync {
     /// # Errors
     /// [`HostErrorKind::Absent`] if the unit has none; the mail is not valid; the server does not take it.
     async fn send_mail(&self, mail: Mail) -> Result<(), HostError>;
+
+    /// Calls a method of an extension of the operator.
+    ///
+    /// # Errors
+    /// [`HostErrorKind::Extension`] with the text of the extension, or a code.
+    async fn call_extension(&self, call: ExtensionCall) -> Result<ExtensionValue, HostError>;
 
     /// Logs a line of a script.
     fn log(&self, level: LogLevel, text: &str);
@@ -164,6 +171,27 @@ pub struct MailAddress {
     pub name: Option<String>,
 }
 
+/// A call of a method of an extension of the operator.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExtensionCall {
+    /// The name of the class.
+    pub extension: String,
+    /// The name of the method.
+    pub method: String,
+    /// The arguments of the constructor.
+    pub created_with: Vec<ExtensionValue>,
+    /// The arguments of the method.
+    pub arguments: Vec<ExtensionValue>,
+}
+
+impl ExtensionCall {
+    /// The size of all arguments in bytes.
+    pub(crate) fn size(&self) -> usize {
+        let all = self.created_with.iter().chain(&self.arguments);
+        all.map(ExtensionValue::size).sum()
+    }
+}
+
 /// The kind of a failure that a script can tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HostErrorKind {
@@ -191,6 +219,8 @@ pub enum HostErrorKind {
     Absent,
     /// The character set is unknown.
     Charset,
+    /// An extension has failed.
+    Extension,
     /// The unit failed.
     Internal,
 }
@@ -212,6 +242,7 @@ impl HostErrorKind {
             Self::Subject => "subject",
             Self::Absent => "absent",
             Self::Charset => "charset",
+            Self::Extension => "extension",
             Self::Internal => "internal",
         }
     }

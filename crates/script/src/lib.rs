@@ -20,12 +20,13 @@ mod scripts_at_once;
 mod stream_table;
 mod text_encoding;
 mod worker;
+mod written_value;
 
 pub use engine::{Isolation, ScriptEngine, ScriptMetrics};
 pub use failure::ScriptFailure;
 pub use host::{
-    ByteStream, HostError, HostErrorKind, HostRequest, HostResponse, LogLevel, Mail, MailAddress,
-    RequestBody, ScriptHost, TokenKind,
+    ByteStream, ExtensionCall, HostError, HostErrorKind, HostRequest, HostResponse, LogLevel, Mail,
+    MailAddress, RequestBody, ScriptHost, TokenKind,
 };
 
 pub use output::{BrokenOff, ScriptBody, ScriptChunks, ScriptResponse};

@@ -110,6 +110,14 @@ impl<'js> Functions<'js> {
             })
         })?;
         let slot = self.slot.clone();
+        self.add("callExtension", move |ctx: Ctx<'js>, call: String| {
+            with(&ctx, &slot, |script| {
+                let invalid = |_| HostError::new(HostErrorKind::Argument, "invalid call");
+                let value = script.call_extension(serde_json::from_str(&call).map_err(invalid)?)?;
+                serde_json::to_string(&value).map_err(invalid)
+            })
+        })?;
+        let slot = self.slot.clone();
         self.add("tokenOfService", move |ctx: Ctx<'js>, cell_url: String| {
             with(&ctx, &slot, |script| {
                 let host = std::sync::Arc::clone(&script.host);

@@ -8,16 +8,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use personium_types::{Clock, ScriptLimits};
+use personium_types::{Clock, ExtensionValue, ScriptLimits};
 use tokio::runtime::Handle;
 
 use crate::compute_slots::ComputeTurn;
 use crate::failure::ScriptFailure;
 use crate::host::{
-    HostError, HostErrorKind, HostRequest, Mail, MailAddress, RequestBody, ScriptHost, TokenKind,
+    ExtensionCall, HostError, HostErrorKind, HostRequest, Mail, MailAddress, RequestBody,
+    ScriptHost, TokenKind,
 };
 use crate::output::{CHUNK_BYTES, Output};
 use crate::stream_table::{BufferedStream, StreamTable};
+use crate::written_value::{WrittenCall, WrittenValue};
 
 /// The time within which the log of a script must be stored.
 const LOG_TIMEOUT: Duration = Duration::from_secs(3);
@@ -199,6 +201,52 @@ impl RunningScript {
         self.wait(async move { host.send_mail(mail).await })
     }
 
+    /// Calls a method of an extension. It counts as a request. Bytes in the result are a stream.
+    pub(crate) fn call_extension(&mut self, call: WrittenCall) -> Result<WrittenValue, HostError> {
+        self.count_call()?;
+        let call = ExtensionCall {
+            created_with: self.extension_values(call.created_with)?,
+            arguments: self.extension_values(call.arguments)?,
+            extension: call.extension,
+            method: call.method,
+        };
+        if call.size() > ExtensionValue::MAX_BYTES {
+            return Err(extension_argument_too_large());
+        }
+        let host = Arc::clone(&self.host);
+        match self.wait(async move { host.call_extension(call).await })? {
+            ExtensionValue::Bytes(bytes) => {
+                let handle = self.streams.add_bytes(&bytes)?;
+                Ok(WrittenValue::of_stream(handle))
+            }
+            value => Ok(value.into()),
+        }
+    }
+
+    /// The values that are written, with the content of streams.
+    fn extension_values(
+        &mut self,
+        written: Vec<WrittenValue>,
+    ) -> Result<Vec<ExtensionValue>, HostError> {
+        let mut values = Vec::with_capacity(written.len());
+        for value in written {
+            values.push(match value.stream() {
+                Some(handle) => {
+                    let max = ExtensionValue::MAX_BYTES;
+                    let read = async |stream: &mut BufferedStream, _| stream.read_all(max).await;
+                    let read = self.with_stream(handle, read);
+                    let read = read.map_err(|error| match error.kind {
+                        HostErrorKind::TooLarge => extension_argument_too_large(),
+                        _ => error,
+                    });
+                    ExtensionValue::Bytes(read?.into())
+                }
+                None => value.read()?,
+            });
+        }
+        Ok(values)
+    }
+
     /// Counts a request against the limit.
     fn count_call(&mut self) -> Result<(), HostError> {
         self.calls += 1;
@@ -220,6 +268,14 @@ impl RunningScript {
         self.modules.insert(name.to_owned(), text.clone());
         Ok(text)
     }
+}
+
+fn extension_argument_too_large() -> HostError {
+    let text = format!(
+        "the arguments of an extension have more than {} bytes",
+        ExtensionValue::MAX_BYTES
+    );
+    HostError::new(HostErrorKind::TooLarge, &text)
 }
 
 /// Waits on this thread, and lets others compute meanwhile. `None` if it takes too long.

@@ -36,6 +36,21 @@ impl StreamTable {
     /// # Errors
     /// [`HostErrorKind::Limit`] if there are too many.
     pub(crate) fn add(&mut self, source: Box<dyn ByteStream>) -> Result<u32, HostError> {
+        self.add_buffered(BufferedStream::new(source))
+    }
+
+    /// Adds a stream of these bytes and returns its handle.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub(crate) fn add_bytes(&mut self, bytes: &[u8]) -> Result<u32, HostError> {
+        self.add_buffered(BufferedStream {
+            source: None,
+            buffer: BytesMut::from(bytes),
+        })
+    }
+
+    fn add_buffered(&mut self, stream: BufferedStream) -> Result<u32, HostError> {
         if self.streams.len() >= STREAMS_MAX {
             return Err(HostError::new(
                 HostErrorKind::Limit,
@@ -44,7 +59,7 @@ impl StreamTable {
         }
         let handle = self.next;
         self.next += 1;
-        self.streams.insert(handle, BufferedStream::new(source));
+        self.streams.insert(handle, stream);
         Ok(handle)
     }
 

@@ -1,4 +1,4 @@
-//! The authentication plugins of a node: loads those in the folder of the settings, and follows changes of the folder.
+//! The plugins of a node, script extensions included: loads those in the folder of the settings, and follows changes of the folder.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -124,20 +124,26 @@ impl PluginLoader {
                         "authentication plugin loaded"
                     );
                 }
+                PluginState::Extension(extension) => {
+                    let declared = extension.declaration();
+                    tracing::info!(
+                        plugin.name = name,
+                        plugin.kind = declared.kind,
+                        extension.class = declared.class,
+                        extension.methods = declared.methods.join(" "),
+                        "script extension loaded"
+                    );
+                }
                 PluginState::Disabled => {
-                    tracing::info!(plugin.name = name, "authentication plugin is disabled");
+                    tracing::info!(plugin.name = name, "plugin is disabled");
                 }
                 PluginState::Broken(reason) => {
-                    tracing::error!(
-                        plugin.name = name,
-                        reason,
-                        "authentication plugin not loaded"
-                    );
+                    tracing::error!(plugin.name = name, reason, "plugin not loaded");
                 }
             }
         }
         for name in self.logged.keys().filter(|name| !now.contains_key(*name)) {
-            tracing::info!(plugin.name = name, "authentication plugin removed");
+            tracing::info!(plugin.name = name, "plugin removed");
         }
         self.logged = now;
     }
@@ -172,6 +178,11 @@ fn state_text(found: &FoundPlugin) -> String {
             let declared = plugin.declaration();
             let types = declared.account_types.join(" ");
             format!("{} {} {types}", declared.kind, declared.grant_type)
+        }
+        PluginState::Extension(extension) => {
+            let declared = extension.declaration();
+            let methods = declared.methods.join(" ");
+            format!("{} {} {methods}", declared.kind, declared.class)
         }
         PluginState::Disabled => "disabled".to_owned(),
         PluginState::Broken(reason) => reason.clone(),

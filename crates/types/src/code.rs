@@ -251,6 +251,8 @@ codes! {
     PluginFailed = "PR500-PA-0001", "The authentication provider could not be reached.";
     PluginUnavailable = "PR503-PA-0001", "The authentication plugin is not available, try again later.";
     PluginBroken = "PR500-PL-0001", "The authentication plugin failed.";
+    ExtensionBroken = "PR500-PL-0002", "The extension [{0}] failed.";
+    ExtensionUnavailable = "PR503-PL-0001", "The extension [{0}] is not available, try again later.";
     ResponseTypeUnsupported = "PR400-AZ-0001", "The response_type is not supported.";
     ClientIdInvalid = "PR400-AZ-0002", "The client_id is not valid.";
     RedirectUriInvalid = "PR400-AZ-0003", "The redirect_uri is not valid.";

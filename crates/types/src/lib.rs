@@ -5,6 +5,7 @@
 pub mod code;
 pub mod error;
 pub mod etag;
+pub mod extension_value;
 pub mod hex;
 pub mod id;
 pub mod name;
@@ -20,6 +21,7 @@ pub mod time;
 pub use code::Code;
 pub use error::{Error, Result};
 pub use etag::ETag;
+pub use extension_value::ExtensionValue;
 pub use id::{BlobId, CellId, NodeId, ServerNodeId};
 pub use operation::{Need, Operation, TargetLevel};
 pub use preconditions::Preconditions;

@@ -9,9 +9,22 @@
     reason = "generated"
 )]
 
-wasmtime::component::bindgen!({
-    path: "../../../plugins/wit",
-    world: "plugin-with-host",
-    imports: { default: async | trappable },
-    exports: { default: async },
-});
+/// The contract of authentication plugins.
+pub(crate) mod authentication {
+    wasmtime::component::bindgen!({
+        path: "../../../plugins/wit",
+        world: "plugin-with-host",
+        imports: { default: async | trappable },
+        exports: { default: async },
+    });
+}
+
+/// The contract of script extensions.
+pub(crate) mod extension {
+    wasmtime::component::bindgen!({
+        path: "../../../plugins/wit/extension",
+        world: "extension-with-host",
+        imports: { default: async | trappable },
+        exports: { default: async },
+    });
+}

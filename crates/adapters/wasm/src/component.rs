@@ -12,6 +12,7 @@ use personium_operator_files::read_trusted_file;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use crate::contract::{Contract, interface};
 use crate::settings::Grant;
 
 /// The largest size of a component in bytes.
@@ -28,11 +29,6 @@ const MAX_REASON_CHARS: usize = 500;
 const MAGIC: &[u8] = b"\0asm";
 /// The next bytes of a component: the version and the layer of the binary format.
 const COMPONENT_LAYER: &[u8] = &[0x0d, 0, 1, 0];
-/// The package of the contract. Every version 1 is understood.
-const PACKAGE: &str = "personium:authentication/";
-const VERSION: &str = "@1.";
-/// The interface that a plugin exports.
-const EXPORT: &str = "authenticator";
 
 type Hash = [u8; 32];
 
@@ -121,17 +117,19 @@ impl CompiledComponent {
     ///
     /// # Errors
     /// A text for the operator.
-    pub(crate) fn check(&self, grants: &[Grant]) -> Result<(), String> {
+    pub(crate) fn check<C: Contract>(&self, grants: &[Grant]) -> Result<(), String> {
         let engine = self.0.engine();
         let component = self.0.component_type();
         let mut exports = component.exports(engine);
-        if !exports.any(|(name, _)| interface(name) == Some(EXPORT)) {
+        if !exports.any(|(name, _)| interface::<C>(name) == Some(C::EXPORT)) {
             return Err(format!(
-                "it does not export {PACKAGE}{EXPORT}{VERSION}0.0, which docs/plugins.md describes"
+                "it does not export {}{}@1.0.0, which docs/plugins.md describes",
+                C::PACKAGE,
+                C::EXPORT
             ));
         }
         for (name, _) in component.imports(engine) {
-            match interface(name).and_then(Grant::parse) {
+            match interface::<C>(name).and_then(Grant::parse) {
                 Some(grant) if grants.contains(&grant) => {}
                 Some(_) => return Err(format!("it imports {name}, which grants does not name")),
                 None => {
@@ -144,12 +142,6 @@ impl CompiledComponent {
         }
         Ok(())
     }
-}
-
-/// The interface of the contract that a name of an import or export means; `None` for other names.
-fn interface(name: &str) -> Option<&str> {
-    let (interface, _) = name.strip_prefix(PACKAGE)?.split_once(VERSION)?;
-    Some(interface)
 }
 
 fn check_header(bytes: &[u8]) -> Result<(), String> {

@@ -6,16 +6,14 @@ use std::thread::available_parallelism;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle};
-use wasmtime::component::{HasSelf, Linker};
+use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, Module, Store, UpdateDeadline};
 
-use crate::bindings::exports::personium::authentication::authenticator::{Account, Login, Refusal};
-use crate::bindings::personium::authentication::{clock, http, log, random};
-use crate::bindings::{PluginWithHost, PluginWithHostPre};
 use crate::component::{CompiledComponent, Compiler, reason};
+use crate::contract::Contract;
 use crate::epoch_ticker::{EpochTicker, RunningCall};
 use crate::host::{GuestState, HostCall};
-use crate::memory_budget::{CallLimits, MemoryBudget};
+use crate::memory_budget::{CallLimits, MemoryBudget, MemoryUse};
 use crate::settings::Grant;
 
 /// The format of code that is interpreted.
@@ -26,8 +24,10 @@ const PROBE: &[u8] = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x0a\x04
 const GUEST_STACK_BYTES: usize = 1 << 20;
 /// The stack of a call in bytes, functions of the host included.
 const CALL_STACK_BYTES: usize = 2 << 20;
-/// The memory of all calls of a process together in bytes.
+/// The memory of all log-ins of a process together in bytes.
 const TOTAL_MEMORY_BYTES: usize = 512 << 20;
+/// The memory of all calls of scripts together in bytes.
+const SCRIPT_MEMORY_BYTES: usize = 256 << 20;
 /// The largest size of what the code passes to the host at once in bytes.
 const MAX_OUTPUT_BYTES: usize = 1 << 20;
 /// The number of ticks that the code of a call may compute for: 2 seconds.
@@ -49,6 +49,7 @@ pub(crate) struct Guests {
     compiler: Compiler,
     ticker: EpochTicker,
     memory: Arc<MemoryBudget>,
+    script_memory: Arc<MemoryBudget>,
     runtime: Option<Runtime>,
 }
 
@@ -69,20 +70,21 @@ pub(crate) enum GuestError {
     Trapped(String),
 }
 
-/// The result of a call of `authenticate`.
-pub(crate) type GuestAnswer = Result<Option<Account>, Refusal>;
+/// The result of a call, if a question was asked.
+pub(crate) type CallResult<C> = Result<Option<<C as Contract>::Answer>, GuestError>;
 
 /// A component that is linked with what it may use.
-pub(crate) struct LinkedPlugin {
-    linked: PluginWithHostPre<GuestState>,
+pub(crate) struct LinkedComponent<C> {
+    engine: Engine,
+    linked: C,
     /// Keeps its code known to the compiler.
     _component: Arc<CompiledComponent>,
 }
 
 /// A call that runs on the threads of plugins. It ends when this value is dropped.
-pub(crate) struct GuestCall {
+pub(crate) struct GuestCall<C: Contract> {
     /// Its result.
-    pub(crate) task: JoinHandle<Result<Option<GuestAnswer>, GuestError>>,
+    pub(crate) task: JoinHandle<CallResult<C>>,
     /// The questions of its code.
     pub(crate) questions: mpsc::Receiver<HostCall>,
     _abort: AbortOnDrop,
@@ -126,6 +128,7 @@ impl Guests {
             compiler: Compiler::new(engine.clone()),
             engine,
             memory: MemoryBudget::new(TOTAL_MEMORY_BYTES),
+            script_memory: MemoryBudget::new(SCRIPT_MEMORY_BYTES),
             runtime: Some(runtime),
         })
     }
@@ -136,53 +139,49 @@ impl Guests {
     }
 
     /// The limits of a new call.
-    pub(crate) fn limits(&self, max_bytes: usize) -> CallLimits {
-        CallLimits::new(&self.memory, max_bytes)
+    pub(crate) fn limits<C: Contract>(&self, max_bytes: usize) -> CallLimits {
+        let budget = match C::MEMORY {
+            MemoryUse::Logins => &self.memory,
+            MemoryUse::Scripts => &self.script_memory,
+        };
+        CallLimits::new(budget, max_bytes)
     }
 
     /// Links a component with what it may use, and nothing else.
     ///
     /// # Errors
     /// A text for the operator.
-    pub(crate) fn link(
+    pub(crate) fn link<C: Contract>(
         &self,
         component: Arc<CompiledComponent>,
         grants: &[Grant],
-    ) -> Result<LinkedPlugin, String> {
-        component.check(grants)?;
+    ) -> Result<LinkedComponent<C>, String> {
+        component.check::<C>(grants)?;
         let mut linker = Linker::<GuestState>::new(&self.engine);
         // A grant that is named twice is linked once.
         linker.allow_shadowing(true);
         for grant in grants {
-            match grant {
-                Grant::Http => http::add_to_linker::<_, HasSelf<GuestState>>(&mut linker, |s| s),
-                Grant::Clock => clock::add_to_linker::<_, HasSelf<GuestState>>(&mut linker, |s| s),
-                Grant::Random => {
-                    random::add_to_linker::<_, HasSelf<GuestState>>(&mut linker, |s| s)
-                }
-                Grant::Log => log::add_to_linker::<_, HasSelf<GuestState>>(&mut linker, |s| s),
-            }
-            .map_err(|error| reason(&error))?;
+            C::grant(&mut linker, *grant).map_err(|error| reason(&error))?;
         }
-        let instance = linker.instantiate_pre(&component.0);
-        let linked = instance.and_then(PluginWithHostPre::new);
-        Ok(LinkedPlugin {
+        let linked = linker.instantiate_pre(&component.0).and_then(C::link);
+        Ok(LinkedComponent {
+            engine: self.engine.clone(),
             linked: linked.map_err(|error| reason(&error))?,
             _component: component,
         })
     }
 
-    /// Starts a call of `authenticate` of a fresh instance. Without a login, the instance is only made.
-    pub(crate) fn call(
+    /// Starts a call of a fresh instance. Without a question, the instance is only made.
+    pub(crate) fn call<C: Contract>(
         &self,
-        plugin: &Arc<LinkedPlugin>,
+        component: &Arc<LinkedComponent<C>>,
         state: impl FnOnce(mpsc::Sender<HostCall>) -> GuestState,
-        login: Option<Login>,
-    ) -> Option<GuestCall> {
+        question: Option<C::Question>,
+    ) -> Option<GuestCall<C>> {
         let runtime = self.runtime.as_ref()?;
         let (sender, questions) = mpsc::channel(1);
         let ticking = self.ticker.begin_call();
-        let call = run(Arc::clone(plugin), state(sender), login);
+        let call = run(Arc::clone(component), state(sender), question);
         // Code that nobody waits for any more runs until a tick interrupts it.
         let task = runtime.spawn(while_ticking(ticking, call));
         Some(GuestCall {
@@ -193,10 +192,10 @@ impl Guests {
     }
 
     /// Sends the result of a call when it has ended.
-    pub(crate) fn watch(
+    pub(crate) fn watch<C: Contract>(
         &self,
-        call: GuestCall,
-        result: std::sync::mpsc::Sender<Result<Option<GuestAnswer>, GuestError>>,
+        call: GuestCall<C>,
+        result: std::sync::mpsc::Sender<CallResult<C>>,
     ) {
         let Some(runtime) = &self.runtime else {
             return;
@@ -254,12 +253,12 @@ async fn while_ticking<T>(ticking: RunningCall, call: impl Future<Output = T>) -
 }
 
 /// Runs a call. The code is interrupted with every tick, lets others run, and ends after the last one.
-async fn run(
-    plugin: Arc<LinkedPlugin>,
+async fn run<C: Contract>(
+    component: Arc<LinkedComponent<C>>,
     state: GuestState,
-    login: Option<Login>,
-) -> Result<Option<GuestAnswer>, GuestError> {
-    let mut store = Store::new(plugin.linked.engine(), state);
+    question: Option<C::Question>,
+) -> CallResult<C> {
+    let mut store = Store::new(&component.engine, state);
     store.limiter(|state| &mut state.limits);
     store.set_hostcall_fuel(MAX_OUTPUT_BYTES);
     store.set_epoch_deadline(1);
@@ -271,7 +270,7 @@ async fn run(
             false => UpdateDeadline::Yield(1),
         })
     });
-    let answer = enter(&plugin, &mut store, login).await;
+    let answer = component.linked.enter(&mut store, question).await;
     answer.map_err(|error| {
         let state = store.data();
         if state.ticks > MAX_TICKS {
@@ -284,20 +283,6 @@ async fn run(
             GuestError::Trapped(reason(&error))
         }
     })
-}
-
-async fn enter(
-    plugin: &LinkedPlugin,
-    store: &mut Store<GuestState>,
-    login: Option<Login>,
-) -> wasmtime::Result<Option<GuestAnswer>> {
-    let instance: PluginWithHost = plugin.linked.instantiate_async(&mut *store).await?;
-    let Some(login) = login else {
-        return Ok(None);
-    };
-    let authenticator = instance.personium_authentication_authenticator();
-    let answer = authenticator.call_authenticate(store, &login).await?;
-    Ok(Some(answer))
 }
 
 #[cfg(test)]

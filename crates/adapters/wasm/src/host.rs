@@ -5,7 +5,9 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, header};
 use tokio::sync::{mpsc, oneshot};
 use url::Url;
 
-use crate::bindings::personium::authentication::{clock, http as guest_http, log, random};
+use crate::bindings::authentication::personium::authentication::{
+    clock, http as guest_http, log, random,
+};
 use crate::memory_budget::CallLimits;
 
 /// The largest number of requests over HTTP of a call.
@@ -96,7 +98,7 @@ impl GuestState {
             tracing::warn!(
                 plugin.name = self.plugin,
                 url.host = url.host_str().unwrap_or_default(),
-                "authentication plugin asked for a URL that is not granted"
+                "a plugin asked for a URL that is not granted"
             );
             return Err("the operator has not granted this URL".to_owned());
         }

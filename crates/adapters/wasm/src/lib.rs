@@ -1,4 +1,4 @@
-//! The authentication plugin that runs a component of WebAssembly within limits.
+//! Authentication plugins and script extensions that are components of WebAssembly, run within limits.
 //!
 //! | Module | Content |
 //! |---|---|
@@ -9,23 +9,31 @@
 //! | `guests` | the engine, and the threads that run the code of components |
 //! | `memory_budget` | the memory of all calls, and the limits of one |
 //! | `epoch_ticker` | the clock that interrupts code |
-//! | `plugin` | the plugin itself |
+//! | `contract` | what components export and may import |
+//! | `loaded_component` | a component with its settings, which can be asked |
+//! | `authentication` | the authentication plugin |
+//! | `extension` | the script extension |
 
+mod authentication;
 mod bindings;
 mod component;
+mod contract;
 mod epoch_ticker;
+mod extension;
 mod guests;
 mod host;
+mod loaded_component;
 mod memory_budget;
-mod plugin;
 mod settings;
 
 use std::sync::{Arc, OnceLock};
 
-use personium_plugin::{AuthPlugin, PluginKind, PluginSource};
+use personium_plugin::{AuthPlugin, ExtensionSource, PluginKind, PluginSource, ScriptExtension};
 
+use crate::authentication::WasmPlugin;
+use crate::extension::WasmExtension;
 use crate::guests::{Execution, Guests};
-use crate::plugin::WasmPlugin;
+use crate::loaded_component::LoadedComponent;
 use crate::settings::WasmSettings;
 
 /// The kind of plugins that run a component of WebAssembly. Its threads are started with the first plugin.
@@ -44,6 +52,11 @@ impl WasmPluginKind {
             guests: OnceLock::new(),
         }
     }
+
+    fn guests(&self) -> Result<Arc<Guests>, String> {
+        let start = || Guests::start(self.execution).map(Arc::new);
+        self.guests.get_or_init(start).clone()
+    }
 }
 
 impl PluginKind for WasmPluginKind {
@@ -54,10 +67,20 @@ impl PluginKind for WasmPluginKind {
     fn load(&self, source: PluginSource<'_>) -> Result<Arc<dyn AuthPlugin>, String> {
         let declared = source.declaration;
         let settings = WasmSettings::read(source.settings, source.folder, &declared.name)?;
-        let guests = self
-            .guests
-            .get_or_init(|| Guests::start(self.execution).map(Arc::new));
-        let plugin = WasmPlugin::load(guests.clone()?, settings, declared)?;
-        Ok(Arc::new(plugin))
+        let component = LoadedComponent::load(self.guests()?, settings, &declared.name)?;
+        Ok(Arc::new(WasmPlugin::new(component, declared)))
+    }
+
+    fn load_extension(
+        &self,
+        source: ExtensionSource<'_>,
+    ) -> Result<Arc<dyn ScriptExtension>, String> {
+        let declared = source.declaration;
+        let settings = WasmSettings::read(source.settings, source.folder, &declared.name)?;
+        if settings.fields.is_some() {
+            return Err("fields are those of authentication plugins".to_owned());
+        }
+        let component = LoadedComponent::load(self.guests()?, settings, &declared.name)?;
+        Ok(Arc::new(WasmExtension::new(component, declared)))
     }
 }

@@ -10,7 +10,16 @@ const MAX_TABLE_ELEMENTS: usize = 200_000;
 /// The largest number of core instances, of tables and of memories of a call.
 const MAX_PARTS: usize = 128;
 
-/// The memory that all calls of a process may have together.
+/// The purpose of calls. Those for one cannot take the memory of those for the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MemoryUse {
+    /// Log-ins.
+    Logins,
+    /// Scripts.
+    Scripts,
+}
+
+/// The memory that all calls of a process may have together for one use.
 #[derive(Debug)]
 pub(crate) struct MemoryBudget {
     free_bytes: AtomicUsize,

@@ -103,8 +103,10 @@ async fn run(
         // once.
         return Err(Code::ServerBusy.into());
     }
+    let plugins = request.unit.plugins().current();
+    let subject = script.subject.as_deref();
     let described =
-        script_request::describe(&mut request, target, &route, script.subject.as_deref());
+        script_request::describe(&mut request, target, &route, (subject, plugins.as_ref()));
     let input = InputStream::new(request.take_body());
     let place = format!("{}/{}", target.target_box.name, script.file);
     let (key, cell) = (request.request_key.clone(), request.context.cell().id);
@@ -123,7 +125,7 @@ async fn run(
             request,
             target,
             (script.sources, script.subject),
-            log,
+            (log, plugins),
         )),
     };
     let failure = match engine.run(call).await {

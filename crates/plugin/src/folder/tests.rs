@@ -7,9 +7,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::*;
-use crate::{AuthPlugin, HttpPluginKind, PluginCall, PluginError, PluginIdentity, PluginSource};
+use crate::{
+    AuthPlugin, ExtensionCall, ExtensionError, ExtensionSource, HttpPluginKind, PluginCall,
+    PluginError, PluginIdentity, PluginSource, ScriptExtension,
+};
+use personium_types::ExtensionValue;
 
-/// A kind whose plugins authenticate nobody.
+/// A kind whose plugins authenticate nobody, and whose extensions return nothing.
 struct Nobody;
 
 #[async_trait]
@@ -30,6 +34,61 @@ impl PluginKind for Nobody {
     fn load(&self, _: PluginSource<'_>) -> Result<Arc<dyn AuthPlugin>, String> {
         Ok(Arc::new(Self))
     }
+
+    fn load_extension(&self, _: ExtensionSource<'_>) -> Result<Arc<dyn ScriptExtension>, String> {
+        Ok(Arc::new(Self))
+    }
+}
+
+#[async_trait]
+impl ScriptExtension for Nobody {
+    async fn invoke(&self, _: &ExtensionCall<'_>) -> Result<ExtensionValue, ExtensionError> {
+        Ok(ExtensionValue::Absent)
+    }
+}
+
+fn extension(class: &str, methods: &str) -> String {
+    format!("kind = 'nobody'\nextension = '{class}'\nmethods = [{methods}]\n[nobody]\n")
+}
+
+#[test]
+fn extensions_are_loaded_beside_plugins_by_their_class() {
+    let place = Place::new();
+    place.write("a.toml", &nobody("a", "a"));
+    let http = "kind = 'http'\nextension = 'H'\nmethods = ['m']\n[http]\n";
+    let both = extension("B", "'m'").replace("extension", "grant_type = 'urn:b'\nextension");
+    for (text, reason) in [
+        (extension("X", "'m', 'n_2'"), "extension"),
+        (extension("X", "'m'"), "the extension X is that of b"),
+        (extension("x", "'m'"), "capital letter"),
+        (extension("X y", "'m'"), "capital letter"),
+        (extension("", "'m'"), "capital letter"),
+        (extension(&"X".repeat(65), "'m'"), "capital letter"),
+        (extension("HttpClient", "'m'"), "is built in"),
+        (extension("Y", ""), "1 to 64 methods"),
+        (extension("Y", "'constructor'"), "not allowed"),
+        (extension("Y", "'core'"), "not allowed"),
+        (extension("Y", "'__proto__'"), "not allowed"),
+        (extension("Y", "'m n'"), "not allowed"),
+        (extension("Y", "1"), "invalid type"),
+        (http.to_owned(), "the kind http has no extensions"),
+        (both, "unknown field `grant_type`"),
+    ] {
+        let name = match reason {
+            "extension" => "b.toml",
+            _ => "c.toml",
+        };
+        place.write(name, &text);
+        let states = place.states();
+        let (_, state) = states.last().unwrap();
+        assert!(state.contains(reason), "{text}: {state}");
+    }
+    let loaded: PluginSet = place.folder.load().unwrap().into_iter().collect();
+    assert!(loaded.find("urn:a").is_some());
+    let found = loaded.find_extension("X").unwrap();
+    assert_eq!(found.declaration().methods, ["m", "n_2"]);
+    assert!(loaded.find_extension("Y").is_none());
+    assert_eq!(loaded.extensions().len(), 1);
 }
 
 /// A folder with plugins.
@@ -62,6 +121,7 @@ impl Place {
         let found = self.folder.load().unwrap();
         let text = |state| match state {
             PluginState::Loaded(_) => "loaded".to_owned(),
+            PluginState::Extension(_) => "extension".to_owned(),
             PluginState::Disabled => "disabled".to_owned(),
             PluginState::Broken(reason) => reason,
         };

@@ -16,6 +16,7 @@ use crate::failure::ScriptFailure;
 use crate::host::{ByteStream, HostError, HostErrorKind, HostRequest, RequestBody, ScriptHost};
 use crate::output::{LocalSink, ResponseSink};
 use crate::stream_table::{INPUT, STREAMS_MAX};
+use crate::written_value::WrittenCall;
 
 /// The largest part of a stream that is sent at once, in bytes.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -119,6 +120,7 @@ impl Conversation {
                 self.calls = self.calls.saturating_add(1);
                 done(within(self.left(), self.host.send_mail(mail)).await)
             }
+            WorkerMessage::Extension(call) => self.call_extension(call).await,
             WorkerMessage::Source { name } => {
                 let source = within(self.left(), self.host.read_source(&name)).await;
                 source.map(|text| (Answer::Text(text), Bytes::new()))
@@ -195,6 +197,16 @@ impl Conversation {
                 Ok((Answer::End, Bytes::new()))
             }
         }
+    }
+
+    async fn call_extension(&mut self, call: WrittenCall) -> Result<(Answer, Bytes), HostError> {
+        self.calls = self.calls.saturating_add(1);
+        if self.calls > self.limits.calls_max {
+            return Err(HostError::new(HostErrorKind::Limit, "too many requests"));
+        }
+        let called = self.host.call_extension(call.read()?);
+        let value = within(self.left(), called).await?;
+        Ok((Answer::Value(value.into()), Bytes::new()))
     }
 
     async fn send(&mut self, request: HostRequest) -> Result<(Answer, Bytes), HostError> {

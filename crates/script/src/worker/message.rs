@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::failure::ScriptFailure;
 use crate::host::{HostError, LogLevel, Mail, TokenKind};
 use crate::output::ResponseHead;
+use crate::written_value::{WrittenCall, WrittenValue};
 
 /// The limits that the worker itself watches.
 #[derive(Debug, Serialize, Deserialize)]
@@ -50,6 +51,8 @@ pub(super) enum Answer {
         headers: Vec<(String, String)>,
         stream: u32,
     },
+    /// The result of an extension.
+    Value(WrittenValue),
     /// It failed.
     Failed(HostError),
 }
@@ -79,6 +82,8 @@ pub(super) enum WorkerMessage {
     Token { cell_url: String },
     /// A mail is to be sent.
     Mail(Mail),
+    /// A method of an extension is to be called.
+    Extension(WrittenCall),
     /// A random UUID is wanted.
     Uuid,
     /// A line of the log. No answer.

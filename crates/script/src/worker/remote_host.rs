@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use personium_types::ExtensionValue;
 
 use super::link::{Link, unexpected};
 use super::message::{Answer, SentBody, WorkerMessage};
 use crate::failure::ScriptFailure;
 use crate::host::{
-    ByteStream, HostError, HostRequest, HostResponse, LogLevel, Mail, RequestBody, ScriptHost,
+    ByteStream, ExtensionCall, HostError, HostRequest, HostResponse, LogLevel, Mail, RequestBody,
+    ScriptHost,
 };
 use crate::output::{ResponseHead, ResponseSink};
 
@@ -117,6 +119,13 @@ impl ScriptHost for RemoteHost {
 
     async fn send_mail(&self, mail: Mail) -> Result<(), HostError> {
         self.0.ask(&WorkerMessage::Mail(mail), &[]).map(drop)
+    }
+
+    async fn call_extension(&self, call: ExtensionCall) -> Result<ExtensionValue, HostError> {
+        match self.0.ask(&WorkerMessage::Extension(call.into()), &[])? {
+            (Answer::Value(value), _) => value.read(),
+            _ => Err(unexpected()),
+        }
     }
 
     fn log(&self, level: LogLevel, text: &str) {

@@ -1,4 +1,4 @@
-//! Checks the folder of authentication plugins. A plugin that is broken stops nothing.
+//! Checks the folder of plugins. A plugin that is broken stops nothing.
 
 use personium_plugin::PluginState;
 use personium_types::error::chain;
@@ -24,6 +24,10 @@ pub(super) fn check(report: &mut CheckReport, loaded: &LoadedConfig) {
             PluginState::Loaded(loaded) => {
                 let grant_type = &loaded.declaration().grant_type;
                 report.ok(CHECK, format!("{name}: {grant_type}"));
+            }
+            PluginState::Extension(loaded) => {
+                let class = &loaded.declaration().class;
+                report.ok(CHECK, format!("{name}: extension {class}"));
             }
             PluginState::Disabled => report.ok(CHECK, format!("{name}: disabled")),
             PluginState::Broken(reason) => report.warning(CHECK, format!("{name}: {reason}")),

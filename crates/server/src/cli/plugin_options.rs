@@ -1,5 +1,7 @@
 //! The options of `personium plugin`.
 
+mod extension_test;
+
 use std::fs::File;
 use std::io::Read;
 use std::process::ExitCode;
@@ -8,7 +10,8 @@ use std::sync::Arc;
 use clap::Subcommand;
 use personium_api::NetworkPluginHost;
 use personium_plugin::{
-    FoundPlugin, LoadedPlugin, PluginCall, PluginError, PluginFolder, PluginHost, PluginState,
+    FoundPlugin, LoadedExtension, LoadedPlugin, PluginCall, PluginError, PluginFolder, PluginHost,
+    PluginState,
 };
 use personium_types::error::chain;
 use serde_json::{Map, Value, json};
@@ -38,7 +41,8 @@ pub(super) enum PluginSubcommand {
         #[arg(long)]
         json: bool,
     },
-    /// Call a plugin as the token endpoint does, and print what it returns. Fails unless it names an account.
+    /// Call an authentication plugin as the token endpoint does, and print what it returns. Fails unless it names an account. Call a
+    /// method of a script extension with the fields method, arguments and constructor, the last two as JSON arrays.
     Test {
         /// Plugin.
         #[arg(value_name = "NAME")]
@@ -175,6 +179,15 @@ impl Row {
                 let detail = format!("{} {} for {types}", declared.kind, declared.grant_type);
                 ("enabled", detail, Some(described(plugin)))
             }
+            PluginState::Extension(extension) => {
+                let declared = extension.declaration();
+                let methods = declared.methods.join(" ");
+                let detail = format!(
+                    "{} extension {} with {methods}",
+                    declared.kind, declared.class
+                );
+                ("enabled", detail, Some(described_extension(extension)))
+            }
             PluginState::Disabled => ("disabled", String::new(), None),
             PluginState::Broken(reason) => ("broken", reason.trim().to_owned(), None),
         };
@@ -213,6 +226,16 @@ fn described(plugin: &LoadedPlugin) -> Value {
         "label": declared.label,
         "grantType": declared.grant_type,
         "accountTypes": declared.account_types,
+    })
+}
+
+fn described_extension(extension: &LoadedExtension) -> Value {
+    let declared = extension.declaration();
+    json!({
+        "kind": declared.kind,
+        "label": declared.label,
+        "extension": declared.class,
+        "methods": declared.methods,
     })
 }
 
@@ -264,14 +287,17 @@ fn check(
     let mut rows = Vec::new();
     for plugin in &found {
         let mut row = Row::of(plugin);
-        if let PluginState::Loaded(loaded) = &plugin.state {
-            match runtime.block_on(probe(loaded, &host)) {
+        match &plugin.state {
+            PluginState::Loaded(loaded) => match runtime.block_on(probe(loaded, &host)) {
                 Ok(()) => row.state = "ok",
                 Err(error) => {
                     row.state = "failed";
                     row.detail = chain(&error);
                 }
-            }
+            },
+            // An instance of it was made. A method could do what nobody wants.
+            PluginState::Extension(_) => row.state = "ok",
+            PluginState::Disabled | PluginState::Broken(_) => {}
         }
         rows.push(row);
     }
@@ -302,13 +328,16 @@ fn test(
     (cell_url, fields): (&str, &[(String, String)]),
 ) -> Result<ExitCode, String> {
     let found = load(folder)?.into_iter().find(|plugin| plugin.name == name);
+    let host = host(config);
     let plugin: Arc<LoadedPlugin> = match found.map(|found| found.state) {
         Some(PluginState::Loaded(plugin)) => plugin,
+        Some(PluginState::Extension(extension)) => {
+            return extension_test::run(&extension, &host, (cell_url, fields));
+        }
         Some(PluginState::Disabled) => return Err(format!("{name} is disabled")),
         Some(PluginState::Broken(reason)) => return Err(format!("{name} is broken: {reason}")),
         None => return Err(format!("there is no plugin {name}")),
     };
-    let host = host(config);
     let call = PluginCall {
         cell_url,
         fields,

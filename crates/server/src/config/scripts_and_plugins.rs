@@ -57,9 +57,9 @@ section! {
 }
 
 section! {
-    /// Settings of authentication plugins. OpenID Connect is built in.
+    /// Settings of authentication plugins and script extensions. OpenID Connect is built in.
     PluginConfig "Plugins" {
-        /// The folder of authentication plugins; see docs/plugins.md. A change of a file in it needs no restart.
+        /// The folder of plugins; see docs/plugins.md. A change of a file in it needs no restart.
         dir: Option<PathBuf> = "plugin.path", "", Optional(FilePath);
         /// The Java class that loads plugins.
         _default_class: Option<String> = "plugin.defaultClassname", "", Optional(Text);

@@ -246,7 +246,7 @@ async fn folder_of_a_running_unit_is_followed() {
     place.write("old.jar", "PK");
     let unit = place.unit();
     create_accounts_without_plugin(&unit).await;
-    let log = logged_after(&unit, 0, "authentication plugin not loaded").await;
+    let log = logged_after(&unit, 0, "plugin not loaded").await;
     assert!(
         log.contains("broken") && log.contains("the table [http] is missing"),
         "{log}"
@@ -326,7 +326,7 @@ async fn folder_of_a_running_unit_is_followed() {
     log_in_until(&unit, 503).await;
     fs::remove_file(place.path("sample.toml")).unwrap();
     log_in_until(&unit, 400).await;
-    logged_after(&unit, 0, "authentication plugin removed").await;
+    logged_after(&unit, 0, "plugin removed").await;
     // Password logins were never affected.
     let fields = [
         ("grant_type", "password"),

@@ -19,12 +19,12 @@ use crate::plugins::{PluginPlace, block_with};
 use crate::program;
 
 /// A language of the page.
-struct Language {
-    name: &'static str,
+pub struct Language {
+    pub name: &'static str,
     /// A text of the block with the commands.
-    command: &'static str,
+    pub command: &'static str,
     /// Its source in the folder `plugins`, which the page links.
-    source: &'static str,
+    pub source: &'static str,
 }
 
 const LANGUAGES: [Language; 4] = [
@@ -51,10 +51,12 @@ const LANGUAGES: [Language; 4] = [
 ];
 const TEMPLATES: &str = "../../plugins";
 /// The files of that folder that sources need.
-const PARTS: [&str; 3] = [
+const PARTS: [&str; 5] = [
     "wit/authentication.wit",
     "c/personium_plugin.h",
     "rust/personium_plugin.rs",
+    "wit/extension/extension.wit",
+    "rust/personium_extension.rs",
 ];
 /// The compiler of Debian, which has the target. That of the project need not have it.
 const RUSTC: &str = "/usr/bin/rustc";
@@ -62,7 +64,7 @@ const RUSTC: &str = "/usr/bin/rustc";
 const FOLLOW_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The component that the commands of the page make of a source. What was made of the same files is made once.
-fn build(language: &Language, source: &str) -> Vec<u8> {
+pub fn build(language: &Language, source: &str) -> Vec<u8> {
     let [python, node] = plugin_tools();
     let commands = block_with("sh", language.command);
     let mut hasher = DefaultHasher::new();
@@ -105,7 +107,7 @@ fn build(language: &Language, source: &str) -> Vec<u8> {
     component
 }
 
-fn template(language: &Language) -> String {
+pub fn template(language: &Language) -> String {
     fs::read_to_string(format!("{TEMPLATES}/{}", language.source)).unwrap()
 }
 

@@ -86,7 +86,7 @@ fn plugin(settings: &str) -> (TempDir, Arc<LoadedPlugin>) {
     match found.into_iter().next().unwrap().state {
         PluginState::Loaded(plugin) => (folder, plugin),
         PluginState::Broken(reason) => panic!("{reason}: {text}"),
-        PluginState::Disabled => panic!("disabled"),
+        PluginState::Extension(_) | PluginState::Disabled => panic!("no plugin"),
     }
 }
 

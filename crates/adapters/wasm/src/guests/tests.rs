@@ -8,6 +8,12 @@ mod component_text;
 
 use component_text::Parts;
 
+use wasmtime::ResourceLimiter as _;
+
+use crate::authentication::Authentication;
+use crate::bindings::authentication::exports::personium::authentication::authenticator::Login;
+use crate::extension::Extension;
+
 #[tokio::test]
 async fn code_that_nobody_waits_for_any_more_ends() {
     let guests = Guests::start(Execution::Fastest).unwrap();
@@ -16,7 +22,7 @@ async fn code_that_nobody_waits_for_any_more_ends() {
     let path = folder.path().join("x.wasm");
     std::fs::write(&path, component).unwrap();
     let component = guests.compiler().compile_file(&path).unwrap();
-    let plugin = Arc::new(guests.link(component, &[]).unwrap());
+    let plugin = Arc::new(guests.link::<Authentication>(component, &[]).unwrap());
     let login = Login {
         plugin: String::new(),
         grant_type: String::new(),
@@ -25,7 +31,7 @@ async fn code_that_nobody_waits_for_any_more_ends() {
         fields: Vec::new(),
         settings: Vec::new(),
     };
-    let limits = guests.limits(2 << 20);
+    let limits = guests.limits::<Authentication>(2 << 20);
     let state = |host| GuestState::new("x", &[], limits, host);
     let call = guests.call(&plugin, state, Some(login)).unwrap();
     // It has begun once its memory is taken.
@@ -37,4 +43,17 @@ async fn code_that_nobody_waits_for_any_more_ends() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(guests.memory.free_bytes(), TOTAL_MEMORY_BYTES);
+}
+
+#[test]
+fn scripts_cannot_take_the_memory_of_logins() {
+    let guests = Guests::start(Execution::Fastest).unwrap();
+    let grow = |limits: &mut CallLimits, bytes| limits.memory_growing(0, bytes, None).unwrap();
+    let mut script = guests.limits::<Extension>(usize::MAX);
+    assert!(grow(&mut script, SCRIPT_MEMORY_BYTES));
+    let mut next = guests.limits::<Extension>(usize::MAX);
+    assert!(!grow(&mut next, 1));
+    assert!(next.is_budget_exhausted());
+    let mut login = guests.limits::<Authentication>(usize::MAX);
+    assert!(grow(&mut login, TOTAL_MEMORY_BYTES));
 }

@@ -7,6 +7,8 @@ use wit_parser::Resolve;
 
 /// The name of the function that a plugin exports.
 const EXPORT: &str = "personium:authentication/authenticator@1.0.0#authenticate";
+/// The name of the function that an extension exports.
+const EXTENSION_EXPORT: &str = "personium:extension/methods@1.0.0#invoke";
 /// The address of the result, which the text and the strings of the result follow.
 pub const RESULT: u32 = 1_024;
 /// The address of the first string.
@@ -62,10 +64,16 @@ impl Parts {
 
     /// The component, for a world of `plugins/wit`.
     pub fn component(&self, world: &str) -> Vec<u8> {
-        component_of(&self.module(), &wit_of_the_project(), world)
+        component_of(&self.module(EXPORT), &wit_of_the_project(), world)
     }
 
-    fn module(&self) -> Vec<u8> {
+    /// The component of a script extension, for a world of `plugins/wit/extension`.
+    pub fn extension(&self, world: &str) -> Vec<u8> {
+        let wit = std::fs::read_to_string("../../../plugins/wit/extension/extension.wit").unwrap();
+        component_of(&self.module(EXTENSION_EXPORT), &wit, world)
+    }
+
+    fn module(&self, export: &str) -> Vec<u8> {
         let body = self.body.clone().unwrap_or(format!("i32.const {RESULT}"));
         let realloc = self.realloc.clone().unwrap_or(
             "(global.set $next (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
@@ -79,7 +87,7 @@ impl Parts {
               (memory (export "memory") {pages})
               (global $next (mut i32) (i32.const 65536))
               (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) {realloc})
-              (func (export "{EXPORT}") (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) {body})
+              (func (export "{export}") (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) {body})
               {fields})"#,
             imports = self.imports,
             pages = self.pages.unwrap_or(16),

@@ -13,6 +13,7 @@
 )]
 
 mod component_text;
+mod extension;
 mod hostile;
 mod imports;
 mod loading;
@@ -138,7 +139,7 @@ impl Plugins {
         match found.unwrap().state {
             PluginState::Loaded(plugin) => Ok(plugin),
             PluginState::Broken(reason) => Err(reason),
-            PluginState::Disabled => panic!("disabled"),
+            PluginState::Extension(_) | PluginState::Disabled => panic!("no such plugin"),
         }
     }
 }

@@ -10,12 +10,13 @@ use personium_model::auth::token_issuer::TokenIssuer;
 use personium_model::event::{EVENT_ID, RULE_CHAIN, VIA};
 use personium_model::locate::Target;
 use personium_model::{CellContext, Unit};
+use personium_plugin::{ExtensionError, PluginSet};
 use personium_script::{
-    HostError, HostErrorKind, HostRequest, HostResponse, LogLevel, Mail, RequestBody,
-    ScriptFailure, ScriptHost, TokenKind,
+    ExtensionCall, HostError, HostErrorKind, HostRequest, HostResponse, LogLevel, Mail,
+    RequestBody, ScriptFailure, ScriptHost, TokenKind,
 };
 use personium_types::error::chain;
-use personium_types::{Code, Error};
+use personium_types::{Code, Error, ExtensionValue};
 
 use super::script_log::ScriptLog;
 use super::source::{Source, Sources};
@@ -25,6 +26,7 @@ use crate::body::{self, Body};
 use crate::forwarded;
 use crate::http_client::{FetchError, HttpClient};
 use crate::mail_client;
+use crate::plugin_host::RequestHost;
 use crate::request_context::CellRequest;
 
 /// The lifetime of a token of the service subject, in milliseconds.
@@ -57,6 +59,8 @@ pub(super) struct ServiceHost {
     caller: Option<String>,
     chain: Vec<(&'static str, String)>,
     log: ScriptLog,
+    /// The plugins of the time when the request began.
+    plugins: Arc<PluginSet>,
 }
 
 impl ServiceHost {
@@ -64,7 +68,7 @@ impl ServiceHost {
         request: CellRequest,
         target: &Target,
         (sources, subject): (Sources, Option<String>),
-        log: ScriptLog,
+        (log, plugins): (ScriptLog, Arc<PluginSet>),
     ) -> Self {
         let mut chain: Vec<_> = CHAIN
             .iter()
@@ -82,6 +86,7 @@ impl ServiceHost {
             box_schema: target.target_box.schema.clone(),
             chain,
             log,
+            plugins,
             http_client: request.request.http_client,
         }
     }
@@ -253,6 +258,39 @@ impl ScriptHost for ServiceHost {
         let server = server.ok_or_else(absent)?;
         let id = self.uuid();
         mail_client::send(server, mail, (self.unit.now_ms(), &id)).await
+    }
+
+    async fn call_extension(&self, call: ExtensionCall) -> Result<ExtensionValue, HostError> {
+        let found = self.plugins.find_extension(&call.extension);
+        let absent = || HostError::new(HostErrorKind::Absent, "there is no such extension");
+        let extension = found.ok_or_else(absent)?;
+        let cell = self.context.cell();
+        let host = RequestHost {
+            unit: &self.unit,
+            http_client: &self.http_client,
+        };
+        let invoked = personium_plugin::ExtensionCall {
+            cell_url: &self.unit.urls().cell(&cell.name),
+            method: &call.method,
+            created_with: &call.created_with,
+            arguments: &call.arguments,
+            host: &host,
+        };
+        let answer = extension.invoke(&invoked).await;
+        answer.map_err(|error| {
+            let code = match &error {
+                ExtensionError::Refused(text) => {
+                    return HostError::new(HostErrorKind::Extension, text);
+                }
+                ExtensionError::Unavailable(_) => Code::ExtensionUnavailable,
+                ExtensionError::Broken(_) => Code::ExtensionBroken,
+            };
+            let (plugin, error) = (&extension.declaration().name, chain(&error));
+            tracing::error!(cell.id = %cell.id, plugin.name = plugin, error, "a script extension failed");
+            let shown = Error::new(code).with(call.extension);
+            let text = format!("{}: {}", code.as_str(), shown.message());
+            HostError::new(HostErrorKind::Extension, &text)
+        })
     }
 
     fn log(&self, level: LogLevel, text: &str) {

@@ -1,6 +1,7 @@
 //! The request as a script sees it, and what the library knows about its service.
 
 use personium_model::locate::Target;
+use personium_plugin::PluginSet;
 use personium_script::RouteTarget;
 use serde_json::{Map, Value, json};
 
@@ -30,7 +31,7 @@ pub(super) fn describe(
     request: &mut CellRequest,
     target: &Target,
     route: &RouteTarget,
-    subject: Option<&str>,
+    (subject, plugins): (Option<&str>, &PluginSet),
 ) -> Described {
     let headers = headers(request, target);
     let forwarded = json!({FORWARDED_PATH: path_and_query(request)});
@@ -63,6 +64,7 @@ pub(super) fn describe(
             "callerToken": caller_token(request),
             "variables": route.variables,
             "serverVersion": crate::API_VERSION,
+            "extensions": extensions(plugins),
         }),
         request: json!({
             "method": request.method.as_str(),
@@ -77,6 +79,15 @@ pub(super) fn describe(
             "hiddenHeaders": forwarded,
         }),
     }
+}
+
+/// The classes of the extensions of the operator, with their methods.
+fn extensions(plugins: &PluginSet) -> Vec<Value> {
+    let extensions = plugins.extensions().iter();
+    let declared = extensions.map(|extension| extension.declaration());
+    declared
+        .map(|declared| json!({"name": declared.class, "methods": declared.methods}))
+        .collect()
 }
 
 fn request_uri(request: &CellRequest) -> String {
