@@ -34,6 +34,9 @@ pub struct ServerNodeInfo {
     /// Digests of the settings that all server nodes should have in common, by key; only of those that are not the default.
     #[serde(rename = "n", default)]
     pub settings: BTreeMap<String, String>,
+    /// Digests of the files of its plugins, by name. `None` for an earlier version, which does not state them.
+    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+    pub plugins: Option<BTreeMap<String, String>>,
 }
 
 /// The state of this process as a server node, and of the others as it sees them.
@@ -78,6 +81,8 @@ pub(crate) struct Observation {
     pub(crate) unchanged: Duration,
     /// Whether operators know that its clock differs.
     pub(crate) is_clock_reported: bool,
+    /// The number of renewals since its plugins differ.
+    pub(crate) renewals_with_other_plugins: u32,
 }
 
 /// How many times each key is in use.

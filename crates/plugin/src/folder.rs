@@ -7,7 +7,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use personium_operator_files::{WRITABLE_BY_ALL, read_trusted_file};
+use personium_types::hex;
 
 use crate::loaded::LoadedPlugin;
 use crate::loaded_extension::LoadedExtension;
@@ -22,6 +24,10 @@ const DISABLED_SUFFIX: &str = ".toml.disabled";
 const JAVA_SUFFIX: &str = ".jar";
 /// The largest size of such a file in bytes.
 const MAX_MANIFEST_BYTES: u64 = 64 << 10;
+/// The end of the name of a file with a component of WebAssembly.
+const COMPONENT_SUFFIX: &str = ".wasm";
+/// The largest size of a file of a plugin in bytes.
+const MAX_PART_BYTES: u64 = 32 << 20;
 /// The largest number of plugins.
 const MAX_PLUGINS: usize = 64;
 /// The largest length of the name of a plugin in bytes.
@@ -122,6 +128,24 @@ impl PluginFolder {
             }
         }
         Ok(files)
+    }
+
+    /// SHA-256 of each file that makes a plugin what it is: its description, and components. `None` for those that cannot be read.
+    ///
+    /// # Errors
+    /// [`FolderError::Path`]
+    pub fn digests(&self) -> Result<BTreeMap<String, Option<String>>, FolderError> {
+        let mut digests = BTreeMap::new();
+        for path in self.paths()? {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let is_part = |name: &&str| name.ends_with(SUFFIX) || name.ends_with(COMPONENT_SUFFIX);
+            if let Some(name) = name.filter(is_part) {
+                let read = read_trusted_file(&path, MAX_PART_BYTES).ok();
+                let hash = read.map(|bytes| hex::encode(digest(&SHA256, &bytes).as_ref()));
+                digests.insert(name.to_owned(), hash);
+            }
+        }
+        Ok(digests)
     }
 
     /// Loads all plugins, in the order of their names. Those that cannot be loaded do not hinder others. Of two plugins with

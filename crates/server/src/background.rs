@@ -35,11 +35,11 @@ const ORPHAN_SCAN_PAUSE: Duration = Duration::from_millis(50);
 /// The time between two looks for work that nobody works on.
 const RESUME_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The properties of this process that operators and other nodes see. `settings` are digests.
+/// The properties of this process that operators and other nodes see. `settings` and `plugins` are digests.
 pub(crate) fn node_info(
     address: SocketAddr,
     started_at_ms: i64,
-    settings: BTreeMap<String, String>,
+    (settings, plugins): (BTreeMap<String, String>, BTreeMap<String, String>),
 ) -> ServerNodeInfo {
     ServerNodeInfo {
         host: system_user::host_name(),
@@ -49,6 +49,7 @@ pub(crate) fn node_info(
         common: BTreeMap::new(),
         clock_ms: started_at_ms,
         settings,
+        plugins: Some(plugins),
     }
 }
 

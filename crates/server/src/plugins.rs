@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use personium_ldap::LdapPluginKind;
 use personium_model::Unit;
+use personium_model::credentials::UnitKeys;
 use personium_plugin::{
     Fingerprint, FolderError, FoundPlugin, HttpPluginKind, PluginFolder, PluginKind, PluginState,
 };
@@ -14,6 +15,8 @@ use personium_wasm::WasmPluginKind;
 
 use crate::config::Config;
 
+/// The setting with the folder.
+const FOLDER_SETTING: &str = "plugin.path";
 /// The time between two looks at the folder.
 const PERIOD: Duration = Duration::from_secs(2);
 
@@ -36,6 +39,23 @@ pub(crate) fn folder(config: &Config) -> Option<PluginFolder> {
         .map(|provider| provider.account_type.clone());
     let folder = PluginFolder::new(path, kinds);
     Some(folder.without_types(grant_types.collect(), account_types.collect()))
+}
+
+/// Digests of the files of the plugins, by name, which nodes with the same secret compare. A folder that cannot be read has none.
+pub(crate) fn digests(config: &Config, keys: &UnitKeys) -> BTreeMap<String, String> {
+    let found = folder(config).and_then(|folder| folder.digests().ok());
+    keyed(found.unwrap_or_default(), keys)
+}
+
+fn keyed(files: BTreeMap<String, Option<String>>, keys: &UnitKeys) -> BTreeMap<String, String> {
+    let keyed = files.into_iter().map(|(file, hash)| {
+        let name = format!("{FOLDER_SETTING}/{file}");
+        let digest = keys
+            .local_tokens
+            .setting_digest(&name, &hash.unwrap_or_default());
+        (name, digest)
+    });
+    keyed.collect()
 }
 
 /// Keeps the plugins of a unit as they are in a folder.
@@ -85,6 +105,8 @@ impl PluginLoader {
             Ok(None) => None,
             Ok(Some(content)) => {
                 self.log(&content.plugins);
+                let keys = &self.unit.credentials().keys;
+                self.unit.set_node_plugins(keyed(content.digests, keys));
                 self.fingerprint = Some(content.fingerprint);
                 self.unit
                     .plugins()
@@ -152,6 +174,7 @@ impl PluginLoader {
 /// The content of the folder at a moment.
 struct FolderContent {
     fingerprint: Fingerprint,
+    digests: BTreeMap<String, Option<String>>,
     plugins: Vec<FoundPlugin>,
 }
 
@@ -166,6 +189,7 @@ fn read(
         return Ok(None);
     }
     Ok(Some(FolderContent {
+        digests: folder.digests()?,
         plugins: folder.load()?,
         fingerprint,
     }))

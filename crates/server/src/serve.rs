@@ -163,6 +163,8 @@ pub async fn start(
     check_secret(&components, &unit).await?;
     let admin_listener = listen_admin(config.listen.admin_address).await?;
     let digests = initial_settings.digests(&components.keys);
+    let plugin_digests = plugins::digests(config, &components.keys);
+    let digests = (digests, plugin_digests);
     let info = background::node_info(bound.plain.address, unit.now_ms(), digests);
     join(&unit, info).await?;
 

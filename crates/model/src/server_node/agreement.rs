@@ -29,6 +29,9 @@ const JOIN_PAUSE: Duration = Duration::from_millis(500);
 /// The difference between the clocks of two server nodes that operators are told of, in milliseconds.
 const CLOCK_TOLERANCE_MS: u64 = 30_000;
 
+/// The number of renewals after which operators are told of other plugins of a server node.
+const RENEWALS_BEFORE_REPORT: u32 = 3;
+
 /// The setting under which the digest of the unit secret is compared. If it differs, all digests do.
 pub const SECRET_SETTING: &str = "security.secret16";
 
@@ -112,16 +115,23 @@ impl ServerNodeInfo {
         Ok(())
     }
 
-    /// The names of the settings that should be the same, and are not.
+    /// The names of the settings that should be the same, and are not, and then those of such files of plugins.
     #[must_use]
     pub fn different_settings(&self, other: &Self) -> Vec<String> {
-        let names: BTreeSet<&String> = self.settings.keys().chain(other.settings.keys()).collect();
-        let differs = |name: &&String| self.settings.get(*name) != other.settings.get(*name);
-        let different: Vec<&String> = names.into_iter().filter(differs).collect();
+        let mut different = different(&self.settings, &other.settings);
         match different.iter().find(|name| name.ends_with(SECRET_SETTING)) {
-            Some(secret) => vec![(*secret).clone()],
-            None => different.into_iter().cloned().collect(),
+            Some(secret) => vec![secret.clone()],
+            None => {
+                different.extend(self.different_plugins(other));
+                different
+            }
         }
+    }
+
+    /// The names of the files of plugins that are not the same. Unless both state them, none.
+    fn different_plugins(&self, other: &Self) -> Vec<String> {
+        let both = self.plugins.as_ref().zip(other.plugins.as_ref());
+        both.map_or_else(Vec::new, |(own, other)| different(own, other))
     }
 
     /// Tells operators of another server node that was not seen before.
@@ -131,7 +141,11 @@ impl ServerNodeInfo {
         if let Err(error) = self.check(other) {
             tracing::error!(server_node.id = %id, error = %error, "server node must not run beside this one");
         }
-        let settings = self.different_settings(other).join(", ");
+        let own_settings = Self {
+            plugins: None,
+            ..self.clone()
+        };
+        let settings = own_settings.different_settings(other).join(", ");
         if !settings.is_empty() {
             tracing::warn!(
                 server_node.id = %id, host, address, settings,
@@ -147,7 +161,19 @@ impl ServerNodeInfo {
     }
 }
 
+/// The names whose values differ.
+fn different(own: &BTreeMap<String, String>, other: &BTreeMap<String, String>) -> Vec<String> {
+    let names: BTreeSet<&String> = own.keys().chain(other.keys()).collect();
+    let differs = |name: &&String| own.get(*name) != other.get(*name);
+    names.into_iter().filter(differs).cloned().collect()
+}
+
 impl Unit {
+    /// Sets the digests of the files of plugins, by name, after they have changed.
+    pub fn set_node_plugins(&self, plugins: BTreeMap<String, String>) {
+        self.server_node().info.lock().plugins = Some(plugins);
+    }
+
     /// Sets the digests of the settings that should be the same on all server nodes, after they were read again.
     pub fn set_node_settings(&self, settings: BTreeMap<String, String>) {
         self.server_node().info.lock().settings = settings;
@@ -273,6 +299,44 @@ pub(super) fn report_clocks(
     Ok(())
 }
 
+/// Tells operators of server nodes whose plugins differ from those of this one, unless that is over after some seconds: an operator
+/// changes one node after the other.
+pub(super) fn report_plugins(
+    unit: &Unit,
+    found: &[(ServerNodeId, personium_store::Record)],
+) -> Result<()> {
+    let own = unit.node_info();
+    let mut observed = unit.server_node().observed.lock();
+    for (id, record) in found {
+        let Some(seen) = observed.get_mut(id) else {
+            continue;
+        };
+        if seen.version == record.version {
+            continue;
+        }
+        let other: ServerNodeInfo = records::decode(&record.value)?;
+        // With another secret, all digests differ.
+        let is_same_secret = !different(&own.settings, &other.settings)
+            .iter()
+            .any(|name| name.ends_with(SECRET_SETTING));
+        let files = match is_same_secret {
+            true => own.different_plugins(&other).join(", "),
+            false => String::new(),
+        };
+        seen.renewals_with_other_plugins = match files.is_empty() {
+            true => 0,
+            false => seen.renewals_with_other_plugins.saturating_add(1),
+        };
+        if seen.renewals_with_other_plugins == RENEWALS_BEFORE_REPORT {
+            tracing::warn!(
+                server_node.id = %id, host = other.host, address = other.address, files,
+                "another server node has other plugins: log-ins and scripts depend on the node"
+            );
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -310,5 +374,20 @@ mod tests {
         assert_eq!(own.different_settings(&other), ["a", "b", "c"]);
         let other = info(&[("x.security.secret16", "9")]);
         assert_eq!(own.different_settings(&other), ["x.security.secret16"]);
+    }
+
+    #[test]
+    fn different_plugins_are_named_if_both_nodes_state_them() {
+        let of = |plugins: &[(&str, &str)]| ServerNodeInfo {
+            plugins: Some(info(plugins).settings),
+            ..info(&[("a", "1")])
+        };
+        let own = of(&[("x.toml", "1"), ("x.wasm", "2")]);
+        assert!(own.different_settings(&own).is_empty());
+        assert!(own.different_settings(&info(&[("a", "1")])).is_empty());
+        let other = of(&[("x.wasm", "3")]);
+        assert_eq!(own.different_settings(&other), ["x.toml", "x.wasm"]);
+        let other = of(&[("x.toml", "1"), ("x.wasm", "2"), ("y.toml", "4")]);
+        assert_eq!(own.different_settings(&other), ["y.toml"]);
     }
 }

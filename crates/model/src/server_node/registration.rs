@@ -152,6 +152,7 @@ impl Unit {
         let found = self.list_node_records().await?;
         agreement::report_new(self, &found)?;
         agreement::report_clocks(self, &found)?;
+        agreement::report_plugins(self, &found)?;
         overview::count(self, &found)?;
         let versions: Vec<_> = found.iter().map(|(id, r)| (*id, r.version)).collect();
         let mut dead = Vec::new();
@@ -194,6 +195,7 @@ impl Unit {
                 version,
                 unchanged: Duration::ZERO,
                 is_clock_reported: false,
+                renewals_with_other_plugins: 0,
             };
             let seen = match observed.entry(id) {
                 Entry::Vacant(new) => {

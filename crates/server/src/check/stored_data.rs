@@ -19,6 +19,7 @@ use crate::components::{body_place, record_settings};
 use crate::config::{LoadedConfig, RecordStoreKind};
 use crate::data_folder::{Condition, DataFolder, DataFolderError, records_error};
 use crate::key_files;
+use crate::plugins;
 use crate::record_engine::{self, RecordEngine};
 use crate::running_settings::InitialSettings;
 use crate::system;
@@ -79,13 +80,17 @@ fn own_info(loaded: &LoadedConfig) -> ServerNodeInfo {
     let (now_ms, random) = (system::clock().now_ms(), system::random());
     let prepared = unit_urls(loaded)
         .and_then(|urls| key_files::prepare(&loaded.config, urls.host(), now_ms, &random));
-    let settings = match prepared {
-        Ok(prepared) => InitialSettings::new(loaded).digests(&prepared.keys),
-        Err(_) => BTreeMap::new(),
+    let (settings, plugins) = match prepared {
+        Ok(prepared) => (
+            InitialSettings::new(loaded).digests(&prepared.keys),
+            Some(plugins::digests(&loaded.config, &prepared.keys)),
+        ),
+        Err(_) => (BTreeMap::new(), None),
     };
     ServerNodeInfo {
         version: crate::VERSION.to_owned(),
         settings,
+        plugins,
         ..ServerNodeInfo::default()
     }
 }

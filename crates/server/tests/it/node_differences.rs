@@ -207,7 +207,13 @@ async fn check_status_and_metrics_show_which_nodes_run_and_what_differs() {
     let mut second = shared.start();
     second.kill();
     let path_based = "pathBasedCellUrl.enabled=true";
-    let other = format!("{path_based}\n{PREFIX}odata.dialect=standard");
+    let plugins = tempfile::tempdir().unwrap();
+    let plugin = plugins.path().join("x.toml");
+    std::fs::write(&plugin, "kind = 'nothing'").unwrap();
+    let other = format!(
+        "{path_based}\n{PREFIX}odata.dialect=standard\n{PREFIX}plugin.path={}",
+        plugins.path().display()
+    );
     second.replace_in_settings(path_based, &other);
     second.restart();
     // The record of the killed process is removed first.
@@ -228,7 +234,7 @@ async fn check_status_and_metrics_show_which_nodes_run_and_what_differs() {
         );
         let expected = match is_first {
             true => serde_json::json!([]),
-            false => serde_json::json!([format!("{PREFIX}odata.dialect")]),
+            false => serde_json::json!([format!("{PREFIX}odata.dialect"), "plugin.path/x.toml"]),
         };
         assert_eq!(node["otherSettings"], expected);
     }
@@ -254,7 +260,11 @@ async fn check_status_and_metrics_show_which_nodes_run_and_what_differs() {
         );
     }
     let address = format!("(127.0.0.1:{}, version", second.port());
-    let differs = [&address, "other settings", "odata.dialect"];
+    let differs = [
+        &address,
+        "other settings",
+        "odata.dialect, plugin.path/x.toml",
+    ];
     assert!(has(&found, "warning", &differs), "{found:?}");
     assert!(has(&found, "ok", &["answers: PostgreSQL 1"]), "{found:?}");
     assert!(
@@ -265,6 +275,23 @@ async fn check_status_and_metrics_show_which_nodes_run_and_what_differs() {
         ),
         "{found:?}"
     );
+    for node in [&*first, &second] {
+        let texts = [
+            "another server node has other plugins",
+            "plugin.path/x.toml",
+        ];
+        wait_for_line(node, &texts).await;
+    }
+    // What is removed from a folder differs no more.
+    std::fs::remove_file(plugin).unwrap();
+    wait_until("plugins are the same", async || {
+        let shown = status().await;
+        let mut nodes = shown["nodes"].as_array().unwrap().iter();
+        nodes.any(|node| {
+            node["otherSettings"] == serde_json::json!([format!("{PREFIX}odata.dialect")])
+        })
+    })
+    .await;
     // Nobody removes the records of nodes that are all stopped.
     first.pause();
     second.pause();
