@@ -13,7 +13,7 @@ pub const DIRECTORY_BASE: &str = "dc=corp,dc=example";
 /// The password of the entry `cn=reader`, which may search.
 pub const READER_PASSWORD: &str = "reader-password";
 
-/// Entries of the directory. Passwords are in clear there: what is tested is not how the directory keeps them.
+/// Entries of the directory, of which it locks `carol` after two wrong passwords. Passwords are in clear there: what is tested is not how the directory keeps them.
 const ENTRIES: &str = "\
 dn: dc=corp,dc=example
 objectClass: dcObject
@@ -64,6 +64,23 @@ cn: Two
 sn: Example
 employeeType: staff
 userPassword: two-password
+
+dn: cn=lockout,dc=corp,dc=example
+objectClass: organizationalRole
+objectClass: pwdPolicy
+cn: lockout
+pwdAttribute: userPassword
+pwdLockout: TRUE
+pwdMaxFailure: 2
+
+dn: uid=carol,ou=people,dc=corp,dc=example
+objectClass: inetOrgPerson
+uid: carol
+cn: Carol
+sn: Example
+employeeType: staff
+userPassword: carol-password
+pwdPolicySubentry: cn=lockout,dc=corp,dc=example
 ";
 
 /// An LDAP directory on free ports of this machine, which requires TLS for passwords. Dropping it kills the process.
@@ -163,6 +180,7 @@ fn write_config(folder: &Path) -> PathBuf {
          pidfile {shown}/slapd.pid\n\
          modulepath /usr/lib/ldap\n\
          moduleload back_mdb\n\
+         moduleload ppolicy\n\
          TLSCACertificateFile {shown}/ca.crt\n\
          TLSCertificateFile {shown}/server.crt\n\
          TLSCertificateKeyFile {shown}/server.key\n\
@@ -170,8 +188,10 @@ fn write_config(folder: &Path) -> PathBuf {
          allow bind_anon_cred bind_anon_dn\n\
          database mdb\n\
          suffix \"{DIRECTORY_BASE}\"\n\
+         rootdn \"cn=root,{DIRECTORY_BASE}\"\n\
          directory {shown}/data\n\
          index uid eq\n\
+         overlay ppolicy\n\
          access to attrs=userPassword by anonymous auth by * none\n\
          access to * by dn.exact=\"cn=reader,{DIRECTORY_BASE}\" read by anonymous auth by * none\n"
     );

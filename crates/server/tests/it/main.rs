@@ -52,6 +52,7 @@ mod http2;
 mod interrupted_import;
 mod interrupted_installation;
 mod layer_loss;
+mod ldap_login;
 mod log_bounds;
 mod master_token;
 mod memcached;
