@@ -6,6 +6,7 @@ pub(crate) mod document_server;
 pub(crate) mod event_server;
 mod password_hashes;
 mod record_writes;
+mod script_contexts;
 pub(crate) mod web_server;
 
 use std::path::PathBuf;
@@ -84,6 +85,15 @@ pub(crate) enum Baseline {
     DatabaseReads(DatabaseLoad),
     /// Writes entities into PostgreSQL.
     DatabaseWrites(DatabaseWrites),
+    /// Evaluates a script, each time in a fresh context of QuickJS.
+    ScriptContexts {
+        #[arg(long)]
+        file: PathBuf,
+        #[arg(long)]
+        threads: u64,
+        #[arg(long)]
+        seconds: f64,
+    },
     /// Appends to a file and syncs it, one after the other.
     Syncs {
         #[arg(long)]
@@ -133,6 +143,11 @@ impl Baseline {
             Self::Syncs { folder, seconds } => {
                 body_writes::syncs_per_second(&folder, duration(seconds))?
             }
+            Self::ScriptContexts {
+                file,
+                threads,
+                seconds,
+            } => script_contexts::per_second(&file, threads, duration(seconds))?,
             Self::DatabaseReads(load) => database::reads(load)?,
             Self::DatabaseWrites(writes) => database::writes(writes)?,
             Self::Copy { from, to } => {

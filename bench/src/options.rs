@@ -43,6 +43,9 @@ pub(crate) struct ReportOptions {
     /// Folder of an unpacked Keycloak 26, for the scenario auth.
     #[arg(long)]
     pub(crate) keycloak: Option<PathBuf>,
-    /// Scenarios: w1 w2 w3 w4 w7 w8 w10 auth fixture gigabyte layers events, and with --long: many-cells endurance [default: all].
+    /// Component of the sample password plugin, for the scenario script.
+    #[arg(long)]
+    pub(crate) password_plugin: Option<PathBuf>,
+    /// Scenarios: w1 w2 w3 w4 w7 w8 w10 auth script fixture gigabyte layers events, and with --long: many-cells endurance [default: all].
     pub(crate) names: Vec<String>,
 }

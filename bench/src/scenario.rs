@@ -11,6 +11,7 @@ mod many_cells;
 mod put_files;
 mod read_by_key;
 mod read_files;
+mod scripts;
 mod tokens;
 
 use std::collections::HashMap;
@@ -25,7 +26,8 @@ use crate::{BenchResult, baseline};
 
 /// The names of the scenarios that run by default.
 const DEFAULT: &[&str] = &[
-    "w1", "w2", "w3", "w4", "w7", "w8", "w10", "auth", "fixture", "gigabyte", "layers", "events",
+    "w1", "w2", "w3", "w4", "w7", "w8", "w10", "auth", "script", "fixture", "gigabyte", "layers",
+    "events",
 ];
 /// The names of the long scenarios.
 const LONG: &[&str] = &["many-cells", "endurance"];
@@ -120,6 +122,7 @@ async fn run(name: &str, context: &mut BenchContext) -> BenchResult<Section> {
         "w8" => put_files::run(context).await,
         "w10" => logins::run(context).await,
         "auth" => tokens::run(context).await,
+        "script" => scripts::run(context).await,
         "layers" => layers::run(context).await,
         "events" => events::run(context).await,
         "fixture" => fixture::run(context).await,

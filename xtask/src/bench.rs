@@ -1,11 +1,13 @@
 //! `cargo xtask bench`: installs missing programs, builds the server and the bench program in the release profile, and
 //! runs the scenarios.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::{TaskResult, child_process, external_programs, workspace};
 
+/// The compiler of Debian, which has the target of plugins. That of the project need not have it.
+const RUSTC: &str = "/usr/bin/rustc";
 /// The server with which the scenario auth is compared.
 const KEYCLOAK: &str = "keycloak-26.0.0";
 /// Its Maven artifact.
@@ -46,6 +48,9 @@ pub(crate) fn run(arguments: &[String]) -> TaskResult {
         .arg("--token-checks")
         .arg(programs.join("examples").join("token_checks"))
         .args(["--report", report_file(arguments)]);
+    if let Some(component) = password_plugin(&programs) {
+        command.arg("--password-plugin").arg(component);
+    }
     let has_names = arguments.iter().any(|argument| !argument.starts_with('-'));
     let needs_keycloak = !has_names
         || arguments
@@ -55,6 +60,37 @@ pub(crate) fn run(arguments: &[String]) -> TaskResult {
         command.arg("--keycloak").arg(folder);
     }
     child_process::run(command.args(arguments))
+}
+
+/// Makes a component of the sample password plugin in Rust, as docs/plugins.md says. `None` if a tool for it is missing.
+fn password_plugin(programs: &Path) -> Option<PathBuf> {
+    let tools = programs
+        .parent()?
+        .join("clients/plugin-tools/bin/wasm-tools");
+    let [module, embedded, component] =
+        ["module", "embedded", "plugin"].map(|name| programs.join(format!("bench-{name}.wasm")));
+    let run = |command: &mut Command| {
+        let run = child_process::run(command);
+        run.map_err(|error| eprintln!("bench: no password plugin: {error}"))
+            .ok()
+    };
+    run(Command::new(RUSTC)
+        .args(["--target", "wasm32-unknown-unknown", "--edition", "2021"])
+        .args(["--crate-type", "cdylib", "-C", "opt-level=s"])
+        .args(["-C", "panic=abort", "-C", "strip=symbols", "-o"])
+        .arg(&module)
+        .arg("plugins/rust/sample.rs"))?;
+    run(Command::new(&tools)
+        .args(["component", "embed", "plugins/wit", "--world", "plugin"])
+        .arg(&module)
+        .arg("--output")
+        .arg(&embedded))?;
+    run(Command::new(&tools)
+        .args(["component", "new"])
+        .arg(&embedded)
+        .arg("--output")
+        .arg(&component))?;
+    Some(component)
 }
 
 /// The file of the report. Scenarios that are repeated more often than the others have one of their own, if they run alone.

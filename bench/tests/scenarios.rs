@@ -1,4 +1,4 @@
-//! The scenario auth runs to its end with the built server and reports all measurements. Their values are not checked.
+//! The scenarios auth and script run to their end with the built server and report all measurements. Their values are not checked.
 
 #![expect(clippy::disallowed_methods, reason = "it measures real time")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -21,10 +21,10 @@ fn build_programs() -> PathBuf {
 }
 
 #[test]
-fn auth_scenario_reports_all_measurements() {
+fn scenarios_report_all_measurements() {
     let folder = build_programs();
     let out = Command::new(env!("CARGO_BIN_EXE_personium-bench"))
-        .args(["report", "--quick", "auth"])
+        .args(["report", "--quick", "auth", "script"])
         .arg("--server")
         .arg(folder.join("personium"))
         .arg("--token-checks")
@@ -59,6 +59,20 @@ fn auth_scenario_reports_all_measurements() {
     ] {
         assert!(report.contains(requirement), "{requirement}: {report}");
     }
+    for subject in [
+        "empty service",
+        "GET of a file of 2 bytes",
+        "baseline: bare context, same script",
+        "service with five OData reads",
+        "one such read by a request",
+        "baseline: bare context, entities at hand",
+    ] {
+        let row = format!("| script | {subject} |");
+        assert!(report.contains(&row), "{row}: {report}");
+    }
+    assert!(report.contains("first run of a new script: ms"), "{report}");
+    // What needs a component is measured by `cargo xtask bench` only.
+    assert!(report.contains("no --password-plugin"), "{report}");
     // Keycloak is optional.
     assert!(report.contains("not compared with Keycloak"), "{report}");
 }
