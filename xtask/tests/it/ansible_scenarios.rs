@@ -342,7 +342,7 @@ fn nodes_of_a_scaled_out_unit_are_lost_and_upgraded_one_by_one_while_it_serves()
     };
     assert!(is_in_step(systems[3].as_ref().unwrap()));
     systems[6].as_ref().unwrap().expect(
-        "runuser -u postgres -- psql -d personium -qtAc \"SELECT pg_is_in_recovery() AND EXISTS (SELECT 1 FROM pg_tables WHERE schemaname = 'public')\" | grep -qx t",
+        "runuser -u postgres -- psql -d personium -qtAc \"SELECT pg_is_in_recovery() AND EXISTS (SELECT 1 FROM pg_tables WHERE tableowner = 'personium')\" | grep -qx t",
     );
     // A node, then the cache, a web server and the standby are lost; the unit goes on, and the machine joins it again.
     for (number, service) in [(1, Some("personium")), (4, None), (5, None), (6, None)] {
