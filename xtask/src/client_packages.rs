@@ -16,6 +16,8 @@ const ANSIBLE_LIST: &str = "deploy/ansible/requirements.txt";
 const HEAT_LIST: &str = "deploy/heat/requirements.txt";
 /// The list of the programs that check compose files and manifests.
 const CONTAINER_LIST: &str = "deploy/container/requirements.txt";
+/// The list of the Java packages of a Kafka broker.
+const KAFKA_LIST: &str = "crates/testkit/kafka/packages.sha256";
 /// The copy of the list from which a folder was installed; the tests compare it with the list.
 const INSTALLED_LIST: &str = "installed.lock";
 
@@ -61,7 +63,14 @@ pub(crate) fn install() -> TaskResult {
     install_if_outdated(
         &folder.join("olingo"),
         &lists.join("olingo/packages.sha256"),
-        |folder, _| install_java(folder),
+        install_java,
+    )?;
+    // Several target folders use one: a broker is large.
+    let home = std::env::var_os("HOME").ok_or("the variable HOME is not set")?;
+    install_if_outdated(
+        &Path::new(&home).join(".cache/personium-tests/kafka"),
+        Path::new(KAFKA_LIST),
+        install_java,
     )
 }
 
@@ -110,17 +119,16 @@ fn install_node(folder: &Path, lock: &Path) -> TaskResult {
     )
 }
 
-/// Maven has no lock file, so the hashes of the packages are compared afterwards.
-fn install_java(folder: &Path) -> TaskResult {
-    let lists = Path::new(LISTS).join("olingo");
-    let hashes = std::path::absolute(lists.join("packages.sha256"))
+/// Installs the packages of the `pom.xml` beside a list of their hashes. Maven has no lock file, so the hashes of the packages are compared afterwards.
+fn install_java(folder: &Path, list: &Path) -> TaskResult {
+    let hashes = std::path::absolute(list)
         .map_err(|error| format!("cannot find the hashes of the Java packages: {error}"))?;
     let mut output = std::ffi::OsString::from("-DoutputDirectory=");
     output.push(folder);
     child_process::run(
         Command::new("mvn")
             .args(["--batch-mode", "--quiet", "--file"])
-            .arg(lists.join("pom.xml"))
+            .arg(list.with_file_name("pom.xml"))
             .arg("dependency:copy-dependencies")
             .arg(output),
     )?;

@@ -114,7 +114,7 @@ impl Components {
             files: stores.files,
             folder: stores.folder,
             health: stores.health,
-            event_publisher: message_broker::open_publisher(&config.events, &clock)?,
+            event_publisher: message_broker::open_publisher(&config.events, &clock, &random)?,
             broker: message_broker::open(&config.stream, &clock, &random)?,
             cache: UnitCache::open(&config.cache, (&urls, &prepared.keys), &clock),
             config,

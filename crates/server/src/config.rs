@@ -404,6 +404,7 @@ const LOGGING_CRATES: &[&str] = &[
     "personium_event",
     "personium_folder",
     "personium_install",
+    "personium_kafka",
     "personium_memcached",
     "personium_model",
     "personium_postgres",

@@ -10,7 +10,8 @@ use std::time::Duration;
 use personium_activemq::{
     ActiveMqPublisher, ActiveMqQueue, BrokerAddress, BrokerSettings, BrokerState,
 };
-use personium_operator_files::tls::{TlsError, client_config};
+use personium_kafka::{BrokerHost, KafkaPublisher, KafkaSettings, SaslMechanism, SaslUser};
+use personium_operator_files::tls::{ClientCertificate, TlsError, client_config};
 use personium_store::{EventPublisher, MessageQueue};
 use personium_types::error::chain;
 use personium_types::{Clock, Random, Secret};
@@ -23,6 +24,8 @@ use crate::config::{BrokerKind, EventConfig, StreamConfig};
 
 /// The address of a broker on this machine.
 const DEFAULT_ADDRESS: (&str, u16) = ("localhost", 61_613);
+/// The address of a Kafka broker on this machine.
+const DEFAULT_KAFKA: (&str, u16) = ("localhost", 9_092);
 
 /// The settings of a broker cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +43,14 @@ pub enum BrokerError {
     /// The file of certificates cannot be used.
     #[error("cannot use {section}.broker.caFile")]
     CaFile {
+        /// The beginning of the names of its settings.
+        section: &'static str,
+        /// The cause.
+        source: TlsError,
+    },
+    /// The files of TLS cannot be used.
+    #[error("cannot use {section}.broker.caFile, .certificateFile or .keyFile")]
+    TlsFiles {
         /// The beginning of the names of its settings.
         section: &'static str,
         /// The cause.
@@ -96,8 +107,9 @@ pub fn open(
 pub fn open_publisher(
     config: &EventConfig,
     clock: &Arc<dyn Clock>,
+    random: &Arc<dyn Random>,
 ) -> Result<Option<Arc<dyn EventPublisher>>, BrokerError> {
-    let Some(BrokerKind::ActiveMq) = config.broker_kind else {
+    let Some(kind) = config.broker_kind else {
         return Ok(None);
     };
     let keys = BrokerKeys {
@@ -111,25 +123,32 @@ pub fn open_publisher(
         // Nothing is received.
         message_max_bytes: 0,
     };
-    let publisher = ActiveMqPublisher::new(keys.settings()?, &config.topic, Arc::clone(clock));
-    Ok(Some(Arc::new(publisher)))
+    Ok(Some(match kind {
+        BrokerKind::ActiveMq => {
+            let settings = keys.settings()?;
+            Arc::new(ActiveMqPublisher::new(
+                settings,
+                &config.topic,
+                Arc::clone(clock),
+            ))
+        }
+        BrokerKind::Kafka => {
+            let own = config
+                .broker_certificate
+                .clone()
+                .zip(config.broker_key.clone());
+            let own = own.map(|(certificate, key)| ClientCertificate { certificate, key });
+            let settings = keys.kafka_settings(own.as_ref(), config.sasl)?;
+            let (clock, random) = (Arc::clone(clock), Arc::clone(random));
+            Arc::new(KafkaPublisher::new(settings, &config.topic, clock, random))
+        }
+    }))
 }
 
 impl BrokerKeys<'_> {
     fn settings(&self) -> Result<BrokerSettings, BrokerError> {
         let section = self.section;
-        let password = match self.password_file {
-            None => self.password.cloned(),
-            Some(path) => {
-                let text = fs::read_to_string(path);
-                let text = text.map_err(|source| BrokerError::PasswordFile {
-                    section,
-                    path: path.to_owned(),
-                    source,
-                })?;
-                Some(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
-            }
-        };
+        let password = self.password()?;
         let default = || {
             let (host, port) = DEFAULT_ADDRESS;
             vec![BrokerAddress {
@@ -154,6 +173,60 @@ impl BrokerKeys<'_> {
             timeout: Duration::from_secs(self.timeout_secs),
             message_max_bytes: self.message_max_bytes,
         })
+    }
+
+    /// The settings of a Kafka cluster, with the certificate that the unit shows.
+    fn kafka_settings(
+        &self,
+        own: Option<&ClientCertificate>,
+        mechanism: SaslMechanism,
+    ) -> Result<KafkaSettings, BrokerError> {
+        let section = self.section;
+        let addresses = self.addresses.map(Vec::as_slice).unwrap_or_default();
+        let host = |(name, port): (&str, u16)| BrokerHost {
+            name: name.to_owned(),
+            port,
+        };
+        let given = addresses.iter().map(|it| host((&it.host, it.port)));
+        let mut hosts: Vec<BrokerHost> = given.collect();
+        if hosts.is_empty() {
+            hosts.push(host(DEFAULT_KAFKA));
+        }
+        let tls = match addresses.iter().any(|it| it.is_encrypted) {
+            true => {
+                let config = client_config(self.ca_file, own);
+                let failed = |source| BrokerError::TlsFiles { section, source };
+                Some(Arc::new(config.map_err(failed)?))
+            }
+            false => None,
+        };
+        let user = self.username.cloned().zip(self.password()?);
+        let user = user.map(|(name, password)| SaslUser {
+            mechanism,
+            name,
+            password,
+        });
+        Ok(KafkaSettings {
+            hosts,
+            tls,
+            user,
+            timeout: Duration::from_secs(self.timeout_secs),
+        })
+    }
+
+    /// The password, of the settings or of its file.
+    fn password(&self) -> Result<Option<Secret<String>>, BrokerError> {
+        let Some(path) = self.password_file else {
+            return Ok(self.password.cloned());
+        };
+        let text = fs::read_to_string(path);
+        let text = text.map_err(|source| BrokerError::PasswordFile {
+            section: self.section,
+            path: path.to_owned(),
+            source,
+        })?;
+        let text = text.trim_end_matches(['\r', '\n']);
+        Ok(Some(Secret::new(text.to_owned())))
     }
 }
 

@@ -44,6 +44,7 @@ mod fixtures;
 mod form;
 #[cfg(feature = "model")]
 mod interruptible_records;
+mod kafka;
 mod link_proxy;
 mod memcached;
 #[cfg(feature = "api")]
@@ -83,6 +84,7 @@ pub use event_stream::{EventStream, StreamedEvent};
 pub use form::{encode_form, escape, text_member};
 #[cfg(feature = "model")]
 pub use interruptible_records::InterruptibleRecords;
+pub use kafka::{Kafka, KafkaBuilder, KafkaReader, KafkaRecord};
 pub use link_proxy::{Link, LinkProxy};
 pub use memcached::Memcached;
 #[cfg(feature = "api")]

@@ -51,6 +51,22 @@ pub fn built_program(name: &str) -> PathBuf {
     path
 }
 
+/// The folder of packages that `cargo xtask clients` installed from a list; fails if it installed others.
+#[must_use]
+pub fn installed_packages(name: &str, list: &str) -> PathBuf {
+    let home = std::env::var_os("HOME")
+        .map(PathBuf::from)
+        .unwrap_or_default();
+    let folder = home.join(".cache/personium-tests").join(name);
+    let installed = std::fs::read_to_string(folder.join("installed.lock")).unwrap_or_default();
+    assert!(
+        installed == list,
+        "the packages in {} are missing or others; run `cargo xtask clients`",
+        folder.display()
+    );
+    folder
+}
+
 /// How a process ends when its [`Process`] is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnDrop {

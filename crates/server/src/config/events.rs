@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use personium_activemq::BrokerAddress;
+use personium_kafka::SaslMechanism;
 use personium_types::Secret;
 
 use super::config_reader::ConfigReader;
@@ -14,9 +15,20 @@ use super::value_parser::{FilePath, Number, OneOf, Optional, SecretText, Text, V
 pub enum BrokerKind {
     /// ActiveMQ, over STOMP.
     ActiveMq,
+    /// Kafka.
+    Kafka,
 }
 
-const BROKERS: OneOf<BrokerKind> = OneOf(&[("activemq", BrokerKind::ActiveMq)]);
+/// The brokers of events for other systems.
+const EVENT_BROKERS: OneOf<BrokerKind> = OneOf(&[
+    ("activemq", BrokerKind::ActiveMq),
+    ("kafka", BrokerKind::Kafka),
+]);
+const MECHANISMS: OneOf<SaslMechanism> = OneOf(&[
+    ("PLAIN", SaslMechanism::Plain),
+    ("SCRAM-SHA-256", SaslMechanism::ScramSha256),
+    ("SCRAM-SHA-512", SaslMechanism::ScramSha512),
+]);
 
 section! {
     /// Settings of events and rules.
@@ -32,11 +44,17 @@ section! {
         dead_letters_max: u64 = "rule.request.failed.max", "1000", Number(0..=10_000);
         /// The broker that the events of changes in all cells are published to, for other systems. By default they are not published.
         /// All nodes of a unit need the same one.
-        broker_kind: Option<BrokerKind> = "eventbus.mq", "", Optional(BROKERS);
-        /// The address of the STOMP connector of the broker, as that of stream.broker; by default tcp://localhost:61613.
+        broker_kind: Option<BrokerKind> = "eventbus.mq", "", Optional(EVENT_BROKERS);
+        /// The address of the STOMP connector of ActiveMQ, as that of stream.broker; by default tcp://localhost:61613. The addresses
+        /// of some brokers of a Kafka cluster, which name the others: tcp://host:9092, or with TLS ssl://host:9093; by default
+        /// tcp://localhost:9092.
         broker: Option<Vec<BrokerAddress>> = "eventbus.broker", "", Optional(BrokerUrls);
         /// The certificates of the issuers that are trusted to name the broker, in a PEM file; by default, those of the system.
         broker_ca_file: Option<PathBuf> = "eventbus.broker.caFile", "", Optional(FilePath);
+        /// The certificate that the unit shows to Kafka over TLS, with its chain, in a PEM file; by default it shows none.
+        broker_certificate: Option<PathBuf> = "eventbus.broker.certificateFile", "", Optional(FilePath);
+        /// The key of eventbus.broker.certificateFile, in a PEM file.
+        broker_key: Option<PathBuf> = "eventbus.broker.keyFile", "", Optional(FilePath);
         /// The number of seconds within which an operation of the broker must end.
         broker_timeout_secs: u64 = "eventbus.broker.timeoutInSec", "10", Number(1..=60);
         /// The user name at the broker; it needs a password too.
@@ -45,6 +63,8 @@ section! {
         password: Option<Secret<String>> = "eventbus.password", "", Optional(SecretText { min_bytes: 1 });
         /// The file with the password at the broker, instead of eventbus.password.
         password_file: Option<PathBuf> = "eventbus.passwordFile", "", Optional(FilePath);
+        /// How the password is proved to Kafka (SASL). PLAIN sends it as it is: it needs TLS, or a network of its own.
+        sasl: SaslMechanism = "eventbus.saslMechanism", "PLAIN", MECHANISMS;
         /// The name of the topic that events are published to.
         topic: String = "eventbus.topic.all", "personium_event_topic", TopicName;
         /// The largest number of events of a cell that wait to be published. Further ones are lost to the broker.
@@ -57,6 +77,21 @@ section! {
         _consumers: usize = "eventbus.eventProcessing.thread.num", "1", Number(1..=1024);
         /// Whether this process fires the timers of rules: 0 means that it does not. Other numbers have the same effect as 1.
         timer_threads: usize = "rule.timerEvent.thread.num", "1", Number(0..=1024);
+    }
+}
+
+/// A broker that keeps queues.
+#[derive(Debug)]
+pub struct QueueBroker;
+
+impl ValueParser<BrokerKind> for QueueBroker {
+    fn parse(&self, text: &str, _folder: &Path) -> Option<BrokerKind> {
+        let is_activemq = text.trim().eq_ignore_ascii_case("activemq");
+        is_activemq.then_some(BrokerKind::ActiveMq)
+    }
+
+    fn permitted(&self) -> String {
+        "activemq (not kafka: it cannot acknowledge single messages and keep their order)".into()
     }
 }
 
@@ -95,7 +130,7 @@ section! {
     /// Settings of the queues and topics of stream collections.
     StreamConfig "Streams" {
         /// The broker of their messages, which all nodes of a unit share. By default the messages are in the records of the cells.
-        broker_kind: Option<BrokerKind> = "stream.mq", "", Optional(BROKERS);
+        broker_kind: Option<BrokerKind> = "stream.mq", "", Optional(QueueBroker);
         /// The address of the STOMP connector of the broker; by default tcp://localhost:61613. Of several, the first that accepts a
         /// connection is used: they must be one broker and its stand-ins.
         broker: Option<Vec<BrokerAddress>> = "stream.broker", "", Optional(BrokerUrls);
@@ -126,6 +161,41 @@ impl EventConfig {
     pub(super) fn check(&self, reader: &mut ConfigReader) {
         let passwords = (self.password.is_some(), self.password_file.is_some());
         check_credentials(reader, "eventbus", self.username.is_some(), passwords);
+        let own = (self.broker_certificate.is_some(), self.broker_key.is_some());
+        if own.0 != own.1 {
+            let problem = "must be given together with eventbus.broker.keyFile";
+            reader.add_key_problem("eventbus.broker.certificateFile", problem);
+        }
+        if self.broker_kind == Some(BrokerKind::Kafka) {
+            check_kafka_addresses(reader, "eventbus.broker", self.broker.as_deref());
+            check_kafka_topic(reader, "eventbus.topic.all", &self.topic);
+        } else if own.0 || own.1 {
+            let problem = "has an effect with eventbus.mq = kafka only";
+            reader.add_key_problem("eventbus.broker.certificateFile", problem);
+        }
+    }
+}
+
+/// Checks that the addresses are those of one Kafka cluster that the client can use.
+fn check_kafka_addresses(
+    reader: &mut ConfigReader,
+    key: &str,
+    addresses: Option<&[BrokerAddress]>,
+) {
+    let addresses = addresses.unwrap_or_default();
+    let encrypted = addresses.iter().filter(|it| it.is_encrypted).count();
+    if encrypted != 0 && encrypted != addresses.len() {
+        reader.add_key_problem(key, "all must be tcp:// or all ssl:// with Kafka");
+    }
+}
+
+/// Checks that Kafka accepts the name of a topic.
+fn check_kafka_topic(reader: &mut ConfigReader, key: &str, name: &str) {
+    if name.contains('/') || [".", ".."].contains(&name) {
+        reader.add_key_problem(
+            key,
+            "must be letters, digits, dots, hyphens and underscores for Kafka",
+        );
     }
 }
 

@@ -151,11 +151,12 @@ fn invalid_values_are_refused() {
         "introspect.username=only-one",
         "cell.relayhtmlurl.default=javascript:alert(1)",
         "eventbus.mq=rabbit",
-        "eventbus.mq=kafka",
         "eventbus.broker=localhost",
         "eventbus.topic.all=a,b",
         "eventbus.topic.all=a.>",
         "eventbus.username=alone",
+        "eventbus.saslMechanism=MD5",
+        "eventbus.broker.certificateFile=alone.pem",
         "stream.mq=kafka",
         "stream.broker=localhost:61613",
         "stream.broker=tcp://localhost",
@@ -182,6 +183,16 @@ fn invalid_values_are_refused() {
         let found = problems(&format!("io.personium.core.{line}")).join("\n");
         let named = found.contains(key) || found.contains("scrypt");
         assert!(named, "{line}: {found}");
+    }
+    for (lines, key) in [
+        ("broker=tcp://a:9092,ssl://b:9093", "eventbus.broker"),
+        ("topic.all=a/b", "eventbus.topic.all"),
+        ("topic.all=..", "eventbus.topic.all"),
+        ("broker.keyFile=k", "eventbus.broker.certificateFile"),
+    ] {
+        let prefix = "io.personium.core.eventbus.";
+        let found = problems(&format!("{prefix}mq=kafka\n{prefix}{lines}")).join("\n");
+        assert!(found.contains(key), "{lines}: {found}");
     }
     assert!(problems("a=\\uzz")[0].contains("line 1"));
     let missing = ConfigSources {
