@@ -24,9 +24,8 @@ const OPERATIONS_MAX: usize = 16;
 const IDLE_TIME: Duration = Duration::from_secs(60);
 /// The time after which the leaders are asked for anew: partitions may have been added.
 const LEADERS_TIME: Duration = Duration::from_secs(300);
-/// The number of attempts of an operation that a broker may accept a little later, and the pause between two.
-const ATTEMPTS_MAX: u32 = 4;
-const PAUSE: Duration = Duration::from_millis(100);
+/// The pause between two attempts of an operation that a broker may accept a little later. Half of the time-out is used for them.
+const PAUSE: Duration = Duration::from_millis(200);
 /// All replicas in sync must have the records.
 const ALL: i16 = -1;
 
@@ -89,7 +88,7 @@ impl Topic {
     }
 
     async fn append_batch(&self, key: &[u8], batch: &[u8]) -> Result<(), KafkaError> {
-        let mut attempts = 0;
+        let begin = self.clock.monotonic();
         loop {
             let error = match self.try_append(key, batch).await {
                 Err(error) if error.is_passing() => error,
@@ -97,8 +96,8 @@ impl Topic {
             };
             // Another broker leads the partition, or soon one will.
             self.forget();
-            attempts += 1;
-            if attempts == ATTEMPTS_MAX {
+            let passed = self.clock.monotonic().saturating_duration_since(begin);
+            if passed > self.settings.timeout / 2 {
                 return Err(error);
             }
             sleep(PAUSE).await;
