@@ -153,6 +153,11 @@ const PROGRAMS: &[ExternalProgram] = &[
         purpose: "removing debug symbols from packaged programs",
     },
     ExternalProgram {
+        program: "patchelf",
+        package: "patchelf",
+        purpose: "making packages",
+    },
+    ExternalProgram {
         program: "podman",
         package: "podman",
         purpose: "building and running the container of the unit",

@@ -1,6 +1,7 @@
 //! The packages of a release: a Debian package, a tarball, the list of parts, and checksums.
 
 mod deb;
+mod own_libraries;
 mod parts;
 mod tree;
 
@@ -60,11 +61,8 @@ pub(crate) fn run(options: PackageOptions) -> TaskResult {
     let tree = release.output.join("tree");
     let _ = fs::remove_dir_all(&tree);
     tree::fill(&tree, &release)?;
-    let files = [
-        tarball(&tree, &release)?,
-        parts::write(&release)?,
-        deb::make(&tree, &release)?,
-    ];
+    let package = deb::make(&tree, &release)?;
+    let files = [tarball(&tree, &release)?, parts::write(&release)?, package];
     fs::remove_dir_all(&tree).map_err(|error| failed(&tree, error))?;
     for name in write_checksums(&release.output, &files)? {
         println!("{}", release.output.join(name).display());
@@ -125,7 +123,12 @@ fn source_time() -> String {
     time.unwrap_or_else(|_| "0".to_owned())
 }
 
+/// Makes the tarball of the files in `tree`, from which the Debian package was made.
 fn tarball(tree: &Path, release: &Release) -> TaskResult<String> {
+    let control = tree.join("DEBIAN");
+    fs::remove_dir_all(&control)
+        .map_err(|error| format!("cannot remove {}: {error}", control.display()))?;
+    own_libraries::bring(tree, &tree.join(tree::PROGRAM))?;
     let name = format!(
         "personium-{}-{}-linux.tar.gz",
         release.version, release.architecture

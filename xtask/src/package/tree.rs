@@ -11,6 +11,9 @@ use crate::TaskResult;
 /// The scripts of the package.
 pub(super) const SCRIPTS: [&str; 4] = ["preinst", "postinst", "prerm", "postrm"];
 
+/// The program.
+pub(super) const PROGRAM: &str = "usr/bin/personium";
+
 /// The folder of documents.
 const DOCS: &str = "usr/share/doc/personium";
 
@@ -63,7 +66,7 @@ pub(super) fn fill(tree: &Path, release: &Release) -> TaskResult {
     }
     web_layer(&tree.join(WEB_LAYER))?;
     install_folder(Path::new("plugins"), &tree.join(PLUGINS))?;
-    let program = tree.join("usr/bin/personium");
+    let program = tree.join(PROGRAM);
     install(&release.program, &program, 0o755)?;
     output_of(Command::new("strip").arg("--strip-unneeded").arg(&program))?;
     for name in SCRIPTS {
@@ -140,7 +143,11 @@ pub(super) fn write(path: &Path, text: &str, mode: u32) -> TaskResult {
     set_mode(path, mode)
 }
 
-fn install(from: &Path, to: &Path, mode: u32) -> TaskResult {
+/// Copies a file, and makes its folder.
+///
+/// # Errors
+/// A message if it cannot be read or written.
+pub(super) fn install(from: &Path, to: &Path, mode: u32) -> TaskResult {
     make_folder(to.parent().unwrap_or(to))?;
     fs::copy(from, to).map_err(|error| failed(from, &error))?;
     set_mode(to, mode)

@@ -1,13 +1,15 @@
 //! The packages of `cargo xtask package`: their files, and their life in a booted Debian.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::booted_debian::{BootedDebian, DebianFiles, expect, wait_until};
+use crate::test_network::TestNetwork;
 
 /// The version that is installed first, and the one of the upgrade.
 pub const OLD: &str = "0.0.9";
@@ -109,6 +111,16 @@ fn packages_have_program_manual_completions_parts_and_checksums() {
         let file = format!("./{file}\n");
         assert!(listed.contains(&file) && contents.contains(&file), "{file}");
     }
+    let libraries = [
+        "usr/lib/personium/libc.so.6",
+        "usr/share/doc/personium/LIBRARIES",
+    ];
+    for file in libraries.map(|file| format!("./{file}\n")) {
+        assert!(
+            listed.contains(&file) && !contents.contains(&file),
+            "{file}"
+        );
+    }
     let owners = contents.lines().filter(|line| !line.contains("root/root"));
     assert_eq!(owners.count(), 0, "{contents}");
     let parts = std::fs::read(folder.path().join(format!("personium-{NEW}.cdx.json"))).unwrap();
@@ -124,6 +136,65 @@ fn packages_have_program_manual_completions_parts_and_checksums() {
         "{names:?}"
     );
     assert!(!names.contains(&"proptest"), "crates of tests are no parts");
+}
+
+/// A process that ends when this is dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn program_of_the_tarball_makes_and_serves_a_unit_where_no_other_file_is() {
+    if expect(Command::new("id").arg("-u")).trim() != "0" {
+        println!("SKIPPED: only root changes the root folder");
+        return;
+    }
+    let packages = packages();
+    let name = format!("personium-{NEW}-{}-linux.tar.gz", architecture());
+    let tarball = packages.path().join(NEW).join(name);
+    let root = tempfile::tempdir().unwrap();
+    let mut unpack = Command::new("tar");
+    expect(unpack.arg("-xzf").arg(tarball).arg("-C").arg(root.path()));
+    std::fs::create_dir_all(root.path().join("srv")).unwrap();
+    let network = TestNetwork::new(&[]);
+    let command = |arguments: &[&str]| {
+        let mut command = network.command("chroot");
+        command
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .arg(root.path())
+            .arg("/usr/bin/personium")
+            .args(arguments);
+        command
+    };
+    let made = expect(&mut command(&["init", "--data", "/srv/unit"]));
+    let mut lines = made.lines();
+    let password = lines.find_map(|line| line.trim().strip_prefix("password "));
+    let password = password.unwrap_or_else(|| panic!("no password: {made}"));
+    let log = root.path().join("log");
+    let mut serve = command(&["serve", "--data", "/srv/unit"]);
+    serve
+        .stdout(File::create(&log).unwrap())
+        .stderr(Stdio::null());
+    let mut unit = Running(serve.spawn().unwrap());
+    wait_until("the unit answers", || {
+        let ended = unit.0.try_wait().unwrap();
+        assert!(ended.is_none(), "{:?}", std::fs::read_to_string(&log));
+        let mut curl = network.command("curl");
+        curl.args(["-s", "-o", "/dev/null", "http://127.0.0.1:9998/"]);
+        curl.status().unwrap().success()
+    });
+    // A cell with a file, an entity and a service, which runs in a process of its own.
+    let mut selftest = command(&["selftest", "--url", "http://localhost:9998/"]);
+    selftest.args(["--address", "127.0.0.1"]);
+    let password_file = root.path().join("password");
+    std::fs::write(&password_file, password.trim()).unwrap();
+    expect(selftest.stdin(File::open(password_file).unwrap()));
 }
 
 /// Sends a request to the unit in the system. Returns the status and the body.
