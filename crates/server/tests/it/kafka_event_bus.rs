@@ -1,6 +1,8 @@
 //! The events of a unit at a Kafka cluster, as another system reads them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
 
 use personium_testkit::{Kafka, KafkaRecord, ProcessUnitBuilder, wait_until};
 use serde_json::{Value, json};
@@ -12,11 +14,27 @@ const TOPIC: &str = "personium_event_topic";
 const EVENTS: u32 = 30;
 
 fn with_bus(broker: &Kafka) -> ProcessUnitBuilder {
-    crate::unit()
-        .setting("io.personium.core.eventbus.mq", "kafka")
-        .setting("io.personium.core.eventbus.broker", broker.url())
-        .setting("io.personium.core.eventbus.broker.timeoutInSec", 2)
-        .setting("io.personium.core.eventbus.waiting.max", 200)
+    let (certificate, key) = broker.client_certificate();
+    let password = broker.certificate().with_file_name("password");
+    fs::write(&password, "pass:word\n").unwrap();
+    let file = |path: &Path| path.display().to_string();
+    let settings = [
+        ("mq", "kafka".to_owned()),
+        ("broker", broker.url()),
+        ("broker.timeoutInSec", "2".to_owned()),
+        ("broker.caFile", file(&broker.certificate())),
+        ("broker.certificateFile", file(&certificate)),
+        ("broker.keyFile", file(&key)),
+        ("username", "unit".to_owned()),
+        ("passwordFile", file(&password)),
+        ("saslMechanism", "SCRAM-SHA-512".to_owned()),
+        ("waiting.max", "200".to_owned()),
+    ];
+    settings
+        .into_iter()
+        .fold(crate::unit(), |unit, (name, value)| {
+            unit.setting(&format!("io.personium.core.eventbus.{name}"), value)
+        })
 }
 
 async fn metric(unit: &StorageUnit, name: &str) -> u64 {
@@ -49,6 +67,8 @@ fn json_of(record: &KafkaRecord) -> Value {
 async fn events_are_published_to_kafka_in_order_although_broker_and_unit_are_killed() {
     // It takes no large messages.
     let mut broker = Kafka::builder()
+        .with_client_certificate()
+        .user("unit", "pass:word")
         .setting("message.max.bytes", "65536")
         .start();
     let mut unit = StorageUnit::start(with_bus(&broker));
