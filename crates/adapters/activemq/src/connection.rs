@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::frame::{Frame, FrameReader};
+use crate::prompt_stream::PromptStream;
 use crate::settings::{BrokerAddress, BrokerSettings};
 
 /// The time between two signs of life of the broker that is asked for, milliseconds.
@@ -214,8 +215,7 @@ impl Connection {
 
 async fn connect(broker: &BrokerSettings, address: &BrokerAddress) -> Result<Box<dyn ByteStream>> {
     let stream = TcpStream::connect((address.host.as_str(), address.port)).await;
-    let stream = stream.map_err(down)?;
-    stream.set_nodelay(true).map_err(down)?;
+    let stream = PromptStream::new(stream.map_err(down)?).map_err(down)?;
     if !address.is_encrypted {
         return Ok(Box::new(stream));
     }

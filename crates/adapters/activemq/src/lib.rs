@@ -5,6 +5,7 @@
 //! | [`queue`] | queues and topics: deliveries, subscriptions |
 //! | [`publisher`] | events for other systems |
 //! | `pool` | connections that are used one after the other, and what is known of their broker |
+//! | `prompt_stream` | the bytes of a connection without TLS |
 //! | `connection` | one connection: sends frames and reads them, within time-outs |
 //! | `message` | messages as frames |
 //! | [`frame`] | the text of frames |
@@ -17,6 +18,7 @@ mod connection;
 pub mod frame;
 mod message;
 mod pool;
+mod prompt_stream;
 pub mod publisher;
 pub mod queue;
 pub mod settings;
