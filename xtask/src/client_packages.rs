@@ -60,11 +60,13 @@ pub(crate) fn install() -> TaskResult {
         &lists.join("package-lock.json"),
         install_node,
     )?;
-    install_if_outdated(
-        &folder.join("olingo"),
-        &lists.join("olingo/packages.sha256"),
-        install_java,
-    )?;
+    for name in ["olingo", "elasticsearch"] {
+        install_if_outdated(
+            &folder.join(name),
+            &lists.join(name).join("packages.sha256"),
+            install_java,
+        )?;
+    }
     // Several target folders use one: a broker is large.
     let home = std::env::var_os("HOME").ok_or("the variable HOME is not set")?;
     install_if_outdated(

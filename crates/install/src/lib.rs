@@ -59,7 +59,10 @@ pub use cell_import::CellImporter;
 pub use export::ExportedBox;
 pub use installer::Installer;
 pub use migration::{CellOutcome, ComparedCell, Migration, is_of_cell};
-pub use original::{CollectedCell, DocumentCollector, DocumentCounts, Documents, OriginalFiles};
+pub use original::{
+    CollectedCell, DocumentCollector, DocumentCounts, Documents, DownloadedChunks, Downloads,
+    IndexState, OriginalFiles,
+};
 pub use package::Package;
 pub use progress::{FailedInstallation, InstallationStatus, find_failure, remove_failure, status};
 pub use snapshot_package::reason_of;

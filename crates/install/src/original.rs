@@ -3,6 +3,7 @@
 mod body;
 mod cell;
 mod documents;
+mod downloads;
 mod files;
 mod tree;
 
@@ -10,5 +11,6 @@ pub(crate) use self::body::BodyReader;
 pub(crate) use self::cell::OriginalCell;
 pub(crate) use self::documents::{CellState, DocumentPages};
 pub use self::documents::{CollectedCell, DocumentCollector, DocumentCounts, Documents};
+pub use self::downloads::{DownloadedChunks, Downloads, IndexState};
 pub use self::files::OriginalFiles;
 pub(crate) use self::tree::{TreeWalk, read_small, subfolder};

@@ -4,6 +4,8 @@
 //! over what has changed since. The unit here does not start until a run with `--finish` has succeeded.
 
 mod documents;
+mod download;
+mod elasticsearch;
 mod report;
 mod settings;
 
@@ -18,7 +20,10 @@ use personium_types::error::chain;
 use personium_types::{Code, Error};
 use tokio::task::JoinSet;
 
-use self::documents::DocumentSource;
+use self::documents::{DocumentSource, RefusedLines};
+use self::download::Download;
+pub use self::elasticsearch::EngineAddress;
+use self::elasticsearch::{Elasticsearch, EngineLimits};
 use self::report::MigrationReport;
 use self::settings::OriginalSettings;
 use crate::command_audit::AuditedCommand;
@@ -43,10 +48,8 @@ type MigrateResult<T = ()> = Result<T, String>;
 pub struct MigrateOptions {
     /// The settings file of the original.
     pub from: PathBuf,
-    /// An export of its documents.
-    pub documents: PathBuf,
-    /// The list of its indexes.
-    pub indices: Option<PathBuf>,
+    /// Where its documents are.
+    pub documents: DocumentPlace,
     /// The folder with its folders `dav`, `eventlog` and `snapshot`, unless they are where its settings name them.
     pub tree: Option<PathBuf>,
     /// The working folder.
@@ -57,6 +60,25 @@ pub struct MigrateOptions {
     pub verify: bool,
     /// Whether the unit may start afterwards.
     pub finish: bool,
+}
+
+/// Where the documents of the original are.
+#[derive(Debug, Clone)]
+pub enum DocumentPlace {
+    /// In an export.
+    Export {
+        /// The file.
+        file: PathBuf,
+        /// The list of its indexes.
+        indices: Option<PathBuf>,
+    },
+    /// In the search engine.
+    Engine {
+        /// Where it is.
+        address: EngineAddress,
+        /// The number of documents that are read at once.
+        page: u16,
+    },
 }
 
 /// The outcome of a run.
@@ -143,14 +165,11 @@ async fn run_on(
     for note in notes {
         report.add("", "setting", "", &note)?;
     }
-    let source = DocumentSource {
-        file: options.documents.clone(),
-        indices: options.indices.clone(),
-    };
-    progress.note("reading the documents");
-    let (count, refused) = source.collect(&documents, &original.files.prefix).await?;
-    for (line, reason) in &refused {
-        report.add("", "document", &format!("line {line}"), reason)?;
+    let prefix = &original.files.prefix;
+    let collected = collect(options, &documents, prefix, &progress).await;
+    let (count, refused) = collected?;
+    for (place, reason) in &refused {
+        report.add("", "document", place, reason)?;
     }
     let migration = Migration::new(
         (Arc::clone(&unit), authority),
@@ -214,6 +233,40 @@ async fn run_on(
             false => MigrateOutcome::Incomplete,
         },
     ))
+}
+
+/// Collects the documents. Returns their number, and what was refused.
+async fn collect(
+    options: &MigrateOptions,
+    documents: &Documents,
+    prefix: &str,
+    progress: &Progress,
+) -> MigrateResult<(u64, RefusedLines)> {
+    let (address, page) = match &options.documents {
+        DocumentPlace::Export { file, indices } => {
+            progress.note("reading the documents");
+            let (file, indices) = (file.clone(), indices.clone());
+            let source = DocumentSource { file, indices };
+            return source.collect(documents, prefix).await;
+        }
+        DocumentPlace::Engine { address, page } => (address, *page),
+    };
+    progress.note(&format!("reading the documents of {}", address.url()));
+    let engine = Elasticsearch::connect(address, EngineLimits::default()).await?;
+    let downloads = documents.downloads();
+    let download = Download {
+        engine: &engine,
+        downloads: &downloads,
+        progress,
+        is_last: options.finish,
+        page: page.into(),
+    };
+    let counts = Box::pin(download.run(prefix)).await?;
+    progress.note(&format!(
+        "indexes: {} read, {} unchanged",
+        counts.read, counts.unchanged
+    ));
+    download::collect(&downloads, documents, prefix).await
 }
 
 /// Removes what the command has made in a working folder, which may have other content, and the folder if it has none.

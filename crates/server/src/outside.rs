@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Uri};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -27,14 +27,32 @@ use serde_json::Value;
 use crate::system;
 pub use certificates::SeenCertificate;
 use certificates::SeenCertificates;
-pub use login::{log_in, password_form};
+pub use login::{basic_authorization, log_in, password_form};
 use resolver::Resolver;
 
-/// The time that one exchange may take.
-const TIMEOUT: Duration = Duration::from_secs(30);
+/// The limits unless others are given.
+const LIMITS: ExchangeLimits = ExchangeLimits {
+    timeout: Duration::from_secs(30),
+    body_bytes: 8 << 20,
+};
 
-/// The largest body of a response in bytes.
-const MAX_BODY_BYTES: usize = 8 << 20;
+/// The limits of an exchange.
+#[derive(Debug, Clone, Copy)]
+pub struct ExchangeLimits {
+    /// The time that it may take, and that a connection may take.
+    pub timeout: Duration,
+    /// The largest body of a response in bytes.
+    pub body_bytes: usize,
+}
+
+/// The reason why there is no response.
+#[derive(Debug)]
+pub enum ExchangeFailure {
+    /// Its body is larger than the limit.
+    TooLarge,
+    /// Another one, as a text.
+    Other(String),
+}
 
 /// How a unit is reached.
 #[derive(Debug, Clone)]
@@ -134,6 +152,7 @@ pub struct OutsideClient {
     tls: ClientConfig,
     address: Option<IpAddr>,
     seen: Arc<SeenCertificates>,
+    limits: ExchangeLimits,
 }
 
 impl OutsideClient {
@@ -158,7 +177,7 @@ impl OutsideClient {
         let config = tls::config(roots, &seen)?;
         let mut tcp = HttpConnector::new_with_resolver(Resolver::new(address));
         tcp.enforce_http(false);
-        tcp.set_connect_timeout(Some(TIMEOUT));
+        tcp.set_connect_timeout(Some(LIMITS.timeout));
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(config.clone())
             .https_or_http()
@@ -169,33 +188,61 @@ impl OutsideClient {
             tls: config,
             address,
             seen,
+            limits: LIMITS,
+        })
+    }
+
+    /// The same client with other limits than 30 seconds and 8 MiB.
+    #[must_use]
+    pub fn within(self, limits: ExchangeLimits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Sends a request. Redirects are not followed.
+    ///
+    /// # Errors
+    /// A text if there is no whole response within the limits.
+    pub async fn send(&self, request: OutsideRequest) -> Result<OutsideResponse, String> {
+        let exchanged = self.exchange(request).await;
+        exchanged.map_err(|failure| match failure {
+            ExchangeFailure::TooLarge => {
+                format!("the body has more than {} bytes", self.limits.body_bytes)
+            }
+            ExchangeFailure::Other(text) => text,
         })
     }
 
     /// Sends a request. Redirects are not followed.
     ///
     /// # Errors
-    /// A text if there is no whole response within 30 seconds, or its body has more than 8 MiB.
-    pub async fn send(&self, request: OutsideRequest) -> Result<OutsideResponse, String> {
+    /// [`ExchangeFailure`]
+    pub async fn exchange(
+        &self,
+        request: OutsideRequest,
+    ) -> Result<OutsideResponse, ExchangeFailure> {
         let mut built = Request::builder().method(request.method).uri(&request.url);
         for (name, value) in request.headers {
             built = built.header(&*name, value);
         }
         let built = built
             .body(Full::new(Bytes::from(request.body)))
-            .map_err(|error| format!("{}: {error}", request.url))?;
+            .map_err(|error| ExchangeFailure::Other(format!("{}: {error}", request.url)))?;
         let clock = system::clock();
         let start = clock.monotonic();
         let exchange = async {
             let response = self.connections.request(built).await;
-            let response = response.map_err(|error| chain(&error))?;
+            let response = response.map_err(|error| ExchangeFailure::Other(chain(&error)))?;
             let (head, body) = response.into_parts();
-            let body = Limited::new(body, MAX_BODY_BYTES).collect().await;
-            let body = body.map_err(|error| error.to_string())?.to_bytes();
-            Ok::<_, String>((head, body))
+            let body = Limited::new(body, self.limits.body_bytes).collect().await;
+            let body = body.map_err(|error| match error.is::<LengthLimitError>() {
+                true => ExchangeFailure::TooLarge,
+                false => ExchangeFailure::Other(error.to_string()),
+            })?;
+            Ok((head, body.to_bytes()))
         };
-        let late = || format!("no answer in {} s", TIMEOUT.as_secs());
-        let (head, body) = tokio::time::timeout(TIMEOUT, exchange)
+        let timeout = self.limits.timeout;
+        let late = || ExchangeFailure::Other(format!("no answer in {} s", timeout.as_secs()));
+        let (head, body) = tokio::time::timeout(timeout, exchange)
             .await
             .unwrap_or_else(|_| Err(late()))?;
         Ok(OutsideResponse {

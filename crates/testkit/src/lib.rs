@@ -59,6 +59,8 @@ mod postgres_cluster;
 mod process;
 mod process_unit;
 mod raw_connection;
+#[cfg(feature = "answers")]
+mod recorded_answers;
 mod request;
 mod response;
 mod s3_proxy;
@@ -101,6 +103,11 @@ pub use postgres_cluster::{PostgresCluster, PostgresFiles};
 pub use process::{OnDrop, Process, built_program, free_port};
 pub use process_unit::{ProcessUnit, ProcessUnitBuilder};
 pub use raw_connection::{RawBody, RawConnection, RawReader, RawResponse, request_bytes};
+#[cfg(feature = "answers")]
+pub use recorded_answers::{
+    answer_difference, artifacts_folder, compare_all_answers, compare_answers, json_form,
+    kept_difference, recorded_answers, xml_form,
+};
 pub use request::TestRequest;
 pub use response::{Outcome, TestResponse, refused, success};
 pub use s3_proxy::{Disturbance, S3Proxy};

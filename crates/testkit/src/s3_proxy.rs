@@ -1,4 +1,4 @@
-//! A proxy before an object store that disturbs chosen requests.
+//! A proxy before an object store, or another server that is reached by HTTP, which disturbs chosen requests.
 
 use std::convert::Infallible;
 use std::io;

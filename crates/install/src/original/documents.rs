@@ -12,6 +12,7 @@ use personium_store::{Batch, Direction, Key, KeyRange, Limit, RecordStore, Space
 use personium_types::{CellId, Code, Error, Result};
 use serde::{Deserialize, Serialize};
 
+use super::downloads::Downloads;
 use crate::snapshot_package::invalid;
 
 /// The kind of the documents of cells.
@@ -121,6 +122,12 @@ impl Documents {
             bytes: 0,
             counts: DocumentCounts::new(),
         })
+    }
+
+    /// What was read from the search engine, in the same store.
+    #[must_use]
+    pub fn downloads(&self) -> Downloads {
+        Downloads::new(Arc::clone(&self.store), self.records.clone())
     }
 
     /// Up to 200 cells after the one with this id, in the order of their ids.

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
-use personium_install::{DocumentCounts, Documents, reason_of};
+use personium_install::{DocumentCollector, DocumentCounts, Documents, reason_of};
 use personium_types::error::chain;
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -23,8 +23,8 @@ const MAX_REFUSED: usize = 10_000;
 /// The largest list of indexes.
 const MAX_LIST_BYTES: u64 = 256 << 20;
 
-/// The lines that were refused, by their numbers, with the reasons.
-type RefusedLines = Vec<(u64, String)>;
+/// The documents that were refused, with the reasons.
+pub(super) type RefusedLines = Vec<(String, String)>;
 
 /// An export.
 pub(super) struct DocumentSource {
@@ -51,32 +51,25 @@ impl DocumentSource {
         prefix: &str,
     ) -> MigrateResult<(u64, RefusedLines)> {
         let place = self.file.display().to_string();
-        let failed = |error: personium_types::Error| chain(&error);
-        let mut collector = documents.collect(prefix).await.map_err(failed)?;
+        let mut collection = Collection::begin(documents, prefix).await?;
         let (sender, mut lines) = mpsc::channel(WAITING_LINES);
         let file = self.file.clone();
         let reading = spawn_blocking(move || read_lines(&file, &sender));
-        let (mut number, mut refused) = (0, RefusedLines::new());
+        let mut number = 0;
         while let Some(line) = lines.recv().await {
             number += 1;
-            let added = match line {
-                Line::Whole(line) if line.iter().all(u8::is_ascii_whitespace) => Ok(()),
-                Line::Whole(line) => match collector.add(&line).await {
-                    Ok(()) => Ok(()),
-                    Err(error) if error.code().is_server_error() => return Err(failed(error)),
-                    Err(error) => Err(reason_of(&error, "documents")),
-                },
-                Line::TooLong => Err(format!("it is longer than {MAX_LINE_BYTES} bytes")),
-            };
-            if let Err(reason) = added
-                && refused.len() < MAX_REFUSED
-            {
-                refused.push((number, reason));
+            let place = || format!("line {number}");
+            match line {
+                Line::Whole(line) => collection.add(&line, place).await?,
+                Line::TooLong => {
+                    let reason = format!("it is longer than {MAX_LINE_BYTES} bytes");
+                    collection.refuse(place(), reason);
+                }
             }
         }
         let read = reading.await.map_err(|error| error.to_string())?;
         read.map_err(|error| format!("cannot read {place}: {error}"))?;
-        let counts = collector.finish().await.map_err(failed)?;
+        let (counts, refused) = collection.finish().await?;
         if let Some(list) = &self.indices {
             check_counts(list, prefix, &counts)?;
         }
@@ -86,6 +79,59 @@ impl DocumentSource {
             ));
         }
         Ok((counts.values().sum(), refused))
+    }
+}
+
+/// Documents that are being collected.
+pub(super) struct Collection {
+    collector: DocumentCollector,
+    refused: RefusedLines,
+}
+
+impl Collection {
+    /// Begins with no documents.
+    ///
+    /// # Errors
+    /// A text for the operator.
+    pub async fn begin(documents: &Documents, prefix: &str) -> MigrateResult<Self> {
+        let collector = documents.collect(prefix).await;
+        Ok(Self {
+            collector: collector.map_err(|error| chain(&error))?,
+            refused: RefusedLines::new(),
+        })
+    }
+
+    /// Adds a document, given by its line. One that is none is noted with its place.
+    ///
+    /// # Errors
+    /// A text for the operator.
+    pub async fn add(&mut self, line: &[u8], place: impl Fn() -> String) -> MigrateResult {
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return Ok(());
+        }
+        match self.collector.add(line).await {
+            Ok(()) => Ok(()),
+            Err(error) if error.code().is_server_error() => Err(chain(&error)),
+            Err(error) => {
+                self.refuse(place(), reason_of(&error, "documents"));
+                Ok(())
+            }
+        }
+    }
+
+    fn refuse(&mut self, place: String, reason: String) {
+        if self.refused.len() < MAX_REFUSED {
+            self.refused.push((place, reason));
+        }
+    }
+
+    /// Ends. Returns the numbers of documents by index, and what was refused.
+    ///
+    /// # Errors
+    /// A text for the operator.
+    pub async fn finish(self) -> MigrateResult<(DocumentCounts, RefusedLines)> {
+        let counts = self.collector.finish().await;
+        Ok((counts.map_err(|error| chain(&error))?, self.refused))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Log-ins to cells.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use personium_types::Secret;
@@ -21,6 +23,15 @@ pub fn password_form(account: &str, password: &str, target: Option<&str>) -> Str
         form.push_str(&encoded(target));
     }
     form
+}
+
+/// The value of the header `Authorization` with a name and a password (RFC 7617).
+#[must_use]
+pub fn basic_authorization(name: &str, password: &Secret<String>) -> String {
+    format!(
+        "Basic {}",
+        STANDARD.encode(format!("{name}:{}", password.reveal()))
+    )
 }
 
 /// Logs in to the cell with this URL, which ends with a slash; returns the access token.

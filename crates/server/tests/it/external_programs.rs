@@ -84,14 +84,18 @@ pub fn run_node(program: &str, input: &Value) -> Value {
 /// Runs a Java program of a folder to its end, on the packages that the folder pins; it must succeed. Returns the JSON of
 /// its last line.
 pub fn run_java(folder: &str, program: &str, arguments: &[String]) -> Value {
+    run(program, java_command(folder, program).args(arguments))
+}
+
+/// The command of a Java program of a folder, on the packages that the folder pins.
+pub fn java_command(folder: &str, program: &str) -> Command {
     let packages = packages(folder, &format!("{folder}/packages.sha256"));
     let mut command = Command::new("java");
     command
         .arg("--class-path")
         .arg(packages.join("*"))
-        .arg(programs().join(folder).join(program))
-        .args(arguments);
-    run(program, &mut command)
+        .arg(programs().join(folder).join(program));
+    command
 }
 
 /// Runs a program of `docs/examples` to its end: Python, JavaScript or Java. Returns its last line.

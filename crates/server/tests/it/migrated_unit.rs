@@ -1,6 +1,9 @@
 //! `personium migrate`: a unit of the original is taken over, its changes later, also after interruptions; damaged exports are refused.
 
+mod from_search_engine;
 mod original;
+mod search_engine;
+mod to_other_stores;
 
 use std::fs;
 use std::io::Write;

@@ -2,34 +2,11 @@
 //! the recorded exchanges; without them the test does nothing.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use percent_encoding::percent_decode_str;
-use personium_testkit::{TestResponse, TestUnit, success};
-use personium_xml::{Element, XmlLimits};
-use serde_json::{Value, json};
+use personium_testkit::{TestUnit, answer_difference, artifacts_folder, recorded_answers, success};
+use serde_json::json;
 
 use crate::install::{install_bytes, wait_for_installation};
-
-/// The URL of the unit that gave the answers.
-const RECORDED_UNIT: &str = "http://localhost:9998/";
-/// Properties that change with time. Other live properties of `DAV:` may be added to a response.
-const TIMES: [&str; 3] = ["creationdate", "getlastmodified", "getetag"];
-/// The live properties that the reference has.
-const RECORDED_PROPERTIES: [&str; 5] = [
-    "creationdate",
-    "getlastmodified",
-    "resourcetype",
-    "getcontenttype",
-    "getcontentlength",
-];
-/// The members of JSON that change with time, or have random values.
-const VOLATILE: [&str; 5] = ["etag", "__published", "__updated", "__id", "installed_at"];
-/// The mark of declared properties. An archive does not keep it: the reference installs all as declared.
-const DECLARED: &str = "IsDeclared";
 
 /// An archive with the answers about its box.
 pub(super) struct Artifact {
@@ -84,24 +61,9 @@ pub(super) const ARTIFACTS: [Artifact; 7] = [
     },
 ];
 
-/// The folder of the archives and answers; `None` if it is not beside the project.
-pub(crate) fn folder() -> Option<PathBuf> {
-    let folder = PathBuf::from(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../../shared/artifacts"
-    ));
-    folder.is_dir().then_some(folder)
-}
-
-pub(crate) fn answers(name: &str) -> Vec<Value> {
-    let path = folder().unwrap().join(format!("expected_{name}.json.gz"));
-    let unpacked = Command::new("gzip").arg("-dc").arg(path).output().unwrap();
-    serde_json::from_slice(&unpacked.stdout).unwrap()
-}
-
 #[tokio::test]
 async fn exported_archives_install_with_the_answers_of_the_reference() {
-    if folder().is_none() {
+    if artifacts_folder().is_none() {
         return;
     }
     let mut differences = Vec::new();
@@ -122,7 +84,9 @@ async fn compare(artifact: &Artifact) -> Vec<String> {
         unit.create("c/__ctl/Role", &json!({"Name": role}).to_string())
             .await;
     }
-    let path = folder().unwrap().join(format!("{}.bar", artifact.archive));
+    let path = artifacts_folder()
+        .unwrap()
+        .join(format!("{}.bar", artifact.archive));
     let response = install_bytes(&unit, artifact.the_box, fs::read(path).unwrap()).await;
     assert_eq!(response.outcome(), success(202), "{}", artifact.archive);
     let shown = wait_for_installation(&unit, artifact.the_box).await;
@@ -130,7 +94,7 @@ async fn compare(artifact: &Artifact) -> Vec<String> {
 
     let mut differences = Vec::new();
     let mut compared = 0;
-    for answer in answers(artifact.answers) {
+    for answer in recorded_answers(artifact.answers) {
         let path = answer["path"].as_str().unwrap();
         let is_compared = is_about(artifact, path) && !is_outdated(artifact, path);
         if answer["as"] != "master" || !is_compared {
@@ -144,7 +108,7 @@ async fn compare(artifact: &Artifact) -> Vec<String> {
             request = request.header(&name.to_lowercase(), value.as_str().unwrap());
         }
         let response = request.send().await;
-        if let Some(difference) = difference((artifact.cell, "c"), &answer, &response) {
+        if let Some(difference) = answer_difference((artifact.cell, "c"), &answer, &response) {
             differences.push(format!(
                 "{} {method} {path}: {difference}",
                 artifact.archive
@@ -190,154 +154,4 @@ fn is_about(artifact: &Artifact, path: &str) -> bool {
         ["", ..] => true,
         _ => false,
     }
-}
-
-/// How a response differs from the recorded answer about another cell. `cells` are the names of that cell and of this one.
-pub(crate) fn difference(
-    (recorded, own): (&str, &str),
-    answer: &Value,
-    response: &TestResponse,
-) -> Option<String> {
-    if answer["status"] != response.status.as_u16() {
-        return Some(format!(
-            "status {}, not {}",
-            response.status, answer["status"]
-        ));
-    }
-    let headers = &answer["answer_headers"];
-    for name in [
-        "content-type",
-        "dataserviceversion",
-        "accept-ranges",
-        "content-range",
-    ] {
-        let plain = |text: &str| text.replace(' ', "").to_lowercase();
-        let expected = headers[name].as_str().map(plain);
-        let found = response.header(name).map(plain);
-        if expected.is_some() && expected != found {
-            return Some(format!("{name} {found:?}, not {expected:?}"));
-        }
-    }
-    if let Some(length) = answer["body_length"].as_u64() {
-        let found = response.body.len() as u64;
-        return (found != length).then(|| format!("{found} bytes, not {length}"));
-    }
-    let expected = match answer["body"].as_str() {
-        Some(text) => text.as_bytes().to_vec(),
-        None => STANDARD
-            .decode(answer["body_base64"].as_str().unwrap_or_default())
-            .unwrap(),
-    };
-    let from = format!("{RECORDED_UNIT}{recorded}/");
-    let expected = form(
-        &expected,
-        headers["content-type"].as_str(),
-        &[
-            (from.as_str(), &format!("http://unit.example/{own}/")),
-            (RECORDED_UNIT, "http://unit.example/"),
-            (
-                &format!("\"name\":\"{recorded}\""),
-                &format!("\"name\":\"{own}\""),
-            ),
-        ],
-    );
-    // The schema of a box may be of the recorded unit.
-    let found = form(
-        &response.body,
-        response.header("content-type"),
-        &[(RECORDED_UNIT, "http://unit.example/")],
-    );
-    (expected != found).then(|| format!("\n  expected {expected}\n  found    {found}"))
-}
-
-/// The comparable form of a body: without times, ids, order and white space.
-fn form(body: &[u8], media_type: Option<&str>, replaced: &[(&str, &str)]) -> String {
-    let media_type = media_type.unwrap_or_default();
-    let Ok(text) = std::str::from_utf8(body) else {
-        return format!("{body:?}");
-    };
-    let mut text = text.to_owned();
-    let is_json = media_type.starts_with("application/json");
-    if is_json && let Ok(value) = serde_json::from_str::<Value>(&text) {
-        text = value.to_string();
-    }
-    for (from, to) in replaced {
-        text = text.replace(from, to);
-    }
-    if is_json && let Ok(value) = serde_json::from_str(&text) {
-        return json_form(&value);
-    }
-    if media_type.starts_with("application/xml")
-        && let Ok(root) = Element::parse(text.as_bytes(), &XmlLimits::REQUEST)
-    {
-        return xml_form(&root);
-    }
-    text
-}
-
-pub(super) fn json_form(value: &Value) -> String {
-    match value {
-        Value::Object(members) => {
-            let is_masked = |name: &str| VOLATILE.contains(&name) || name == DECLARED;
-            let member = |(name, value): (&String, &Value)| match is_masked(name) {
-                true => format!("{name}:*"),
-                false if name == "uri" => {
-                    let uri = percent_decode_str(value.as_str().unwrap_or_default());
-                    format!("{name}:{}", uri.decode_utf8_lossy())
-                }
-                false => format!("{name}:{}", json_form(value)),
-            };
-            let mut members: Vec<String> = members.iter().map(member).collect();
-            members.sort();
-            format!("{{{}}}", members.join(","))
-        }
-        Value::Array(items) => {
-            let mut items: Vec<String> = items.iter().map(json_form).collect();
-            items.sort();
-            format!("[{}]", items.join(","))
-        }
-        other => other.to_string(),
-    }
-}
-
-pub(super) fn xml_form(element: &Element) -> String {
-    let name = element.name();
-    let is_added = |child: &&Element| {
-        name.is("DAV:", "prop")
-            && child.name().namespace() == "DAV:"
-            && !RECORDED_PROPERTIES.contains(&child.name().local())
-            && child.name().local() != "acl"
-    };
-    let children = element.elements().filter(|child| !is_added(child));
-    let mut children: Vec<String> = children.map(xml_form).collect();
-    children.sort();
-    let text = match name.local() {
-        time if TIMES.contains(&time) => "*".to_owned(),
-        "href" => percent_decode_str(&element.text())
-            .decode_utf8_lossy()
-            .trim()
-            .to_owned(),
-        _ => element.text().trim().to_owned(),
-    };
-    let printed = element.to_xml();
-    let start = printed.split('>').next().unwrap_or_default();
-    let mut attributes: Vec<&str> = start
-        .trim_end_matches('/')
-        .split(' ')
-        .skip(1)
-        .filter(|attribute| !attribute.starts_with("xmlns") && !attribute.contains(DECLARED))
-        .map(|attribute| {
-            attribute
-                .rsplit_once(':')
-                .filter(|(p, _)| !p.contains('"'))
-                .map_or(attribute, |(_, a)| a)
-        })
-        .collect();
-    attributes.sort_unstable();
-    format!(
-        "<{}{} {attributes:?} {text}{}>",
-        name.namespace(),
-        name.local(),
-        children.concat()
-    )
 }

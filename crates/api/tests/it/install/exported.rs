@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use personium_testkit::{TestResponse, TestUnit, ace, refused, success};
+use personium_testkit::{
+    TestResponse, TestUnit, ace, artifacts_folder, json_form, refused, success, xml_form,
+};
 use personium_xml::{Element, XmlLimits};
 use serde_json::Value;
 
-use super::artifacts::{ARTIFACTS, Artifact, folder, json_form, xml_form};
+use super::artifacts::{ARTIFACTS, Artifact};
 use super::installed::full_archive;
 use crate::archive_entries::entries;
 use crate::install::{install_bytes, wait_for_installation};
@@ -429,7 +431,7 @@ async fn export_without_memory_is_refused() {
 
 #[tokio::test]
 async fn boxes_of_the_reference_are_exported_with_the_same_entries() {
-    if folder().is_none() {
+    if artifacts_folder().is_none() {
         return;
     }
     for artifact in &ARTIFACTS {
@@ -443,7 +445,9 @@ async fn boxes_of_the_reference_are_exported_with_the_same_entries() {
         for role in ["admin", "reader", "writer"] {
             unit.create_role("c", role).await;
         }
-        let path = folder().unwrap().join(format!("{}.bar", artifact.archive));
+        let path = artifacts_folder()
+            .unwrap()
+            .join(format!("{}.bar", artifact.archive));
         let theirs = std::fs::read(path).unwrap();
         install_ready(&unit, artifact.the_box, theirs.clone()).await;
         let ours = exported(&unit, artifact.the_box).await;

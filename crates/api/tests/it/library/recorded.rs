@@ -5,11 +5,10 @@ use std::fs;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use personium_testkit::{TestResponse, TestUnit, text_member};
+use personium_testkit::{TestResponse, TestUnit, artifacts_folder, text_member};
 use serde_json::{Value, json};
 
 use super::register;
-use crate::install::artifacts::folder;
 
 /// The service of most cases.
 const SERVICE: &str = "scriptcell/sb/svc";
@@ -179,7 +178,7 @@ fn renamed(text: &str) -> String {
 
 #[tokio::test]
 async fn scripts_are_answered_as_by_the_reference() {
-    let Some(folder) = folder() else {
+    let Some(folder) = artifacts_folder() else {
         return;
     };
     let unit = unit_with_services().await;

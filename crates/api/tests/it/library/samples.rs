@@ -2,14 +2,14 @@
 
 use std::fs;
 
+use personium_testkit::artifacts_folder;
 use serde_json::json;
 
 use super::ScriptUnit;
-use crate::install::artifacts::folder;
 use crate::install::{install_bytes, wait_for_installation};
 
 async fn install(unit: &ScriptUnit, archive: &str, name: &str) -> bool {
-    let Some(folder) = folder() else {
+    let Some(folder) = artifacts_folder() else {
         return false;
     };
     let archive = fs::read(folder.join(archive)).unwrap();

@@ -10,12 +10,12 @@ use flate2::read::GzDecoder;
 use personium_install::{ComparedCell, Documents, Migration, OriginalFiles};
 use personium_model::credentials::UnitKeys;
 use personium_store::memory::MemoryRecords;
-use personium_testkit::{CLOCK_START_MS, TestResponse, TestUnit, UNIT_SECRET};
+use personium_testkit::{
+    CLOCK_START_MS, TestUnit, UNIT_SECRET, artifacts_folder, compare_all_answers, kept_difference,
+    recorded_answers,
+};
 use personium_types::Secret;
 use serde_json::Value;
-
-use super::artifacts::compare_all;
-use crate::install::artifacts::{answers, folder};
 
 /// The prefix, the secret and the salt of the unit.
 const PREFIX: &str = "u0";
@@ -23,7 +23,7 @@ const SECRET: &str = "gv7hpmmf5siwj5by";
 const SALT: &str = "voAbizvF";
 
 async fn collect(documents: &Documents) {
-    let path = folder().unwrap().join("es_documents.ndjson.gz");
+    let path = artifacts_folder().unwrap().join("es_documents.ndjson.gz");
     let lines = GzDecoder::new(fs::File::open(path).unwrap());
     let mut collector = documents.collect(PREFIX).await.unwrap();
     for line in BufReader::new(lines).lines() {
@@ -64,33 +64,9 @@ async fn verify(migration: &Migration, documents: &Documents) -> ComparedCell {
     all
 }
 
-/// The values in an answer that a snapshot or an archive does not keep, and a migration does.
-fn kept_values(text: &str) -> Vec<String> {
-    let mut out = Vec::new();
-    for name in [
-        "\"etag\":\"",
-        "\"__published\":\"",
-        "\"__updated\":\"",
-        "\"__id\":\"",
-    ] {
-        for rest in text.replace("\\/", "/").split(name).skip(1) {
-            let value = rest.replace("\\\"", "'");
-            out.push(format!("{name}{}", value.split('"').next().unwrap()));
-        }
-    }
-    out.sort();
-    out
-}
-
-fn kept_difference(answer: &Value, response: &TestResponse) -> Option<String> {
-    let recorded = kept_values(answer["body"].as_str().unwrap_or_default());
-    let found = kept_values(&String::from_utf8_lossy(&response.body));
-    (recorded != found).then(|| format!("\n  kept {recorded:?}\n  found {found:?}"))
-}
-
 /// Logs in as it was recorded, one login after the other. Tokens are other ones.
 async fn compare_logins(unit: &TestUnit) {
-    for answer in answers("migrated") {
+    for answer in recorded_answers("migrated") {
         if answer["group"] != "login" {
             continue;
         }
@@ -122,7 +98,7 @@ async fn compare_logins(unit: &TestUnit) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unit_of_the_reference_is_migrated_with_its_answers() {
-    let Some(artifacts) = folder() else {
+    let Some(artifacts) = artifacts_folder() else {
         return;
     };
     let tree = tempfile::tempdir().unwrap();
@@ -160,7 +136,7 @@ async fn unit_of_the_reference_is_migrated_with_its_answers() {
     assert_eq!(compared.files, 23);
 
     for (cell, least) in [("migrated", 1_100), ("ownedcell", 40)] {
-        let (compared, differences) = compare_all(&unit, cell, kept_difference).await;
+        let (compared, differences) = compare_all_answers(&unit, cell, kept_difference).await;
         assert!(compared > least, "{cell}: {compared}");
         assert!(
             differences.is_empty(),
@@ -170,7 +146,7 @@ async fn unit_of_the_reference_is_migrated_with_its_answers() {
         );
     }
     compare_logins(&unit).await;
-    let certificates = answers("migrated");
+    let certificates = recorded_answers("migrated");
     let certificates = certificates
         .iter()
         .find(|answer| answer["path"] == "/migrated/__certs")

@@ -259,7 +259,17 @@ impl Original {
         self.command_with(&self.path("documents.ndjson"), arguments)
     }
 
-    /// The command, with this export.
+    /// The command, with the documents of a search engine.
+    pub fn command_from(&self, url: &str, arguments: &[&str]) -> Command {
+        self.command_with(Path::new(url), arguments)
+    }
+
+    /// Runs the command with the documents of a search engine. Returns its status and what it writes.
+    pub fn migrate_from(&self, url: &str, arguments: &[&str]) -> (Option<i32>, String) {
+        outcome(&self.command_from(url, arguments).output().unwrap())
+    }
+
+    /// The command, with this export, or the URL of a search engine.
     pub fn command_with(&self, documents: &Path, arguments: &[&str]) -> Command {
         let mut command = program::command(&["migrate"]);
         command
@@ -305,9 +315,15 @@ impl Original {
 
     /// Starts the unit that it was migrated to.
     pub fn start(&self) -> ProcessUnit {
+        self.start_with("")
+    }
+
+    /// Starts the unit that it was migrated to, with these settings too.
+    pub fn start_with(&self, settings: &str) -> ProcessUnit {
         let salt = format!("io.personium.core.security.auth.password.salt={SALT}\n");
         crate::unit()
             .settings(&salt)
+            .settings(settings)
             .folder(&self.path("unit"))
             .start()
     }
