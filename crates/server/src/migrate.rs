@@ -17,7 +17,7 @@ use personium_install::{CollectedCell, Documents, Migration};
 use personium_model::unfinished_migration::UnfinishedMigration;
 use personium_sqlite::{CommitSync, SpaceCreation, SqliteSettings, SqliteStore};
 use personium_types::error::chain;
-use personium_types::{Code, Error};
+use personium_types::{Code, Error, Random};
 use tokio::task::JoinSet;
 
 use self::documents::{DocumentSource, RefusedLines};
@@ -28,9 +28,9 @@ use self::report::MigrationReport;
 use self::settings::OriginalSettings;
 use crate::command_audit::AuditedCommand;
 use crate::components::Components;
-use crate::config::{ConfigSources, LoadedConfig};
+use crate::config::{Config, ConfigSources, LoadedConfig, RecordStoreKind};
 use crate::progress::Progress;
-use crate::{logging, serve, system};
+use crate::{logging, record_engine, serve, system};
 
 /// The number of cells that are taken over at the same time.
 const CONCURRENT_CELLS: usize = 4;
@@ -127,6 +127,7 @@ pub async fn run(
     let work = work.unwrap_or_else(|| data_dir.join(WORK_FOLDER));
     let files_max = loaded.config.store.open_files_max;
     let (clock, random) = (system::clock(), system::random());
+    create_tables(&loaded.config, &random).await?;
     // Boxed, because the future is large.
     let components = Box::pin(Components::build(loaded, files_max, clock, random)).await;
     let components = components.map_err(|error| {
@@ -146,6 +147,18 @@ pub async fn run(
     let (text, outcome) = done?;
     show(&text).map_err(|error| format!("the outcome could not be written: {error}"))?;
     Ok(outcome)
+}
+
+/// Makes the tables of the database, if there is one without them.
+async fn create_tables(config: &Config, random: &Arc<dyn Random>) -> MigrateResult {
+    if config.store.kind == RecordStoreKind::Sqlite {
+        return Ok(());
+    }
+    let health = Arc::default();
+    let opened = record_engine::open_or_create_database(config, &health, random).await;
+    let store = opened.map_err(|error| chain(&error))?;
+    serve::close(&*store).await;
+    Ok(())
 }
 
 async fn run_on(

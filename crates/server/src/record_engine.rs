@@ -132,6 +132,28 @@ pub async fn open_database(
     Ok(Arc::new(store))
 }
 
+/// Opens the database; one without tables gets them.
+///
+/// # Errors
+/// [`DatabaseError`] if it cannot be used, or refuses.
+pub async fn open_or_create_database(
+    config: &Config,
+    health: &Arc<StoreHealth>,
+    random: &Arc<dyn Random>,
+) -> Result<Arc<PostgresStore>, DatabaseError> {
+    let opened = open_database(config, health, random).await;
+    match opened {
+        Err(DatabaseError::Unusable {
+            source: SchemaError::Missing,
+            ..
+        }) => {
+            create_tables(config, random).await?;
+            open_database(config, health, random).await
+        }
+        opened => opened,
+    }
+}
+
 /// Makes the tables of the database unless it has them.
 ///
 /// # Errors

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use personium_model::unfinished_copy::UnfinishedCopy;
-use personium_postgres::SchemaError;
 use personium_sqlite::{SqliteSettings, SqliteStore};
 use personium_store::{Batch, BlobStore, CommitSeq, RecordStore, Space, StoreError, StoreHealth};
 use personium_types::error::chain;
@@ -14,7 +13,7 @@ use super::source::{Source, list_spaces};
 use crate::components::{body_place, open_files, record_settings};
 use crate::config::{Config, RecordStoreKind};
 use crate::data_folder::DataFolder;
-use crate::record_engine::{self, DatabaseError, RecordEngine};
+use crate::record_engine::{self, RecordEngine};
 use crate::{serve, system};
 
 /// The stores without a unit, or with an interrupted copy of the source.
@@ -157,14 +156,7 @@ async fn open_records(
         let records = SqliteStore::open(settings).map_err(|error| chain(&error))?;
         return Ok(RecordEngine::Sqlite(Arc::new(records)));
     }
-    let mut opened = record_engine::open_database(config, health, random).await;
-    if let Err(DatabaseError::Unusable { source, .. }) = &opened
-        && matches!(source, SchemaError::Missing)
-    {
-        let created = record_engine::create_tables(config, random).await;
-        created.map_err(|error| chain(&error))?;
-        opened = record_engine::open_database(config, health, random).await;
-    }
+    let opened = record_engine::open_or_create_database(config, health, random).await;
     let records = opened.map_err(|error| chain(&error))?;
     Ok(RecordEngine::Postgres(records))
 }

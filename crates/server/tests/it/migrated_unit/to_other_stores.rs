@@ -3,18 +3,22 @@
 use std::fs;
 use std::path::Path;
 
-use personium_testkit::{PostgresCluster, S3Program, S3Server, create_unit_database};
+use personium_testkit::{PostgresCluster, S3Program, S3Server};
 use serde_json::json;
 
 use super::original::{Original, cell_id};
 use super::{cells, get, login};
 use crate::program;
 
-/// The settings of the stores, as lines.
+/// The settings of a database without tables and of a bucket, as lines.
 fn stores(cluster: &PostgresCluster, server: &S3Server) -> String {
-    let database = create_unit_database(cluster, Path::new(env!("CARGO_BIN_EXE_personium")));
-    let line = |(key, value): &(&str, String)| format!("io.personium.core.{key}={value}\n");
-    let database: String = database.iter().map(line).collect();
+    let (name, key) = (cluster.create_database(), "io.personium.core.store");
+    let database = format!(
+        "{key}.type=postgres\n{key}.postgres.hosts=127.0.0.1:{}\n{key}.postgres.database={name}\n\
+         {key}.postgres.user={}\n{key}.postgres.tls=off\n",
+        cluster.port(),
+        cluster.user()
+    );
     database + &server.settings("migrated")
 }
 
