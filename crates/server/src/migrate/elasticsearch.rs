@@ -183,9 +183,25 @@ struct SearchAnswer<'a> {
     shards: ShardCounts,
 }
 
+/// The numbers of shards. Those that are not there at all have not failed.
 #[derive(Deserialize)]
 struct ShardCounts {
+    total: u64,
+    successful: u64,
     failed: u64,
+}
+
+impl ShardCounts {
+    fn are_whole(&self) -> bool {
+        self.failed == 0 && self.successful == self.total
+    }
+}
+
+#[derive(Deserialize)]
+struct CountAnswer {
+    count: u64,
+    #[serde(rename = "_shards")]
+    shards: ShardCounts,
 }
 
 #[derive(Deserialize)]
@@ -374,10 +390,9 @@ impl Elasticsearch {
         let path = format!("/{}/_count", encoded(index));
         loop {
             let body = json!({"query": query});
-            let answer: Value = self.repeat(Method::POST, &path, Some(body)).await?;
-            let failed = answer.pointer("/_shards/failed").and_then(Value::as_u64);
-            if let (Some(0), Some(count)) = (failed, answer.get("count").and_then(Value::as_u64)) {
-                return Ok(count);
+            let answer: CountAnswer = self.repeat(Method::POST, &path, Some(body)).await?;
+            if answer.shards.are_whole() {
+                return Ok(answer.count);
             }
             let text = format!("the documents of the index {index} could not be counted");
             self.note_failure(text).await?;
@@ -453,7 +468,7 @@ impl Elasticsearch {
         })?;
         let answer: SearchAnswer<'_> = serde_json::from_slice(&answer)
             .map_err(|error| PageFailure::Fatal(self.unreadable(path, &error)))?;
-        if answer.timed_out || answer.shards.failed > 0 {
+        if answer.timed_out || !answer.shards.are_whole() {
             let text = format!("some shards of the index {index} did not answer");
             return Err(PageFailure::Lost(text));
         }
@@ -682,7 +697,10 @@ mod tests {
     #[tokio::test]
     async fn attempts_end_after_some_failures_in_a_row() {
         let busy = |status| (status, "busy".to_owned());
-        let count = (200, r#"{"count":7,"_shards":{"failed":0}}"#.to_owned());
+        let count = (
+            200,
+            r#"{"count":7,"_shards":{"total":2,"successful":2,"failed":0}}"#.to_owned(),
+        );
         let engine = connected(vec![busy(429), busy(503), count.clone()]).await;
         assert_eq!(engine.count("u0_a", &json!({})).await, Ok(7));
         let engine = connected(vec![busy(500), busy(502), busy(503), count]).await;
@@ -697,7 +715,7 @@ mod tests {
     async fn pages_are_whole_or_refused() {
         let hit = |index: &str, source: &str| {
             format!(
-                r#"{{"_scroll_id":"s","timed_out":false,"_shards":{{"failed":0}},"hits":{{"hits":[{{"_index":"{index}","_type":"_doc",
+                r#"{{"_scroll_id":"s","timed_out":false,"_shards":{{"total":2,"successful":2,"failed":0}},"hits":{{"hits":[{{"_index":"{index}","_type":"_doc",
                 "_id":"a\"b","_version":3,"sort":[0],"_source":{source}}}]}}}}"#
             )
         };
@@ -713,6 +731,8 @@ mod tests {
         let foreign = page(&hit("u0_b", "{}")).await;
         assert!(matches!(foreign, Err(PageFailure::Fatal(_))));
         let part = hit("u0_a", "{}").replace("\"failed\":0", "\"failed\":1");
+        assert!(matches!(page(&part).await, Err(PageFailure::Lost(_))));
+        let part = hit("u0_a", "{}").replace("\"successful\":2", "\"successful\":1");
         assert!(matches!(page(&part).await, Err(PageFailure::Lost(_))));
         let late = hit("u0_a", "{}").replace("false", "true");
         assert!(matches!(page(&late).await, Err(PageFailure::Lost(_))));
