@@ -124,7 +124,7 @@ impl Documents {
         })
     }
 
-    /// What was read from the search engine, in the same store.
+    /// The indexes that were read from the search engine, in the same store.
     #[must_use]
     pub fn downloads(&self) -> Downloads {
         Downloads::new(Arc::clone(&self.store), self.records.clone())

@@ -1,4 +1,5 @@
-//! What was read from the search engine of a unit, index by index, so that an interrupted run and a later pass read only the rest.
+//! The documents that were read from the search engine of a unit, index by index, so that an interrupted run and a later pass read only
+//! the rest.
 //!
 //! An index is read in windows, one after the other. Each is stored as chunks: compressed documents, a line each. Chunks of a window
 //! count once the state of the index says that the window is whole.

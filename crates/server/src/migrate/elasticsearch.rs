@@ -23,7 +23,7 @@ const MAJOR_VERSION: &str = "7.";
 const CELLS: &str = "_ad.cell";
 /// How long the search engine keeps a scroll between two pages.
 const KEEP_ALIVE: &str = "5m";
-/// What stays in the name of an index in a path.
+/// The characters that stay in the name of an index in a path.
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'_');
 /// The failures that end a run before anything was read.
 const FIRST_FAILURES_MAX: u32 = 4;
@@ -334,7 +334,7 @@ impl Elasticsearch {
         }
     }
 
-    /// What is known of indexes; a text if some do not say it yet.
+    /// The facts about indexes; a text if some do not say them yet.
     async fn facts(
         &self,
         prefix: &str,
