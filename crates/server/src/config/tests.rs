@@ -550,3 +550,39 @@ fn settings_of_the_tls_port_fit_together() {
     let paths = format!("{http} pathBasedCellUrl.enabled=true");
     assert_eq!(load(&core(&paths), &[], &[]).unwrap().warnings, [""; 0]);
 }
+
+/// Whether a source file below a folder writes to the log.
+fn logs(folder: &std::path::Path) -> bool {
+    std::fs::read_dir(folder).unwrap().any(|entry| {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => logs(&path),
+            false => std::fs::read_to_string(path).is_ok_and(|text| text.contains("tracing::")),
+        }
+    })
+}
+
+#[test]
+fn crates_that_log_are_those_that_a_filter_can_name() {
+    let crates = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let folders = [crates.clone(), crates.join("adapters")];
+    let members = folders
+        .iter()
+        .flat_map(|folder| std::fs::read_dir(folder).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.join("Cargo.toml").exists());
+    let logging: BTreeSet<String> = members
+        .filter(|path| logs(&path.join("src")))
+        .filter_map(|path| Some(format!("personium_{}", path.file_name()?.to_str()?)))
+        .filter(|name| name != "personium_testkit")
+        .collect();
+    let named = LOGGING_CRATES
+        .iter()
+        .filter(|name| name.starts_with("personium_"));
+    assert_eq!(
+        named
+            .map(|name| (*name).to_owned())
+            .collect::<BTreeSet<_>>(),
+        logging
+    );
+}
