@@ -5,12 +5,12 @@ mod nodes;
 mod outside;
 mod paths;
 mod plugins;
+mod ports;
 mod report;
 mod stored_data;
 mod tls;
 
 use std::fs::TryLockError;
-use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -19,6 +19,7 @@ use personium_token::trust::{CertificateDetails, CertificateInfo};
 use personium_types::error::chain;
 
 pub use outside::check_from_outside;
+use ports::check_port;
 pub use report::{CheckOutcome, CheckReport, Finding};
 
 use crate::certificate_expiry::{EXPIRY_WARNING_DAYS, days_left};
@@ -94,30 +95,11 @@ fn check_unit_url(report: &mut CheckReport, loaded: &LoadedConfig) {
 fn check_listen(report: &mut CheckReport, loaded: &LoadedConfig) {
     let listen = &loaded.config.listen;
     let address = listen.address;
-    match std::net::TcpListener::bind(address) {
-        Ok(_) => report.ok("listen", format!("{address} is free")),
-        Err(error) if is_in_use(&loaded.config) => report.warning(
-            "listen",
-            format!("{address}: {error}; a unit runs on this data folder"),
-        ),
-        Err(error) => report.error("listen", format!("{address}: {error}{}", port_hint(&error))),
-    }
+    check_port(report, ("listen", address), is_in_use(&loaded.config));
     // If the port is in use, the unit takes another one.
     let any_port = SocketAddr::new(listen.admin_address.ip(), 0);
     if let Err(error) = std::net::TcpListener::bind(any_port) {
         report.error("admin.listen", format!("{any_port}: {error}"));
-    }
-}
-
-/// Advice about a port that cannot be listened on.
-fn port_hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE",
-        io::ErrorKind::AddrInUse => {
-            "; `ss -ltnp` shows the program that listens there: end it, or choose another port"
-        }
-        io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
-        _ => "",
     }
 }
 

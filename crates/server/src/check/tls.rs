@@ -1,9 +1,8 @@
 //! The check of the TLS port: its ports, its certificate, and the authority that gives it.
 
-use std::net::SocketAddr;
-
 use personium_types::error::chain;
 
+use super::ports::check_port;
 use super::report::{CheckOutcome, CheckReport};
 use crate::acme;
 use crate::certificate_expiry::{EXPIRY_WARNING_DAYS, days_left};
@@ -20,9 +19,9 @@ pub(super) fn check(report: &mut CheckReport, loaded: &LoadedConfig, is_running:
     let Some(address) = tls.listen else {
         return;
     };
-    check_port(report, CHECK, address, is_running);
+    check_port(report, (CHECK, address), is_running);
     if let Some(redirect) = tls.redirect {
-        check_port(report, "tls.redirect.listen", redirect, is_running);
+        check_port(report, ("tls.redirect.listen", redirect), is_running);
     }
     match ServerCertificate::of_settings(&loaded.config) {
         Err(error) => report.error(CHECK, chain(&error)),
@@ -37,25 +36,6 @@ pub(super) fn check(report: &mut CheckReport, loaded: &LoadedConfig, is_running:
             }
         }
         Ok(None) => check_authority(report, loaded),
-    }
-}
-
-fn check_port(
-    report: &mut CheckReport,
-    check: &'static str,
-    address: SocketAddr,
-    is_running: bool,
-) {
-    match std::net::TcpListener::bind(address) {
-        Ok(_) => report.ok(check, format!("{address} is free")),
-        Err(error) if is_running => report.warning(
-            check,
-            format!("{address}: {error}; a unit runs on this data folder"),
-        ),
-        Err(error) => {
-            let hint = super::port_hint(&error);
-            report.error(check, format!("{address}: {error}{hint}"));
-        }
     }
 }
 
