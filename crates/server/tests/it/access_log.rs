@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use personium_testkit::{ProcessUnit, ProcessUnitBuilder, RawBody, RawConnection};
+use personium_testkit::{ProcessUnit, ProcessUnitBuilder, RawBody, RawConnection, wait_until};
 use serde_json::Value;
 
 use crate::program::{logged_after, signal};
@@ -130,7 +130,7 @@ async fn access_log_is_written_to_its_file_and_opened_again_on_sighup() {
     let before = unit.log().len();
     signal(unit.process_id(), "HUP");
     logged_after(&unit, before, "settings reloaded").await;
-    wait_for(&file, "").await;
+    wait_until("the file is opened again", async || file.exists()).await;
     unit.admin().call("GET", "__ctl/Cell", "").await;
     let log = wait_for(&file, "\"GET /__ctl/Cell HTTP/1.1\" 200 ").await;
     assert_eq!(log.lines().count(), 1, "{log}");
