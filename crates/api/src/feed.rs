@@ -21,7 +21,7 @@ const MAX_MESSAGE_BYTES: usize = 1 << 20;
 /// # Errors
 /// As [`web_socket::upgrade`].
 pub(crate) fn upgrade(request: CellRequest) -> Result<Response> {
-    web_socket::upgrade(request, MAX_MESSAGE_BYTES, |request, socket| {
-        Session::new(request, socket).run()
+    web_socket::upgrade(request, MAX_MESSAGE_BYTES, |cell, socket| {
+        Session::new(cell, socket).run()
     })
 }

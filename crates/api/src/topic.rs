@@ -25,8 +25,8 @@ pub(crate) fn handle(request: CellRequest) -> Result<Response> {
     request.require_get()?;
     let segments = request.path.decoded.get(1..).unwrap_or_default();
     let place = TopicPlace::parse(segments).ok_or(Code::NoSuchPath)?;
-    web_socket::upgrade(request, MAX_MESSAGE_BYTES, |request, socket| {
-        TopicSession::new(request, place, socket).run()
+    web_socket::upgrade(request, MAX_MESSAGE_BYTES, |cell, socket| {
+        TopicSession::new(cell, place, socket).run()
     })
 }
 

@@ -1,12 +1,14 @@
 //! Connections that become WebSockets (RFC 6455).
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use http::{HeaderValue, StatusCode, header};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use personium_model::{CellContext, Unit};
 use personium_types::{Code, Error, Result};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
@@ -17,8 +19,8 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use crate::request_context::CellRequest;
 use crate::response::{self, Response};
 
-/// The size of the buffers of a connection in bytes.
-const BUFFER_BYTES: usize = 4 << 10;
+/// The size of the buffer that a connection is read into, in bytes. Clients that listen send little; it grows with a message.
+const BUFFER_BYTES: usize = 1 << 10;
 /// The largest number of bytes that wait to be sent to a client.
 const MAX_UNSENT_BYTES: usize = 2 << 20;
 
@@ -27,6 +29,22 @@ pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection.
 pub(crate) type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+/// The cell of a connection. The request that began it is not kept: its headers are parts of the buffer that they were read into, which would
+/// stay as long as they.
+pub(crate) struct SocketCell {
+    /// The unit.
+    pub(crate) unit: Arc<Unit>,
+    /// The cell.
+    pub(crate) context: Arc<CellContext>,
+}
+
+impl SocketCell {
+    /// The URL of the cell.
+    pub(crate) fn cell_url(&self) -> String {
+        self.unit.urls().cell(&self.context.cell().name)
+    }
+}
 
 /// Whether a request asks for a WebSocket (RFC 6455, section 4.2.1).
 pub(crate) fn is_upgrade(request: &CellRequest) -> bool {
@@ -49,7 +67,7 @@ pub(crate) fn upgrade<F, Fut>(
     serve: F,
 ) -> Result<Response>
 where
-    F: FnOnce(CellRequest, Socket) -> Fut + Send + 'static,
+    F: FnOnce(SocketCell, Socket) -> Fut + Send + 'static,
     Fut: Future<Output = ()> + Send,
 {
     let invalid = |name: header::HeaderName, value: Option<&str>| {
@@ -67,6 +85,10 @@ where
     };
     let on_upgrade = request.upgrade.take();
     let on_upgrade = on_upgrade.ok_or_else(|| invalid(header::UPGRADE, None))?;
+    let cell = SocketCell {
+        unit: Arc::clone(&request.unit),
+        context: request.context,
+    };
     tokio::spawn(async move {
         let Ok(upgraded) = on_upgrade.await else {
             return;
@@ -79,7 +101,7 @@ where
             .max_frame_size(Some(message_max_bytes));
         let io = TokioIo::new(upgraded);
         let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
-        Box::pin(serve(request, socket)).await;
+        Box::pin(serve(cell, socket)).await;
     });
     let mut response = response::status(StatusCode::SWITCHING_PROTOCOLS);
     let headers = response.headers_mut();

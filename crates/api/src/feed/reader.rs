@@ -75,6 +75,12 @@ impl EventReader {
         if is_recent && self.unit.is_cached(&self.context) {
             return Ok(true);
         }
+        // Boxed: it would be a part of the future of each listener.
+        Box::pin(self.renew()).await
+    }
+
+    /// Checks the token again. Whether its bearer may still read the events.
+    async fn renew(&mut self) -> Result<bool> {
         let Some(context) = self.unit.find_cell_by_id(&self.cell).await? else {
             return Ok(false);
         };

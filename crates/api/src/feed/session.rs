@@ -15,8 +15,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Message, Utf8Bytes};
 use super::protocol::{Answer, ClientMessage, PostedByClient, Subscription, text_of};
 use super::reader::EventReader;
 use crate::event_cause::event_by;
-use crate::request_context::CellRequest;
-use crate::web_socket::{self, SEND_TIMEOUT, Socket};
+use crate::web_socket::{self, SEND_TIMEOUT, Socket, SocketCell};
 
 /// The time for which a token is accepted, seconds.
 const TOKEN_SECS: u64 = 3_600;
@@ -41,7 +40,7 @@ enum Next {
 
 /// A connection.
 pub(super) struct Session {
-    request: CellRequest,
+    cell: SocketCell,
     socket: Socket,
     /// There while the client is subscribed to something: who is not costs no writer anything.
     listener: Option<FeedListener>,
@@ -53,10 +52,10 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(request: CellRequest, socket: Socket) -> Self {
+    pub(super) fn new(cell: SocketCell, socket: Socket) -> Self {
         Self {
-            accepted: request.unit.monotonic(),
-            request,
+            accepted: cell.unit.monotonic(),
+            cell,
             socket,
             listener: None,
             subscriptions: Vec::new(),
@@ -85,14 +84,16 @@ impl Session {
             };
             match next {
                 Ok(Next::Continue) => {}
-                Ok(Next::Close(reason)) => return web_socket::close(self.socket, reason).await,
+                Ok(Next::Close(reason)) => {
+                    return Box::pin(web_socket::close(self.socket, reason)).await;
+                }
                 Err(error) => {
                     tracing::warn!(
-                        cell.id = %self.request.context.cell().id,
+                        cell.id = %self.cell.context.cell().id,
                         error = %chain(&error),
                         "failed to serve an event feed"
                     );
-                    return web_socket::close(self.socket, None).await;
+                    return Box::pin(web_socket::close(self.socket, None)).await;
                 }
             }
         }
@@ -114,7 +115,7 @@ impl Session {
 
     /// The time since the token was accepted, or since the connection was made.
     fn age(&self) -> Duration {
-        let now = self.request.unit.monotonic();
+        let now = self.cell.unit.monotonic();
         now.saturating_duration_since(self.accepted)
     }
 
@@ -137,7 +138,8 @@ impl Session {
     async fn receive(&mut self, message: Message) -> Result<Next> {
         match message {
             Message::Text(text) => match ClientMessage::parse(&text) {
-                Some(message) => self.handle(message).await,
+                // Boxed: the future of a connection would have room for it as long as it listens.
+                Some(message) => Box::pin(self.handle(message)).await,
                 None => Ok(Next::Continue),
             },
             Message::Pong(_) => {
@@ -166,7 +168,7 @@ impl Session {
             ClientMessage::Unsubscribe(unwanted) => self.unsubscribe(unwanted.as_ref()),
             ClientMessage::State { everything } => {
                 let seconds = i64::try_from(self.seconds_left()).unwrap_or(0);
-                let cell = self.request.context.cell().name.as_str();
+                let cell = self.cell.context.cell().name.as_str();
                 let everything = everything.then_some((seconds, cell));
                 self.answer("State").state(&self.subscriptions, everything)
             }
@@ -185,13 +187,13 @@ impl Session {
     fn answer(&self, to: &'static str) -> Answer {
         Answer {
             to,
-            now: self.request.unit.now_ms(),
+            now: self.cell.unit.now_ms(),
         }
     }
 
     async fn authenticate(&mut self, token: String) -> Result<Next> {
-        let unit = &self.request.unit;
-        let cell = self.request.context.cell().id;
+        let unit = &self.cell.unit;
+        let cell = self.cell.context.cell().id;
         let Some(context) = unit.find_cell_by_id(&cell).await? else {
             return Ok(Next::Close(None));
         };
@@ -214,7 +216,7 @@ impl Session {
             }
             Some(wanted) => {
                 if self.listener.is_none() {
-                    let (unit, context) = (&self.request.unit, &self.request.context);
+                    let (unit, context) = (&self.cell.unit, &self.cell.context);
                     match Box::pin(feed::listen(unit, context)).await {
                         Ok(listener) => self.listener = Some(listener),
                         Err(error) if error.code() == Code::ServerBusy => {
@@ -260,9 +262,9 @@ impl Session {
             object: Some(posted.object),
             info: Some(posted.info),
             request_key: posted.request_key,
-            ..event_by(reader.access(), &self.request.cell_url())
+            ..event_by(reader.access(), &self.cell.cell_url())
         };
-        let unit = &self.request.unit;
+        let unit = &self.cell.unit;
         // That of the reader may not know yet who listens on other server nodes.
         let Some(context) = unit.find_cell_by_id(&reader.context().cell().id).await? else {
             return Ok(());

@@ -104,7 +104,8 @@ impl TopicReader {
         };
         let expires_ms = self.expires_ms;
         let credential = (self.token.clone(), self.place.clone());
-        match Self::find(&self.unit, context, credential).await? {
+        // Boxed: it would be a part of the future of each subscriber.
+        match Box::pin(Self::find(&self.unit, context, credential)).await? {
             // Another collection with the same name has other messages.
             Some(renewed) if renewed.channel.collection == self.channel.collection => {
                 *self = Self {

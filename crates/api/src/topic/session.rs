@@ -13,8 +13,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Message};
 use super::place::TopicPlace;
 use super::reader::TopicReader;
 use super::text_of;
-use crate::request_context::CellRequest;
-use crate::web_socket::{self, SEND_TIMEOUT, Socket};
+use crate::web_socket::{self, SEND_TIMEOUT, Socket, SocketCell};
 
 /// The time within which a client must authenticate.
 const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(60);
@@ -33,7 +32,7 @@ enum SessionStep {
 
 /// A connection.
 pub(super) struct TopicSession {
-    request: CellRequest,
+    cell: SocketCell,
     place: TopicPlace,
     socket: Socket,
     reader: Option<TopicReader>,
@@ -43,10 +42,10 @@ pub(super) struct TopicSession {
 }
 
 impl TopicSession {
-    pub(super) fn new(request: CellRequest, place: TopicPlace, socket: Socket) -> Self {
+    pub(super) fn new(cell: SocketCell, place: TopicPlace, socket: Socket) -> Self {
         Self {
-            begun: request.unit.monotonic(),
-            request,
+            begun: cell.unit.monotonic(),
+            cell,
             place,
             socket,
             reader: None,
@@ -77,15 +76,15 @@ impl TopicSession {
             match next {
                 Ok(SessionStep::Continue) => {}
                 Ok(SessionStep::Close(reason)) => {
-                    return web_socket::close(self.socket, reason).await;
+                    return Box::pin(web_socket::close(self.socket, reason)).await;
                 }
                 Err(error) => {
                     tracing::warn!(
-                        cell.id = %self.request.context.cell().id,
+                        cell.id = %self.cell.context.cell().id,
                         error = %chain(&error),
                         "failed to serve a topic"
                     );
-                    return web_socket::close(self.socket, None).await;
+                    return Box::pin(web_socket::close(self.socket, None)).await;
                 }
             }
         }
@@ -96,7 +95,7 @@ impl TopicSession {
         match &self.reader {
             Some(reader) => reader.time_left(),
             None => {
-                let now = self.request.unit.monotonic();
+                let now = self.cell.unit.monotonic();
                 let age = now.saturating_duration_since(self.begun);
                 AUTHENTICATION_TIMEOUT.saturating_sub(age)
             }
@@ -131,7 +130,7 @@ impl TopicSession {
 
     async fn receive(&mut self, message: Message) -> Result<SessionStep> {
         match message {
-            Message::Text(text) => self.authenticate(&text).await,
+            Message::Text(text) => Box::pin(self.authenticate(&text)).await,
             Message::Pong(_) => {
                 self.unanswered_pings = 0;
                 Ok(SessionStep::Continue)
@@ -161,7 +160,7 @@ impl TopicSession {
             .as_ref()
             .is_none_or(|known| known.channel() != reader.channel());
         if is_other {
-            let queue = self.request.unit.message_queue();
+            let queue = self.cell.unit.message_queue();
             match queue.subscribe(reader.channel(), None).await {
                 Ok(subscription) => self.subscription = Some(subscription),
                 Err(error) if error.code() == Code::ServerBusy => {
@@ -174,15 +173,15 @@ impl TopicSession {
             "Response": "AccessToken",
             "Result": "Success",
             "ExpiresIn": reader.time_left().as_secs(),
-            "Timestamp": self.request.unit.now_ms(),
+            "Timestamp": self.cell.unit.now_ms(),
         });
         self.reader = Some(reader);
         Ok(self.send(Message::Text(answer.to_string().into())).await)
     }
 
     async fn find_reader(&mut self, token: &str) -> Result<Option<TopicReader>> {
-        let unit = &self.request.unit;
-        let cell = self.request.context.cell().id;
+        let unit = &self.cell.unit;
+        let cell = self.cell.context.cell().id;
         let Some(context) = unit.find_cell_by_id(&cell).await? else {
             return Ok(None);
         };
@@ -209,7 +208,7 @@ impl TopicSession {
             "Response": to,
             "Result": "Error",
             "Reason": reason,
-            "Timestamp": self.request.unit.now_ms(),
+            "Timestamp": self.cell.unit.now_ms(),
         });
         answer.to_string()
     }
