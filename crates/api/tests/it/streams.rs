@@ -1,5 +1,7 @@
 //! Queues and topics of stream collections over HTTP.
 
+use std::time::Duration;
+
 use personium_testkit::{EventStream, TestResponse, TestUnit, wait_until};
 use serde_json::{Value, json};
 
@@ -85,6 +87,30 @@ async fn client_that_acknowledges_gets_a_message_again_until_then() {
     request().await.expect(204);
     request().await.expect_error(404, "ST-0001");
     wait_until_empty(&restarted).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn message_that_its_client_does_not_acknowledge_within_a_minute_is_delivered_again() {
+    let unit = new_unit().await;
+    send(&unit, QUEUE, "1").await;
+    let (response, messages) = receive(&unit, "&ack=explicit").await;
+    assert_eq!(messages, json!([1]));
+    let receipt = response.header("x-personium-receipt").unwrap();
+    let of_before = format!("{QUEUE}({receipt})");
+    tokio::time::sleep(Duration::from_secs(50)).await;
+    assert_eq!(receive(&unit, "").await.1, json!([]));
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    let (again, messages) = receive(&unit, "&ack=explicit").await;
+    assert_eq!(messages, json!([1]));
+    let late = unit.admin_request("DELETE", &of_before).send().await;
+    late.expect_error(404, "ST-0001");
+    let receipt = again.header("x-personium-receipt").unwrap();
+    let path = format!("{QUEUE}({receipt})");
+    let removal = unit.admin_request("DELETE", &path).send().await;
+    removal.expect(204);
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(receive(&unit, "").await.1, json!([]));
+    wait_until_empty(&unit).await;
 }
 
 #[tokio::test]
