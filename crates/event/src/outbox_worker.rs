@@ -8,6 +8,7 @@ use personium_model::backoff::{LONGEST_DELAY_MS, monotonic_of};
 use personium_model::event::outbox::{self, OutboxEntry, RequestOutcome};
 use personium_model::event::pending;
 use personium_model::event::published::EventPublisher;
+use personium_model::event::waiting_counts;
 use personium_model::outbox_queue::{OutboxPartition, PartitionKind};
 use personium_model::{CellContext, Unit};
 use personium_types::error::chain;
@@ -27,6 +28,8 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// The time between two looks for messages that are due.
 const DEFERRED_INTERVAL: Duration = Duration::from_millis(500);
+/// The shortest time between two counts of what waits.
+const COUNT_INTERVAL: Duration = Duration::from_secs(2);
 /// The number of cells whose events are published at the same time.
 const PUBLISHED_CELLS_MAX: usize = 16;
 /// The time-out of one request with its response.
@@ -51,6 +54,7 @@ pub async fn run(
     tokio::join!(
         enqueue_pending(&unit),
         enqueue_deferred(&unit),
+        count_waiting(&unit),
         process_queue(&unit, &sender, (PartitionKind::Rule, rules_max)),
         process_queue(&unit, &sender, (PartitionKind::Messages, rules_max)),
         publishing
@@ -108,6 +112,21 @@ async fn enqueue_deferred(unit: &Unit) {
     loop {
         tokio::time::sleep(DEFERRED_INTERVAL).await;
         unit.outbox().enqueue_due(unit.monotonic());
+    }
+}
+
+/// Counts what waits, for metrics. With many cells it takes a tenth of the time at most.
+async fn count_waiting(unit: &Unit) {
+    let mut pause = COUNT_INTERVAL;
+    loop {
+        tokio::time::sleep(pause).await;
+        let start = unit.monotonic();
+        if let Err(error) = waiting_counts::count_waiting(unit).await {
+            let error = chain(&error);
+            tracing::debug!(%error, "failed to count what waits in outboxes, will retry");
+        }
+        let taken = unit.monotonic().saturating_duration_since(start);
+        pause = COUNT_INTERVAL.max(taken.saturating_mul(9));
     }
 }
 

@@ -19,6 +19,7 @@ pub mod rule;
 mod rule_request;
 pub mod rule_state;
 pub mod timer;
+pub mod waiting_counts;
 
 use personium_store::Batch;
 use personium_types::{Operation, Result};

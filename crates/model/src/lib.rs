@@ -46,6 +46,7 @@ pub mod new_cell;
 pub mod node;
 pub mod odata;
 pub mod outbox_queue;
+pub mod outbox_totals;
 pub mod posted_event;
 pub mod properties;
 pub mod quota;

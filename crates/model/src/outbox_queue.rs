@@ -2,7 +2,7 @@
 //!
 //! The requests and messages themselves are records. After a start the queue is filled from them; see [`crate::event::pending`].
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -10,6 +10,7 @@ use personium_types::{CellId, ServerNodeId};
 use tokio::sync::Notify;
 
 use crate::keys::{MESSAGES, PUBLISHED};
+use crate::outbox_totals::OutboxTotals;
 
 /// The requests of one rule, which are sent one after the other, or the messages of one cell.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -67,6 +68,7 @@ pub struct OutboxQueue {
     deferred: Mutex<HashMap<OutboxPartition, Instant>>,
     /// The cells whose requests this process sends.
     owned: Mutex<HashMap<CellId, OwnedOutbox>>,
+    totals: OutboxTotals,
 }
 
 /// The partitions of one kind.
@@ -159,6 +161,22 @@ impl OutboxQueue {
             Some(due) => deferred.insert(partition.clone(), due),
             None => deferred.remove(partition),
         };
+    }
+
+    /// The cells with requests or messages that are sent now or at their next attempt.
+    pub(crate) fn list_busy(&self) -> BTreeSet<CellId> {
+        let mut cells = BTreeSet::new();
+        for queue in [&self.rules, &self.messages] {
+            cells.extend(queue.partitions.lock().known.keys().map(|known| known.cell));
+        }
+        cells.extend(self.deferred.lock().keys().map(|deferred| deferred.cell));
+        cells
+    }
+
+    /// The numbers of what waits and of what was given up.
+    #[must_use]
+    pub fn totals(&self) -> &OutboxTotals {
+        &self.totals
     }
 
     /// Enqueues the partitions whose next attempt is due.

@@ -44,6 +44,7 @@ mod min_rate_timeout;
 pub mod model_settings;
 mod node_metrics;
 mod node_settings;
+mod outbox_metrics;
 pub mod outside;
 mod passwords;
 mod plugins;

@@ -35,6 +35,7 @@ use crate::local_api::Administrator;
 use crate::logging;
 use crate::metrics::Metrics;
 use crate::node_metrics::NodeCollector;
+use crate::outbox_metrics::OutboxCollector;
 use crate::plugins::{self, PluginLoader};
 use crate::port_tls::PortTls;
 use crate::record_engine::RecordEngine;
@@ -460,6 +461,7 @@ fn handlers(
         .with_collector(Box::new(ScriptCollector(service.clone())))
         .with_collector(Box::new(FeedCollector(service.clone())))
         .with_collector(Box::new(NodeCollector(Arc::clone(unit))))
+        .with_collector(Box::new(OutboxCollector(Arc::clone(unit))))
         .with_collector(Box::new(AuditCollector(Arc::clone(unit))))
         .with_collector(Box::new(StallCollector(Arc::clone(stalls))));
     if let Some(port_tls) = port_tls {

@@ -93,14 +93,14 @@ pub async fn complete(
         next_ms: (!is_last).then_some(attempts.next_ms),
     };
     let lines = [&entry.event, &result].map(|event| log::line(event, LogLevel::Info, now));
-    let (is_owner, log_is_full) = unit
+    let (is_owner, is_failed, log_is_full) = unit
         .transact(context, Invalidation::None, || async {
             let mut batch = Batch::new();
             if !outbox_owner::assert_owner(context.records(), node, &mut batch).await? {
-                return Ok((Batch::new(), (false, false)));
+                return Ok((Batch::new(), (false, false, false)));
             }
             if context.records().find_version(key).await?.is_none() {
-                return Ok((Batch::new(), (true, false)));
+                return Ok((Batch::new(), (true, false, false)));
             }
             batch.assert(key.clone(), Expect::Present);
             rule_state::put(context.records(), &mut batch, &rule, &state).await?;
@@ -110,7 +110,7 @@ pub async fn complete(
             };
             if !is_last {
                 batch.put(key.clone(), entry.encode()?);
-                return Ok((batch, (true, false)));
+                return Ok((batch, (true, false, false)));
             }
             if outcome.kind != OutcomeKind::Success {
                 let letter = DeadLetter {
@@ -124,9 +124,13 @@ pub async fn complete(
             batch.delete(key.clone());
             batch.add(keys::outbox_count(), -1);
             let is_full = log::append(unit, context.records(), &mut batch, lines.to_vec()).await?;
-            Ok((batch, (true, is_full)))
+            let is_failed = outcome.kind != OutcomeKind::Success;
+            Ok((batch, (true, is_failed, is_full)))
         })
         .await?;
+    if is_failed {
+        unit.outbox().totals().note_failed_request();
+    }
     if log_is_full {
         log::archive_in_background(unit, context);
     }

@@ -67,6 +67,7 @@ mod oauth_clients;
 mod object_store;
 mod odata_clients;
 mod openid_provider;
+mod outbox_metrics;
 mod outside;
 mod peer_units;
 mod plugins;

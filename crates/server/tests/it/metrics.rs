@@ -59,7 +59,7 @@ const METRICS: &[(&str, Happening)] = &[
 ];
 
 /// The metrics whose tests are elsewhere: `metrics.rs`, `stall_watchdog.rs` and `certificate_expiry.rs` of the program, `audit.rs` of `api`, `script_workers.rs`,
-/// `event_feed.rs`, `acme.rs`, `event_bus.rs`, `stream_broker.rs`, `full_disk.rs`, `damage.rs`, `monitoring.rs` and `node_differences.rs` beside this file.
+/// `event_feed.rs`, `outbox_metrics.rs`, `acme.rs`, `event_bus.rs`, `stream_broker.rs`, `full_disk.rs`, `damage.rs`, `monitoring.rs` and `node_differences.rs` beside this file.
 const ELSEWHERE: &[&str] = &[
     "personium_requests_total{status=\"1xx\"}",
     "personium_panics_total",
@@ -74,6 +74,9 @@ const ELSEWHERE: &[&str] = &[
     "personium_storage_read_only",
     "personium_damaged_spaces",
     "personium_event_listeners",
+    "personium_rule_requests_waiting",
+    "personium_messages_waiting",
+    "personium_rule_requests_failed_total",
     "personium_event_bus_waiting",
     "personium_event_bus_published_total",
     "personium_event_bus_lost_total",
