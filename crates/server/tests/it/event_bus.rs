@@ -14,7 +14,7 @@ use crate::storage_unit::StorageUnit;
 
 const WAIT: Duration = Duration::from_secs(30);
 /// The name of a topic that ActiveMQ gives to each consumer as a queue of its own.
-const TOPIC: &str = "VirtualTopic.personium";
+pub(crate) const TOPIC: &str = "VirtualTopic.personium";
 const CONSUMER: &str = "/queue/Consumer.test.VirtualTopic.personium";
 
 fn with_bus(broker: &ActiveMq) -> ProcessUnitBuilder {
@@ -26,13 +26,13 @@ fn with_bus(broker: &ActiveMq) -> ProcessUnitBuilder {
 }
 
 /// Another system: it reads the events from its queue.
-struct Consumer {
+pub(crate) struct Consumer {
     stream: TcpStream,
     reader: FrameReader,
 }
 
 impl Consumer {
-    async fn connect(broker: &ActiveMq) -> Self {
+    pub(crate) async fn connect(broker: &ActiveMq) -> Self {
         let address = broker.url().replace("tcp://", "");
         let mut consumer = Self {
             stream: TcpStream::connect(address).await.unwrap(),
@@ -68,7 +68,7 @@ impl Consumer {
     }
 
     /// The next event, and its frame.
-    async fn next(&mut self) -> (Value, Frame) {
+    pub(crate) async fn next(&mut self) -> (Value, Frame) {
         let frame = timeout(WAIT, self.read()).await.unwrap().unwrap();
         assert_eq!(frame.command, "MESSAGE");
         (serde_json::from_slice(&frame.body).unwrap(), frame)

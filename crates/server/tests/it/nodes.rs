@@ -1,6 +1,7 @@
 //! Three nodes of one unit over one PostgreSQL, behind the web layer.
 
 mod clocks;
+mod event_bus;
 mod events;
 mod failover;
 mod full_disks;
