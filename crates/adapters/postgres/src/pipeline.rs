@@ -22,7 +22,8 @@ struct SentRequest<'r, T, E> {
 
 /// Sends the requests in order, then waits for all answers.
 ///
-/// A request is sent when its future is first polled. Once one fails at that moment, later ones are not sent.
+/// A request is sent when its future is first polled. Once one fails at that moment, later ones are not sent. It may have failed
+/// because of an earlier one, whose answer comes later.
 ///
 /// # Errors
 /// The first error in the order of the requests.
@@ -61,7 +62,7 @@ pub(crate) async fn send<T, E>(
                 }
             }
         }
-        match is_waiting && !failed_at_once {
+        match is_waiting {
             true => Poll::Pending,
             false => Poll::Ready(()),
         }
@@ -108,5 +109,10 @@ mod tests {
         let answered_late = (0..4).map(|n| request(n, false, n > 1)).collect();
         let failed = send(answered_late).await.unwrap_err();
         assert_eq!((failed.error, failed.sent), (2, 4));
+
+        next.store(0, Ordering::Relaxed);
+        let fails_with_the_one_before = (0..4).map(|n| request(n, n == 2, n == 1)).collect();
+        let failed = send(fails_with_the_one_before).await.unwrap_err();
+        assert_eq!((failed.error, failed.sent), (1, 3));
     }
 }
