@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use personium_types::Random;
+use personium_types::{Random, hex};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -146,8 +146,7 @@ impl Connection {
         };
         let mut nonce = [0; NONCE_BYTES];
         random.fill(&mut nonce).map_err(|_| KafkaError::Random)?;
-        let nonce: String = nonce.iter().map(|byte| format!("{byte:02x}")).collect();
-        let client = ScramClient::new(hash, &user.name, &nonce);
+        let client = ScramClient::new(hash, &user.name, &hex::encode(&nonce));
         let first = self.authenticate(&client.first_message()).await?;
         let proof = client.proof(&first, user.password.reveal());
         let (proof, expected) = proof.ok_or(KafkaError::Login)?;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::future::poll_fn;
 use parking_lot::Mutex;
 use personium_store::Space;
-use personium_types::Random;
+use personium_types::{Random, hex};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio_postgres::{AsyncMessage, Client, NoTls};
@@ -253,9 +253,7 @@ fn message(sender: &str, spaces: &[Space]) -> String {
     let mut message = sender.to_owned();
     for space in spaces {
         message.push(' ');
-        for byte in space_key::of(space) {
-            message.push_str(&format!("{byte:02x}"));
-        }
+        message.push_str(&hex::encode(&space_key::of(space)));
     }
     message
 }

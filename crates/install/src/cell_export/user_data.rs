@@ -1,12 +1,10 @@
 //! Writes the entities of OData collections, and the links between them.
 
-use std::fmt::Write;
-
 use personium_archive::snapshot::{Document, Source};
 use personium_model::entity::EntityPages;
 use personium_model::keys::SetKey;
 use personium_model::odata::CollectionReader;
-use personium_types::{NodeId, Result};
+use personium_types::{NodeId, Result, hex};
 use serde_json::Map;
 
 use super::documents::link_document;
@@ -15,13 +13,7 @@ use super::{CellExport, ODataPlace};
 
 /// The id of an entity in documents. Unlike `__id`, no other entity of the cell has it, and none is the beginning of another.
 fn document_id(entity_type: &NodeId, id: &str) -> String {
-    let mut out = format!("{entity_type}.");
-    for byte in id.bytes() {
-        // Writing to a string cannot fail.
-        let _ = write!(out, "{byte:02x}");
-    }
-    out.push('.');
-    out
+    format!("{entity_type}.{}.", hex::encode(id.as_bytes()))
 }
 
 impl CellExport<'_> {

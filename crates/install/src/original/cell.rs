@@ -6,7 +6,7 @@ use std::time::UNIX_EPOCH;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use personium_archive::snapshot::{self, NodeMeta};
-use personium_types::{Result, Secret};
+use personium_types::{Result, Secret, hex};
 use tokio::fs;
 
 use super::body::{BodyEncryption, BodyReader};
@@ -138,11 +138,7 @@ impl OriginalCell {
         }
         add(&files.sum);
         let digest = sum.finish();
-        Ok(digest
-            .as_ref()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect())
+        Ok(hex::encode(digest.as_ref()))
     }
 }
 

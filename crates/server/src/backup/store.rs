@@ -14,7 +14,7 @@ use personium_folder::{BlobSync, FolderSettings, FolderStore};
 use personium_store::{BlobStore, record_checksum};
 use personium_token::at_rest::BodyKey;
 use personium_types::error::chain;
-use personium_types::{BlobId, CellId, Secret};
+use personium_types::{BlobId, CellId, Secret, hex};
 use serde_json::{Value, json};
 
 use super::lease::{LOCK_OBJECT, Lease};
@@ -99,7 +99,7 @@ impl BackupStore {
         if find_mark(&small_files).await?.is_none() {
             let check = match key {
                 None => Value::Null,
-                Some(key) => json!(hex(&seal_check(key)?)),
+                Some(key) => json!(hex::encode(&seal_check(key)?)),
             };
             let text = json!({"format": FORMAT, "unit": unit, "check": check}).to_string();
             small_files.write(MARK_FILE, text.into_bytes()).await?;
@@ -115,10 +115,7 @@ impl BackupStore {
         place: &BackupPlace,
         key: Option<&Secret<String>>,
     ) -> BackupResult<Self> {
-        let small_files = small_files(place)?;
-        if find_mark(&small_files).await?.is_none() {
-            return Err(format!("{place} has no back-ups"));
-        }
+        let small_files = marked_small_files(place).await?;
         let lock = match place {
             BackupPlace::Folder(_) => take_lock(place, &small_files, false).await?,
             // Whoever restores may have no right to write.
@@ -136,10 +133,7 @@ impl BackupStore {
         unit: &str,
         key: Option<&Secret<String>>,
     ) -> BackupResult<Self> {
-        let small_files = small_files(place)?;
-        if find_mark(&small_files).await?.is_none() {
-            return Err(format!("{place} has no back-ups"));
-        }
+        let small_files = marked_small_files(place).await?;
         let lock = take_lock(place, &small_files, false).await?;
         Self::open_locked(place, key, (small_files, lock), Some(unit)).await
     }
@@ -402,6 +396,15 @@ fn small_files(place: &BackupPlace) -> BackupResult<SmallFiles> {
     })
 }
 
+/// The small files of a place that has back-ups.
+async fn marked_small_files(place: &BackupPlace) -> BackupResult<SmallFiles> {
+    let small_files = small_files(place)?;
+    match find_mark(&small_files).await? {
+        Some(_) => Ok(small_files),
+        None => Err(format!("{place} has no back-ups")),
+    }
+}
+
 async fn find_mark(small_files: &SmallFiles) -> BackupResult<Option<Vec<u8>>> {
     small_files.find(MARK_FILE, MAX_SMALL_BYTES).await
 }
@@ -470,7 +473,7 @@ async fn open_files(
             return Err(format!("{place} is not encrypted; leave the key out"));
         }
         (Some(check), Some(key)) => {
-            if !unhex(check).is_some_and(|check| opens_check(key, check)) {
+            if !hex::decode(check).is_some_and(|check| opens_check(key, check)) {
                 return Err(format!("{place} is encrypted with another key"));
             }
             Some(derive(key)?)
@@ -567,16 +570,6 @@ fn opens_check(key: &Secret<String>, sealed: Vec<u8>) -> bool {
         .ok()
         .and_then(|key| key.cipher(KEY_CHECK_NAME, &[]).ok());
     cipher.is_some_and(|cipher| cipher.open(sealed).is_ok_and(|plain| plain == KEY_CHECK))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let bytes = text.as_bytes().chunks(2);
-    let bytes = bytes.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
-    bytes.collect()
 }
 
 #[cfg(test)]
