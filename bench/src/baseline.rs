@@ -7,6 +7,7 @@ pub(crate) mod event_server;
 mod password_hashes;
 mod record_writes;
 mod script_contexts;
+mod threads;
 pub(crate) mod web_server;
 
 use std::path::PathBuf;
@@ -20,6 +21,16 @@ use crate::BenchResult;
 use crate::server_process::ProcessMonitor;
 use database::{DatabaseLoad, DatabaseWrites};
 use record_writes::RecordLoad;
+
+/// Serves requests on a port of this machine until the process is stopped.
+async fn serve(app: axum::Router, port: u16) -> BenchResult {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port))
+        .await
+        .map_err(|error| format!("cannot listen: {error}"))?;
+    axum::serve(listener, app)
+        .await
+        .map_err(|error| format!("cannot serve: {error}"))
+}
 
 /// The baselines that this program implements.
 #[derive(Subcommand)]

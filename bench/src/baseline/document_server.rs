@@ -49,12 +49,7 @@ pub(crate) async fn serve(file: PathBuf, port: u16) -> BenchResult {
     let app = Router::new()
         .route("/{key}", get(document))
         .with_state(Arc::new(file));
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port))
-        .await
-        .map_err(|error| format!("cannot listen: {error}"))?;
-    axum::serve(listener, app)
-        .await
-        .map_err(|error| format!("cannot serve: {error}"))
+    super::serve(app, port).await
 }
 
 async fn document(State(file): State<Arc<PathBuf>>, UrlPath(key): UrlPath<String>) -> Response {

@@ -38,12 +38,7 @@ pub(crate) async fn serve(port: u16) -> BenchResult {
         .route("/receive", post(receive))
         .route("/received", get(received))
         .with_state(Arc::new(server));
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port))
-        .await
-        .map_err(|error| format!("cannot listen: {error}"))?;
-    axum::serve(listener, app)
-        .await
-        .map_err(|error| format!("cannot serve: {error}"))
+    super::serve(app, port).await
 }
 
 async fn subscribe(State(server): State<Arc<EventServer>>, upgrade: WebSocketUpgrade) -> Response {

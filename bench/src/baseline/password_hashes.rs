@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::threads::repeated_per_second;
 use crate::BenchResult;
 
 /// The binary logarithm of 16384, the default of `io.personium.core.security.auth.password.scrypt.cpuCost`.
@@ -26,26 +27,7 @@ fn hash() -> BenchResult {
 /// # Errors
 /// A message if the parameters are invalid.
 pub(crate) fn per_second(threads: u64, duration: Duration) -> BenchResult<f64> {
-    let start = Instant::now();
-    let threads: Vec<_> = (0..threads)
-        .map(|_| {
-            std::thread::spawn(move || {
-                let mut count = 0_u32;
-                while start.elapsed() < duration {
-                    hash()?;
-                    count += 1;
-                }
-                Ok::<u32, String>(count)
-            })
-        })
-        .collect();
-    let mut count = 0;
-    for thread in threads {
-        count += thread
-            .join()
-            .map_err(|_| "a thread panicked".to_owned())??;
-    }
-    Ok(f64::from(count) / start.elapsed().as_secs_f64())
+    repeated_per_second(threads, duration, hash)
 }
 
 /// Computes `count` hashes one after the other. Returns the seconds.

@@ -1,10 +1,11 @@
 //! The baseline of scripts: a fresh context of QuickJS for each evaluation, and nothing around it.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rquickjs::{CatchResultExt, Context, Function, Runtime, Value};
 
+use super::threads::repeated_per_second;
 use crate::BenchResult;
 
 /// The request that the script gets.
@@ -19,27 +20,7 @@ pub(crate) fn per_second(file: &Path, threads: u64, duration: Duration) -> Bench
     let script = std::fs::read_to_string(file)
         .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
     let script = format!("({script})");
-    let start = Instant::now();
-    let threads: Vec<_> = (0..threads)
-        .map(|_| {
-            let script = script.clone();
-            std::thread::spawn(move || {
-                let mut count = 0_u32;
-                while start.elapsed() < duration {
-                    evaluate(&script)?;
-                    count += 1;
-                }
-                Ok::<u32, String>(count)
-            })
-        })
-        .collect();
-    let mut count = 0;
-    for thread in threads {
-        count += thread
-            .join()
-            .map_err(|_| "a thread panicked".to_owned())??;
-    }
-    Ok(f64::from(count) / start.elapsed().as_secs_f64())
+    repeated_per_second(threads, duration, move || evaluate(&script))
 }
 
 fn evaluate(script: &str) -> BenchResult {
