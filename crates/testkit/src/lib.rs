@@ -105,8 +105,8 @@ pub use process_unit::{ProcessUnit, ProcessUnitBuilder};
 pub use raw_connection::{RawBody, RawConnection, RawReader, RawResponse, request_bytes};
 #[cfg(feature = "answers")]
 pub use recorded_answers::{
-    answer_difference, artifacts_folder, compare_all_answers, compare_answers, json_form,
-    kept_difference, recorded_answers, xml_form,
+    answer_difference, artifacts_folder, compare_answers, expect_recorded_answers, json_form,
+    recorded_answers, xml_form,
 };
 pub use request::TestRequest;
 pub use response::{Outcome, TestResponse, refused, success};

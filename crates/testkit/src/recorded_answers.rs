@@ -215,12 +215,25 @@ const PASSWORDS: [(&str, &str); 6] = [
     ("own", "ownpass777"),
 ];
 
-/// Compares all answers about a cell with those of the cell that was migrated. `also` compares more of an answer that is no refusal.
-pub async fn compare_all_answers(
-    unit: &TestClient,
-    cell: &str,
-    also: impl Fn(&Value, &TestResponse) -> Option<String>,
-) -> (usize, Vec<String>) {
+/// Checks that the cells of the unit of the reference, which were migrated, give the answers that they gave there.
+///
+/// # Panics
+/// If an answer differs, or fewer were compared than there are.
+pub async fn expect_recorded_answers(unit: &TestClient) {
+    for (cell, least) in [("migrated", 1_100), ("ownedcell", 40)] {
+        let (compared, differences) = compare_all_answers(unit, cell).await;
+        assert!(compared > least, "{cell}: {compared}");
+        assert!(
+            differences.is_empty(),
+            "{cell}: {} of {compared} differ\n{}",
+            differences.len(),
+            differences.join("\n")
+        );
+    }
+}
+
+/// Compares all answers about a cell with those of the cell that was migrated, and the values that a migration keeps.
+async fn compare_all_answers(unit: &TestClient, cell: &str) -> (usize, Vec<String>) {
     let is_compared = |answer: &Value, path: &str| {
         let group = answer["group"].as_str().unwrap();
         // Tokens, and counters and clocks of rules, are never the same; the description of control objects is that of the program.
@@ -235,7 +248,7 @@ pub async fn compare_all_answers(
                 .is_some_and(|body| body.contains("<uuid>"));
         !is_other
     };
-    compare_answers(unit, (cell, cell), is_compared, also).await
+    compare_answers(unit, (cell, cell), is_compared, kept_difference).await
 }
 
 /// Compares the answers about a cell with those of the cell that it was imported into.
@@ -348,8 +361,7 @@ fn kept_values(text: &str) -> Vec<String> {
 }
 
 /// How the values differ that a migration keeps.
-#[must_use]
-pub fn kept_difference(answer: &Value, response: &TestResponse) -> Option<String> {
+fn kept_difference(answer: &Value, response: &TestResponse) -> Option<String> {
     let recorded = kept_values(answer["body"].as_str().unwrap_or_default());
     let found = kept_values(&String::from_utf8_lossy(&response.body));
     (recorded != found).then(|| format!("\n  kept {recorded:?}\n  found {found:?}"))
