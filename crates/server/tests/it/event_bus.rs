@@ -75,20 +75,21 @@ impl Consumer {
     }
 }
 
-async fn metric(unit: &StorageUnit, name: &str) -> u64 {
-    let (_, metrics) = unit.admin_text("metrics").await;
-    let mut lines = metrics.lines();
-    let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
-    value.unwrap_or_else(|| panic!("{name} in\n{metrics}"))
-}
-
 /// Posts an external event to a cell.
-async fn post(unit: &StorageUnit, cell: &str, info: &str) {
+pub(crate) async fn post(unit: &StorageUnit, cell: &str, info: &str) {
     let event = json!({"Type": "app.did", "Object": "o", "Info": info}).to_string();
     let path = format!("{cell}/__event");
     let admin = unit.admin();
     let posted = admin.admin_request("POST", &path).body(event).send().await;
     posted.expect(200);
+}
+
+/// Waits until so many events wait for the broker.
+pub(crate) async fn wait_for_waiting(unit: &StorageUnit, at_least: u64) {
+    wait_until("it is shown how many events wait", async || {
+        unit.metric("personium_event_bus_waiting").await >= at_least
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -130,11 +131,8 @@ async fn events_are_published_in_order_although_broker_and_unit_are_killed() {
         match number {
             10 => tokio::task::block_in_place(|| broker.kill()),
             20 => {
-                wait_until("it is shown how many events wait", async || {
-                    metric(&unit, "personium_event_bus_waiting").await >= 10
-                })
-                .await;
-                assert_eq!(metric(&unit, "personium_event_bus_lost_total").await, 0);
+                wait_for_waiting(&unit, 10).await;
+                assert_eq!(unit.metric("personium_event_bus_lost_total").await, 0);
                 unit.kill();
                 unit.restart();
             }
@@ -176,10 +174,10 @@ async fn events_are_published_in_order_although_broker_and_unit_are_killed() {
         assert_eq!(numbers, (0..30).collect::<Vec<u32>>(), "{cell}");
     }
     wait_until("none waits", async || {
-        metric(&unit, "personium_event_bus_waiting").await == 0
+        unit.metric("personium_event_bus_waiting").await == 0
     })
     .await;
-    assert!(metric(&unit, "personium_event_bus_published_total").await >= 9);
+    assert!(unit.metric("personium_event_bus_published_total").await >= 9);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -197,7 +195,7 @@ async fn event_that_the_broker_refuses_is_set_aside_and_listed_and_too_many_are_
     assert_eq!(consumer.next().await.0["Info"], "next");
     assert_eq!(consumer.next().await.0["Info"], "last");
     wait_until("it is counted", async || {
-        metric(&unit, "personium_event_bus_set_aside_total").await == 1
+        unit.metric("personium_event_bus_set_aside_total").await == 1
     })
     .await;
     let listed = admin.admin_request("GET", "c/__rule/failed").send().await;
@@ -222,5 +220,5 @@ async fn event_that_the_broker_refuses_is_set_aside_and_listed_and_too_many_are_
     for number in 0..8 {
         post(&unit, "c", &number.to_string()).await;
     }
-    assert_eq!(metric(&unit, "personium_event_bus_lost_total").await, 3);
+    assert_eq!(unit.metric("personium_event_bus_lost_total").await, 3);
 }

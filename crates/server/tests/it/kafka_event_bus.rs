@@ -5,8 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use personium_testkit::{Kafka, KafkaRecord, ProcessUnitBuilder, wait_until};
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use crate::event_bus::{post, wait_for_waiting};
+use crate::program::expect_refused_start;
 use crate::storage_unit::StorageUnit;
 
 const TOPIC: &str = "personium_event_topic";
@@ -35,28 +37,6 @@ fn with_bus(broker: &Kafka) -> ProcessUnitBuilder {
         .fold(crate::unit(), |unit, (name, value)| {
             unit.setting(&format!("io.personium.core.eventbus.{name}"), value)
         })
-}
-
-async fn metric(unit: &StorageUnit, name: &str) -> u64 {
-    let (_, metrics) = unit.admin_text("metrics").await;
-    let mut lines = metrics.lines();
-    let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
-    value.unwrap_or_else(|| panic!("{name} in\n{metrics}"))
-}
-
-async fn post(unit: &StorageUnit, cell: &str, info: &str) {
-    let event = json!({"Type": "app.did", "Object": "o", "Info": info}).to_string();
-    let path = format!("{cell}/__event");
-    let admin = unit.admin();
-    let posted = admin.admin_request("POST", &path).body(event).send().await;
-    posted.expect(200);
-}
-
-async fn wait_for_waiting(unit: &StorageUnit, at_least: u64) {
-    wait_until("it is shown how many events wait", async || {
-        metric(unit, "personium_event_bus_waiting").await >= at_least
-    })
-    .await;
 }
 
 fn json_of(record: &KafkaRecord) -> Value {
@@ -148,14 +128,14 @@ async fn events_are_published_to_kafka_in_order_although_broker_and_unit_are_kil
         assert!(first.is_sorted(), "{cell}: {first:?}");
         assert_eq!(partitions[&cell].len(), 1, "{cell}");
     }
-    assert_eq!(metric(&unit, "personium_event_bus_lost_total").await, 0);
+    assert_eq!(unit.metric("personium_event_bus_lost_total").await, 0);
 
     // One that the broker refuses.
     post(&unit, "c", &"\u{e9}".repeat(50_000)).await;
     post(&unit, "c", "next").await;
     wait_until("it is set aside", async || {
-        metric(&unit, "personium_event_bus_set_aside_total").await == 1
-            && metric(&unit, "personium_event_bus_waiting").await == 0
+        unit.metric("personium_event_bus_set_aside_total").await == 1
+            && unit.metric("personium_event_bus_waiting").await == 0
     })
     .await;
     let admin = unit.admin();
@@ -204,13 +184,6 @@ async fn settings_of_kafka_that_cannot_be_used_end_the_start_with_a_reason() {
             "eventbus.broker",
         ),
     ] {
-        let data = folder.path().join("data").display().to_string();
-        let mut options = vec!["serve", "--data", &data, "-c", "listen=127.0.0.1:0"];
-        for setting in &settings {
-            options.extend(["-c", setting]);
-        }
-        let output = crate::program::run(&options);
-        let text = crate::program::text(&output);
-        assert!(!output.status.success() && text.contains(reason), "{text}");
+        expect_refused_start(&folder.path().join("data"), &settings, reason);
     }
 }

@@ -1,5 +1,6 @@
 //! Runs the program to its end, and sends signals to running units.
 
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,18 @@ pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_personium"));
     command.args(arguments).stdin(Stdio::null());
     command
+}
+
+/// Checks that a unit does not start with settings, for a reason that names what is wrong.
+pub fn expect_refused_start(data: &Path, settings: &[String], reason: &str) {
+    let data = data.display().to_string();
+    let mut options = vec!["serve", "--data", &data, "-c", "listen=127.0.0.1:0"];
+    for setting in settings {
+        options.extend(["-c", setting]);
+    }
+    let output = run(&options);
+    let text = text(&output);
+    assert!(!output.status.success() && text.contains(reason), "{text}");
 }
 
 /// The text that a command wrote to its outputs.

@@ -73,13 +73,6 @@ async fn value(unit: &StorageUnit, expression: &str) -> String {
     text
 }
 
-async fn metric(unit: &StorageUnit, name: &str) -> u64 {
-    let (_, text) = unit.admin_text("metrics").await;
-    let start = format!("{name} ");
-    let line = text.lines().find_map(|line| line.strip_prefix(&start));
-    line.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
-}
-
 /// The folders of the worker processes of a unit in `/proc`.
 fn workers(unit: &StorageUnit) -> Vec<PathBuf> {
     let parent = format!("PPid:\t{}\n", unit.process_id());
@@ -165,13 +158,10 @@ async fn scripts_in_workers_do_what_they_do_on_threads() {
     let running = workers(&unit).len();
     assert!((1..=2).contains(&running), "{running}");
     assert_eq!(
-        metric(&unit, "personium_script_workers").await,
+        unit.metric("personium_script_workers").await,
         u64::try_from(running).unwrap()
     );
-    assert_eq!(
-        metric(&unit, "personium_script_workers_lost_total").await,
-        0
-    );
+    assert_eq!(unit.metric("personium_script_workers_lost_total").await, 0);
 }
 
 #[tokio::test]
@@ -224,7 +214,7 @@ async fn killed_worker_fails_its_request_only() {
         for worker in workers(&unit) {
             kill(&worker);
         }
-        metric(&unit, "personium_scripts_running").await == 0
+        unit.metric("personium_scripts_running").await == 0
     })
     .await;
     let response = endless.await.unwrap();
@@ -235,7 +225,7 @@ async fn killed_worker_fails_its_request_only() {
         response.text()
     );
     assert_eq!(value(&unit, "3").await, "3");
-    assert!(metric(&unit, "personium_script_workers_lost_total").await >= 1);
+    assert!(unit.metric("personium_script_workers_lost_total").await >= 1);
 }
 
 #[tokio::test]
@@ -256,7 +246,7 @@ async fn functions_that_never_look_at_the_time_are_killed() {
         })
         .await;
     }
-    assert_eq!(metric(&unit, "personium_scripts_stuck").await, 0);
+    assert_eq!(unit.metric("personium_scripts_stuck").await, 0);
     wait_until("no busy worker", async || {
         workers(&unit).iter().all(|worker| {
             let stat = std::fs::read_to_string(worker.join("stat")).unwrap_or_default();
@@ -311,7 +301,7 @@ async fn script_that_never_ends_on_a_thread_is_counted_and_its_cell_begins_no_ot
     let unit = unit_with(&[("isolation", "thread"), ("connection.timeout", "300")]).await;
     let (status, text) = run(&unit, "Array.prototype.shift.call({length: 2 ** 53 - 1});").await;
     assert_eq!((status, text.as_str()), (503, "Script TimeOut"));
-    assert_eq!(metric(&unit, "personium_scripts_stuck").await, 1);
+    assert_eq!(unit.metric("personium_scripts_stuck").await, 1);
     let (status, text) = run(&unit, "return {status: 200, headers: {}, body: []};").await;
     assert_eq!(status, 503);
     assert!(text.contains("PR503-SV-0002"), "{text}");

@@ -46,6 +46,14 @@ impl StorageUnit {
         }
     }
 
+    /// The value of a metric without labels.
+    pub async fn metric(&self, name: &str) -> u64 {
+        let (_, metrics) = self.admin_text("metrics").await;
+        let mut lines = metrics.lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        value.unwrap_or_else(|| panic!("{name} in\n{metrics}"))
+    }
+
     /// Waits until `/ready` answers with this text in it.
     pub async fn wait_until_ready_says(&self, wanted: &str) -> (u16, String) {
         let until = Instant::now() + NOTICE_TIMEOUT;

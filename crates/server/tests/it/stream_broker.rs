@@ -9,6 +9,7 @@ use personium_testkit::{ActiveMq, TestClient, wait_until};
 use serde_json::{Value, json};
 
 use crate::event_feed::{Feed, Received};
+use crate::program::expect_refused_start;
 use crate::storage_unit::StorageUnit;
 use crate::streams::prepare;
 
@@ -32,13 +33,6 @@ fn unit_on(broker: &ActiveMq) -> StorageUnit {
     StorageUnit::start(unit)
 }
 
-async fn metric(unit: &StorageUnit, name: &str) -> u64 {
-    let (_, metrics) = unit.admin_text("metrics").await;
-    let mut lines = metrics.lines();
-    let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
-    value.unwrap_or_else(|| panic!("{name} in\n{metrics}"))
-}
-
 /// Checks that streams are refused with the code of the broker, and that everything else goes on.
 async fn check_without_broker(unit: &StorageUnit) {
     let admin = unit.admin();
@@ -53,8 +47,8 @@ async fn check_without_broker(unit: &StorageUnit) {
     admin.put_file("c/b/f", "x").await;
     let read = admin.admin_request("GET", "c/b/f").send().await;
     assert_eq!(read.expect(200).text(), "x");
-    assert_eq!(metric(unit, "personium_stream_broker_failing").await, 1);
-    assert!(metric(unit, "personium_stream_broker_errors_total").await >= 3);
+    assert_eq!(unit.metric("personium_stream_broker_failing").await, 1);
+    assert!(unit.metric("personium_stream_broker_errors_total").await >= 3);
 }
 
 /// Receives a message; `None` if there is none, or the broker is not there.
@@ -92,7 +86,7 @@ async fn acknowledged_messages_survive_kills_of_the_broker_and_the_rest_of_the_u
     let from = unit.cell_url("c");
     let message = topic.next_json().await;
     assert_eq!(message, json!({"From": from, "Body": {"n": 1}}));
-    assert_eq!(metric(&unit, "personium_stream_broker_failing").await, 0);
+    assert_eq!(unit.metric("personium_stream_broker_failing").await, 0);
 
     let senders = (0..4_usize).map(|sender| {
         let admin = &admin;
@@ -194,13 +188,6 @@ async fn settings_of_a_broker_that_cannot_be_used_end_the_start_with_a_reason() 
             "stream.broker.caFile",
         ),
     ] {
-        let data = folder.path().join("data").display().to_string();
-        let mut options = vec!["serve", "--data", &data, "-c", "listen=127.0.0.1:0"];
-        for setting in &settings {
-            options.extend(["-c", setting]);
-        }
-        let output = crate::program::run(&options);
-        let text = crate::program::text(&output);
-        assert!(!output.status.success() && text.contains(reason), "{text}");
+        expect_refused_start(&folder.path().join("data"), &settings, reason);
     }
 }
