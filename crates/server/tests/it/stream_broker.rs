@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -88,15 +89,19 @@ async fn acknowledged_messages_survive_kills_of_the_broker_and_the_rest_of_the_u
     assert_eq!(message, json!({"From": from, "Body": {"n": 1}}));
     assert_eq!(unit.metric("personium_stream_broker_failing").await, 0);
 
+    let count = AtomicUsize::new(0);
     let senders = (0..4_usize).map(|sender| {
-        let admin = &admin;
+        let (admin, count) = (&admin, &count);
         async move {
             let mut acknowledged = Vec::new();
             for number in 0..MESSAGES {
                 let body = json!([sender, number]).to_string();
                 let answer = admin.admin_request("POST", QUEUE).body(body).send().await;
                 match answer.status.as_u16() {
-                    200 => acknowledged.push((sender, number)),
+                    200 => {
+                        acknowledged.push((sender, number));
+                        count.fetch_add(1, Ordering::Relaxed);
+                    }
                     _ => drop(answer.expect_error(503, "ST-0002")),
                 }
             }
@@ -106,6 +111,10 @@ async fn acknowledged_messages_survive_kills_of_the_broker_and_the_rest_of_the_u
     let killing = async {
         wait_until("a message can be held", async || {
             receive(&admin, "wait=0&ack=explicit").await.is_some()
+        })
+        .await;
+        wait_until("some messages are acknowledged", async || {
+            count.load(Ordering::Relaxed) >= 4
         })
         .await;
         tokio::task::block_in_place(|| broker.kill());
