@@ -1,9 +1,11 @@
 //! Baselines: the least work that any server would have to do for the same requests, each in a process of its own.
 
+mod archive_writes;
 pub(crate) mod body_writes;
 mod database;
 pub(crate) mod document_server;
 pub(crate) mod event_server;
+mod file_reads;
 mod password_hashes;
 mod record_writes;
 mod script_contexts;
@@ -19,6 +21,7 @@ use serde_json::{Value, json};
 
 use crate::BenchResult;
 use crate::server_process::ProcessMonitor;
+use archive_writes::ArchiveLoad;
 use database::{DatabaseLoad, DatabaseWrites};
 use record_writes::RecordLoad;
 
@@ -72,6 +75,24 @@ pub(crate) enum Baseline {
         size: usize,
         #[arg(long)]
         seconds: f64,
+    },
+    /// Packs files into an archive, and writes entities into one SQLite file.
+    Archive {
+        #[arg(long)]
+        files: PathBuf,
+        #[arg(long)]
+        scratch: PathBuf,
+        #[arg(long)]
+        rows: u64,
+        #[arg(long)]
+        group: u64,
+        #[arg(long)]
+        entries: u64,
+    },
+    /// Reads files, and all files below folders, whose paths are the lines of a list.
+    FileReads {
+        #[arg(long)]
+        list: PathBuf,
     },
     /// Copies and syncs a file, and computes its digest.
     Copy {
@@ -163,6 +184,23 @@ impl Baseline {
             Self::DatabaseWrites(writes) => database::writes(writes)?,
             Self::Copy { from, to } => {
                 return Ok(json!({"seconds": body_writes::copy(&from, &to)?}));
+            }
+            Self::Archive {
+                files,
+                scratch,
+                rows,
+                group,
+                entries,
+            } => {
+                let load = ArchiveLoad {
+                    rows,
+                    group,
+                    entries,
+                };
+                return Ok(json!({"seconds": archive_writes::seconds(&files, &scratch, load)?}));
+            }
+            Self::FileReads { list } => {
+                return Ok(json!({"seconds": file_reads::seconds(&list)?}));
             }
             Self::HashSequence { count } => {
                 return Ok(json!({"seconds": password_hashes::sequence_seconds(count)?}));

@@ -25,7 +25,7 @@ pub(crate) struct ReportOptions {
     /// Runs the long scenarios too: many cells, two million requests.
     #[arg(long)]
     pub(crate) long: bool,
-    /// Number of cells of the scenario many-cells.
+    /// Number of cells of the scenarios many-cells and backup.
     #[arg(long, default_value_t = 100_000)]
     pub(crate) cells: u64,
     /// Number of entities of the large collection.
@@ -46,6 +46,6 @@ pub(crate) struct ReportOptions {
     /// Component of the sample password plugin, for the scenario script.
     #[arg(long)]
     pub(crate) password_plugin: Option<PathBuf>,
-    /// Scenarios: w1 w2 w3 w4 w7 w8 w10 auth script fixture gigabyte layers events, and with --long: many-cells endurance [default: all].
+    /// Scenarios: w1 w2 w3 w4 w7 w8 w10 auth script fixture gigabyte layers events archives, and with --long: many-cells endurance backup [default: all].
     pub(crate) names: Vec<String>,
 }

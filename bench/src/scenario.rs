@@ -1,5 +1,7 @@
 //! The scenarios, and what they share: a unit, rows that are created once, and how a load is run.
 
+mod archives;
+mod backups;
 mod create_entities;
 mod events;
 mod fixture;
@@ -27,10 +29,10 @@ use crate::{BenchResult, baseline};
 /// The names of the scenarios that run by default.
 const DEFAULT: &[&str] = &[
     "w1", "w2", "w3", "w4", "w7", "w8", "w10", "auth", "script", "fixture", "gigabyte", "layers",
-    "events",
+    "events", "archives",
 ];
 /// The names of the long scenarios.
-const LONG: &[&str] = &["many-cells", "endurance"];
+const LONG: &[&str] = &["many-cells", "endurance", "backup"];
 
 /// The state that all scenarios share: the unit, its data, and the options.
 struct BenchContext {
@@ -125,6 +127,8 @@ async fn run(name: &str, context: &mut BenchContext) -> BenchResult<Section> {
         "script" => scripts::run(context).await,
         "layers" => layers::run(context).await,
         "events" => events::run(context).await,
+        "archives" => archives::run(context).await,
+        "backup" => backups::run(context).await,
         "fixture" => fixture::run(context).await,
         "gigabyte" => gigabyte::run(context).await,
         "many-cells" => many_cells::run(context).await,

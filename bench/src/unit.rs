@@ -120,6 +120,11 @@ impl BenchUnit {
         self.unit.ready_after()
     }
 
+    /// Returns its folder, which contains `unit.properties` and the data folder `data`.
+    pub(crate) fn folder(&self) -> &Path {
+        self.unit.folder()
+    }
+
     /// Returns the port on which it listens.
     pub(crate) fn port(&self) -> u16 {
         self.unit.port()
@@ -203,14 +208,11 @@ impl BenchUnit {
     /// # Errors
     /// A message if a request is refused.
     pub(crate) async fn create_cell(&mut self, name: &str) -> BenchResult<BenchCell> {
-        self.post_json("/__ctl/Cell", &json!({"Name": name}))
-            .await?;
+        self.create_bare_cell(name).await?;
         self.create_account(name, "me").await?;
         for role in ["role1", "role2", "role3"] {
             self.create_role(name, role).await?;
         }
-        let boxes = format!("/{name}/__ctl/Box");
-        self.post_json(&boxes, &json!({"Name": "box"})).await?;
         let ace = |role: &str, privilege: &str| {
             format!(
                 "<D:ace><D:principal><D:href>{role}</D:href></D:principal><D:grant><D:privilege><D:{privilege}/></D:privilege></D:grant></D:ace>"
@@ -228,6 +230,17 @@ impl BenchUnit {
             name: name.to_owned(),
             bearer,
         })
+    }
+
+    /// Creates a cell with a box `box`, and nothing else.
+    ///
+    /// # Errors
+    /// A message if a request is refused.
+    pub(crate) async fn create_bare_cell(&mut self, name: &str) -> BenchResult {
+        self.post_json("/__ctl/Cell", &json!({"Name": name}))
+            .await?;
+        let boxes = format!("/{name}/__ctl/Box");
+        self.post_json(&boxes, &json!({"Name": "box"})).await
     }
 
     /// Grants `role1` of a cell the privileges to post events and to listen to them.
@@ -259,11 +272,19 @@ impl BenchUnit {
     /// # Errors
     /// A message if a request is refused.
     pub(crate) async fn create_role(&mut self, cell: &str, role: &str) -> BenchResult {
-        self.post_json(&format!("/{cell}/__ctl/Role"), &json!({"Name": role}))
-            .await?;
+        self.create_unassigned_role(cell, role).await?;
         let url = format!("http://{}/{cell}/__ctl/Role('{role}')", self.host);
         let links = format!("/{cell}/__ctl/Account('me')/$links/_Role");
         self.post_json(&links, &json!({"uri": url})).await
+    }
+
+    /// Creates a role.
+    ///
+    /// # Errors
+    /// A message if the request is refused.
+    pub(crate) async fn create_unassigned_role(&mut self, cell: &str, role: &str) -> BenchResult {
+        self.post_json(&format!("/{cell}/__ctl/Role"), &json!({"Name": role}))
+            .await
     }
 
     /// Logs in an account with the password `password1`. Returns its access token as the value of an `Authorization`

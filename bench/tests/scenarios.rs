@@ -1,4 +1,4 @@
-//! The scenarios auth and script run to their end with the built server and report all measurements. Their values are not checked.
+//! The scenarios auth, script, archives and backup run to their end with the built server and report all measurements. Their values are not checked.
 
 #![expect(clippy::disallowed_methods, reason = "it measures real time")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -24,7 +24,8 @@ fn build_programs() -> PathBuf {
 fn scenarios_report_all_measurements() {
     let folder = build_programs();
     let out = Command::new(env!("CARGO_BIN_EXE_personium-bench"))
-        .args(["report", "--quick", "auth", "script"])
+        .args(["report", "--quick", "--cells", "100"])
+        .args(["auth", "script", "archives", "backup"])
         .arg("--server")
         .arg(folder.join("personium"))
         .arg("--token-checks")
@@ -69,6 +70,17 @@ fn scenarios_report_all_measurements() {
     ] {
         let row = format!("| script | {subject} |");
         assert!(report.contains(&row), "{row}: {report}");
+    }
+    for row in [
+        "| archives | export of a box |",
+        "| archives | installation of that archive |",
+        "| archives | import of that snapshot |",
+        "| archives | reads beside exports: 99th percentile over that alone |",
+        "| backup | back-up of 20 cells of 20 objects |",
+        "| backup | verify over reading all files |",
+        "| backup | minutes of a whole back-up and a restore |",
+    ] {
+        assert!(report.contains(row), "{row}: {report}");
     }
     assert!(report.contains("first run of a new script: ms"), "{report}");
     // What needs a component is measured by `cargo xtask bench` only.

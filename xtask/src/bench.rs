@@ -101,6 +101,7 @@ fn report_file(arguments: &[String]) -> &'static str {
     match names.map(String::as_str).next() {
         Some("layers") => "bench/layers.md",
         Some("events") => "bench/events.md",
+        Some("archives" | "backup") => "bench/backups.md",
         _ => "bench/report.md",
     }
 }

@@ -73,6 +73,28 @@ fn write(folder: &Path, writer: u64, load: RecordLoad) -> rusqlite::Result<u64> 
     Ok(written)
 }
 
+/// Writes entities to one file.
+///
+/// # Errors
+/// A message if SQLite reports an error.
+pub(super) fn write_count(file: &Path, rows: u64, group: u64, entries: u64) -> BenchResult {
+    let write = || -> rusqlite::Result<()> {
+        let mut database = open(file)?;
+        let mut written = 0;
+        while written < rows {
+            let end = (written + group.max(1)).min(rows);
+            let transaction = database.transaction()?;
+            for number in written..end {
+                insert(&transaction, number, entries)?;
+            }
+            transaction.commit()?;
+            written = end;
+        }
+        Ok(())
+    };
+    write().map_err(write_error)
+}
+
 fn open(file: &Path) -> rusqlite::Result<Connection> {
     let database = Connection::open(file)?;
     database.execute_batch(

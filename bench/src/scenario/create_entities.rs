@@ -17,7 +17,7 @@ const CELLS: usize = 100;
 const READ_EVERY: u64 = 51;
 /// The number of index entries that a unit writes with a row, as counted in its file: five properties, and the times of
 /// creation and change.
-const INDEX_ENTRIES: u64 = 7;
+pub(super) const INDEX_ENTRIES: u64 = 7;
 
 /// The load, and the parameters of its baseline.
 struct CreationLoad {

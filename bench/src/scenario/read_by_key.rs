@@ -25,8 +25,13 @@ pub(super) async fn generator(context: &mut BenchContext) -> BenchResult<Request
     };
     context.ensure_rows(COLLECTION, count).await?;
     let bearer = context.new_bearer().await?;
-    let path = format!("/{}/box/{COLLECTION}/Row", context.cell.name);
-    Ok(Arc::new(move |random, _| {
+    Ok(reads(&context.cell.name, COLLECTION, count, bearer))
+}
+
+/// Returns reads of the first `count` rows of a collection, in no order.
+pub(super) fn reads(cell: &str, collection: &str, count: u64, bearer: String) -> RequestGenerator {
+    let path = format!("/{cell}/box/{collection}/Row");
+    Arc::new(move |random, _| {
         let key = rows::key(random.below(count));
         let path = format!("{path}('{key}')?$format=json");
         let headers = [
@@ -37,7 +42,7 @@ pub(super) async fn generator(context: &mut BenchContext) -> BenchResult<Request
             bytes: request_bytes("GET", &path, &headers, b""),
             expected: &[200],
         }
-    }))
+    })
 }
 
 pub(super) async fn run(context: &mut BenchContext) -> BenchResult<Section> {
