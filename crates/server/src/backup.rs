@@ -3,6 +3,7 @@
 //! A generation has each cell as it was at one moment. File bodies never change and have ids that no other one ever has, so a body that is
 //! there is not copied again; a cell without a commit since the last generation is not read again.
 
+mod file_stamps;
 mod forget;
 mod generation_writer;
 mod lease;
@@ -25,6 +26,7 @@ use personium_types::time::iso_time;
 use personium_types::{BlobId, Secret};
 use serde_json::{Value, json};
 
+use self::file_stamps::FileStamps;
 use self::generation_writer::{GenerationWriter, NewContent};
 use self::manifest::{Manifest, member};
 use self::place::BackupPlace;
@@ -181,6 +183,7 @@ async fn make_generation(
         store,
         former: former.as_ref(),
         journal: store.begin_journal(&name).await?,
+        stamps: FileStamps::of(config),
         progress: &progress,
         new: NewContent::default(),
     };

@@ -145,14 +145,7 @@ impl DataFolder {
 
     /// Returns the path of the file of the space.
     pub(crate) fn path(&self, space: &Space) -> PathBuf {
-        match space {
-            Space::Unit => self.root.join("unit.db"),
-            Space::Cell(id) => {
-                let id = id.to_string();
-                let shelf = id.get(..2).unwrap_or_default().to_owned();
-                self.root.join("cells").join(shelf).join(id + ".db")
-            }
-        }
+        record_file(&self.root, space)
     }
 
     /// Creates an empty file unless the file exists.
@@ -292,4 +285,16 @@ fn ignore_not_found(error: io::Error) -> io::Result<()> {
 
 fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
+}
+/// Returns the path of the file of a space in a folder of the engine. Its write-ahead log has the same name with `-wal` at the end.
+#[must_use]
+pub fn record_file(folder: &Path, space: &Space) -> PathBuf {
+    match space {
+        Space::Unit => folder.join("unit.db"),
+        Space::Cell(id) => {
+            let id = id.to_string();
+            let shelf = id.get(..2).unwrap_or_default().to_owned();
+            folder.join("cells").join(shelf).join(id + ".db")
+        }
+    }
 }

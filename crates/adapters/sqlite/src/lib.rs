@@ -21,5 +21,6 @@ mod verification;
 mod write_queue;
 mod writer_pool;
 
+pub use data_folder::record_file;
 pub use settings::{CommitSync, SpaceCreation, SqliteSettings};
 pub use store::SqliteStore;

@@ -11,6 +11,7 @@ use personium_types::error::chain;
 use personium_types::{BlobId, CellId};
 
 use super::BackupResult;
+use super::file_stamps::FileStamps;
 use super::manifest::{Manifest, SpaceEntry, is_damage};
 use super::record_file::RecordFileWriter;
 use super::store::{BackupStore, Journal};
@@ -51,6 +52,7 @@ pub(super) struct GenerationWriter<'a> {
     /// The last generation, if the numbers of commits in it are those of these stores.
     pub(super) former: Option<&'a Manifest>,
     pub(super) journal: Journal,
+    pub(super) stamps: FileStamps,
     pub(super) progress: &'a Progress,
     pub(super) new: NewContent,
 }
@@ -150,16 +152,27 @@ impl GenerationWriter<'_> {
     }
 
     async fn changed_cell(&mut self, space: &Space, name: &str) -> SpaceResult<SpaceEntry> {
+        let former = self.former.and_then(|former| former.entry(space));
+        let former = former.filter(|former| former.problem.is_none());
+        // Before the records are read, so that what changes meanwhile has another one.
+        let stamp = self.stamps.stamp(space);
+        if let Some(former) = former
+            && stamp.is_some()
+            && former.stamp == stamp
+        {
+            return Ok(former.clone());
+        }
         let mut attempt = 1;
         loop {
             let snapshot = self.unit.records.snapshot(space).await;
             let mut snapshot = snapshot.map_err(SpaceError::of_source)?;
-            let former = self.former.and_then(|former| former.entry(space));
             if let Some(former) = former
                 && former.commit == snapshot.last_commit()
-                && former.problem.is_none()
             {
-                return Ok(former.clone());
+                return Ok(SpaceEntry {
+                    stamp,
+                    ..former.clone()
+                });
             }
             if attempt == 1 {
                 self.new.cells += 1;
@@ -174,6 +187,7 @@ impl GenerationWriter<'_> {
                         bodies: entry.bodies,
                         body_bytes: entry.body_bytes,
                         problem,
+                        stamp,
                         ..written
                     });
                 }
@@ -287,6 +301,7 @@ impl GenerationWriter<'_> {
             bodies: 0,
             body_bytes: 0,
             problem: None,
+            stamp: None,
         })
     }
 
@@ -316,6 +331,7 @@ impl GenerationWriter<'_> {
             bodies: 0,
             body_bytes: 0,
             problem: Some(problem),
+            stamp: None,
         })
     }
 }

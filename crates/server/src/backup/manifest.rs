@@ -31,6 +31,8 @@ pub(crate) struct SpaceEntry {
     pub(crate) body_bytes: u64,
     /// Why it is not as it was when the generation was made.
     pub(crate) problem: Option<String>,
+    /// The stamp of the files of the records before they were read.
+    pub(crate) stamp: Option<String>,
 }
 
 /// A generation.
@@ -132,6 +134,7 @@ fn line(id: Option<&CellId>, entry: &SpaceEntry) -> Value {
         "bodies": entry.bodies,
         "bodyBytes": entry.body_bytes,
         "problem": entry.problem,
+        "stamp": entry.stamp,
     })
 }
 
@@ -149,6 +152,7 @@ fn parse_line(line: &Value) -> Option<SpaceEntry> {
         bodies: number("bodies")?,
         body_bytes: number("bodyBytes")?,
         problem: text("problem").map(str::to_owned),
+        stamp: text("stamp").map(str::to_owned),
     })
 }
 
@@ -212,6 +216,7 @@ mod tests {
             bodies: 2,
             body_bytes: 5,
             problem: None,
+            stamp: Some("1-2-3.000000004".to_owned()),
         }
     }
 
@@ -220,6 +225,7 @@ mod tests {
         let files = MemoryBlobs::new(system::clock(), system::random());
         let broken = SpaceEntry {
             problem: Some("its body is missing".to_owned()),
+            stamp: None,
             ..entry("b")
         };
         let manifest = Manifest {
