@@ -1,7 +1,7 @@
 //! Verification of what a unit stores: records, file bodies, and whether they agree with each other.
 //!
 //! Nothing is changed but by [`repair_space`], and the unit may serve meanwhile: what seems to be wrong is read again, with the record that it follows from, in
-//! one snapshot, before it is reported. Memory is bounded by a page of records and the collections of one cell. A damaged
+//! one snapshot, before it is reported. Memory is bounded by a page of records and the collections of each cell that is looked at. A damaged
 //! record is skipped, a damaged cell does not keep the others from being verified.
 
 mod catalogue;

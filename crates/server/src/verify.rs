@@ -2,6 +2,8 @@
 
 use std::io;
 
+use futures_util::{StreamExt, stream};
+use parking_lot::Mutex;
 use personium_model::verification::{
     CatalogueEntry, Finding, FindingKind, FindingSink, VerifiedCounts, VerifiedSpace,
     VerifiedStores, verify_catalogue, verify_space,
@@ -11,6 +13,9 @@ use serde_json::json;
 
 use crate::config::Config;
 use crate::unit_reader::UnitReader;
+
+/// The number of cells that are looked at at the same time.
+const CELLS_AT_ONCE: usize = 4;
 
 /// The outcome of a verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,6 +132,15 @@ impl<W: Fn(&str) -> io::Result<()> + Send> FindingSink for VerifyReport<W> {
     }
 }
 
+/// The sink of the cells that are looked at at the same time.
+struct SharedSink<'a, S>(&'a Mutex<S>);
+
+impl<S: FindingSink> FindingSink for SharedSink<'_, &mut S> {
+    fn add(&mut self, finding: Finding) {
+        self.0.lock().add(finding);
+    }
+}
+
 /// Verifies the unit of these settings, or only the cell with this name.
 ///
 /// # Errors
@@ -171,10 +185,16 @@ pub(crate) async fn verify<W: Fn(&str) -> io::Result<()> + Send>(
             return Err(format!("the unit has no cell {name}"));
         }
     }
-    for CatalogueEntry { id, name } in &cells {
+    let shared = Mutex::new(&mut report);
+    let verified = cells.iter().map(|CatalogueEntry { id, name }| {
         let cell = VerifiedSpace::cell(*id, name.clone());
-        let found = Box::pin(verify_space(stores, &cell, &mut report)).await;
+        let mut findings = SharedSink(&shared);
+        async move { verify_space(stores, &cell, &mut findings).await }
+    });
+    let mut verified = Box::pin(stream::iter(verified).buffer_unordered(CELLS_AT_ONCE));
+    while let Some(found) = verified.next().await {
         counts.add(&found);
     }
+    drop(verified);
     report.end(cells.len(), &counts)
 }

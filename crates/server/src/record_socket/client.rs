@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use personium_store::{
     Batch, CommitSeq, Direction, ErrorDetail, Key, KeyRange, Limit, Record, RecordSnapshot,
     RecordStore, Result, Snapshot, Space, StoreError, StructureVersion,
 };
 use tokio::net::UnixStream;
-use tokio::sync::Mutex;
 
 use super::message::{
     MessageReader, RESPONSE_MAX_BYTES, RecordRequest, decode_response, malformed, receive, send,
@@ -35,14 +35,15 @@ impl RemoteRecords {
     }
 
     async fn call(&self, request: &RecordRequest) -> Result<MessageReader> {
-        let mut connection = self.connection.lock().await;
-        let mut stream = match connection.take() {
+        // Calls at the same time have a connection each, and one of these stays.
+        let kept = self.connection.lock().take();
+        let mut stream = match kept {
             Some(stream) => stream,
             None => connect(&self.path).await?,
         };
         // A call that is given up, or fails, leaves no connection behind that has its response.
         let message = exchange(&mut stream, request).await?;
-        *connection = Some(stream);
+        *self.connection.lock() = Some(stream);
         decode_response(message)
     }
 }
@@ -164,7 +165,7 @@ impl RecordStore for RemoteRecords {
     }
 
     async fn close(&self) -> Result<()> {
-        *self.connection.lock().await = None;
+        *self.connection.lock() = None;
         Ok(())
     }
 }

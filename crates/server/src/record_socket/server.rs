@@ -12,8 +12,8 @@ use tokio::sync::Semaphore;
 
 use super::message::{MessageWriter, RecordRequest, encode_response, receive, send};
 
-/// The largest number of connections at the same time.
-const CONNECTIONS_MAX: usize = 16;
+/// The largest number of connections at the same time. A command that holds snapshots needs a second one for each.
+const CONNECTIONS_MAX: usize = 64;
 
 /// The largest request.
 const REQUEST_MAX_BYTES: u32 = 8 << 20;
