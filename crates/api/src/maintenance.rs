@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::Method;
 use personium_model::Unit;
+use personium_model::low_space::DiskContent;
 use personium_model::maintenance::Maintenance;
 use personium_types::{Code, Result};
 
@@ -13,14 +14,19 @@ use crate::request_context::RequestContext;
 /// The modes that concern a request with this method and path: none for one that only reads.
 ///
 /// # Errors
-/// [`Code::ReadDeleteOnly`] if the unit is only read and deleted from, and the request may store something; a failure of the store.
+/// [`Code::ReadDeleteOnly`] if the unit is only read and deleted from, or the disk of its records has little space left, and the request may
+/// store something; a failure of the store.
 pub(crate) async fn check(unit: &Unit, method: &Method, path: &str) -> Result<Arc<Maintenance>> {
-    let modes = match unit.known_modes() {
+    let mut modes = match unit.known_modes() {
         Some(known) => known,
         // On a shared store only changes are worth a question. Another one is asked once.
         None if unit.store().is_shared() && full_storage::is_read(method) => Arc::default(),
         None => unit.maintenance().await?,
     };
+    if unit.low_space().is_low(DiskContent::Records) {
+        // A mode that an administrator has set is stored, and stays as it is.
+        Arc::make_mut(&mut modes).is_read_delete_only = true;
+    }
     let is_refused = modes.is_read_delete_only
         && full_storage::may_store(method, path)
         && !is_checked_later(method, path);

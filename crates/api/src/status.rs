@@ -2,6 +2,7 @@
 
 use http::{Method, StatusCode};
 use personium_model::Unit;
+use personium_model::low_space::DiskContent;
 use personium_types::time::iso_time;
 use personium_types::{Code, Operation, Result};
 use serde_json::{Map, Value, json};
@@ -29,11 +30,13 @@ pub(crate) async fn handle(request: RequestContext, admin: Option<&Admin>) -> Re
                 Ok(()) => "ok",
                 Err(_) => "down",
             };
+            let low_space = request.unit.low_space().contents().into_iter();
+            let low_space: Vec<&str> = low_space.map(DiskContent::name).collect();
             let nodes = nodes(&request.unit).await.unwrap_or_default();
             let body = json!({
                 "properties": properties,
                 "waitingForRestart": admin.hooks().pending_restart(),
-                "health": {"records": records},
+                "health": {"records": records, "lowSpace": low_space},
                 "nodes": nodes,
             });
             Ok(response::json(StatusCode::OK, &body))

@@ -36,6 +36,7 @@ mod known_orphans;
 mod known_quotas;
 pub mod listing;
 pub mod locate;
+pub mod low_space;
 pub mod maintenance;
 pub mod memory_budget;
 pub mod message_news;

@@ -19,6 +19,7 @@ use crate::keys::{ControlSet, SetKey};
 use crate::known_maintenance::KnownMaintenance;
 use crate::known_orphans::KnownOrphans;
 use crate::known_quotas::{CellLimit, KnownQuotas, LimitedCell};
+use crate::low_space::LowSpace;
 use crate::memory_budget::MemoryBudget;
 use crate::message_news::MessageNews;
 use crate::monotonic_ids::MonotonicIds;
@@ -67,6 +68,7 @@ struct Shared {
     server_node: ServerNodeState,
     known_orphans: KnownOrphans,
     known_maintenance: KnownMaintenance,
+    low_space: LowSpace,
     plugins: PluginRegistry,
     known_quotas: Arc<KnownQuotas>,
     audit_log: AuditLog,
@@ -145,6 +147,7 @@ impl Unit {
             server_node: ServerNodeState::default(),
             known_orphans: KnownOrphans::default(),
             known_maintenance: KnownMaintenance::default(),
+            low_space: LowSpace::default(),
             plugins: PluginRegistry::default(),
             known_quotas: Arc::default(),
             audit_log: AuditLog::default(),
@@ -298,6 +301,12 @@ impl Unit {
     #[must_use]
     pub fn store(&self) -> &Arc<dyn RecordStore> {
         &self.shared.ports.records
+    }
+
+    /// The kinds of content for which little space is left on the disks of this process.
+    #[must_use]
+    pub fn low_space(&self) -> &LowSpace {
+        &self.shared.low_space
     }
 
     /// The state of this process as a server node.

@@ -26,6 +26,7 @@ use crate::certificate_expiry::{EXPIRY_WARNING_DAYS, days_left};
 use crate::config::{Config, ConfigSources, LoadedConfig};
 use crate::data_folder::RECORDS_DIR;
 use crate::file_descriptors::DescriptorBudget;
+use crate::free_space::{DiskSpace, FreeSpaceLimit};
 use crate::layers::{self, LayerNeed, LayerProblem};
 use crate::unit_url::{is_local, unit_urls};
 use crate::{administrator_file, file_system, first_start, folders, key_files, passwords, system};
@@ -319,11 +320,15 @@ fn check_folders(report: &mut CheckReport, loaded: &LoadedConfig) {
             Err(error) if error.is_full() => report.warning(check, chain(&error)),
             Err(error) => report.error(check, chain(&error)),
         }
-        check_free_space(report, &folder.path);
+        check_free_space(
+            report,
+            &folder.path,
+            FreeSpaceLimit::new(&loaded.config.store),
+        );
     }
 }
 
-fn check_free_space(report: &mut CheckReport, folder: &Path) {
+fn check_free_space(report: &mut CheckReport, folder: &Path, limit: FreeSpaceLimit) {
     let outcome = |is_enough| match is_enough {
         true => CheckOutcome::Ok,
         false => CheckOutcome::Warning,
@@ -335,12 +340,18 @@ fn check_free_space(report: &mut CheckReport, folder: &Path) {
     if let Some(free_bytes) = stat.f_bavail.checked_mul(stat.f_frsize) {
         let kind = file_system::kind_of(folder);
         let kind = kind.map(|kind| format!(", file system {kind}"));
+        let low = DiskSpace::of(folder).filter(|disk| limit.is_low(*disk, false));
+        let low = low.map(|disk| {
+            let limit = limit.bytes_of(disk) >> 20;
+            format!(", less than the limit of {limit} MiB (store.minFreeInMiB)")
+        });
+        let is_enough = low.is_none() && free_bytes >= FREE_SPACE_WARNING_BYTES;
         let detail = format!(
-            "{} MiB at {path}{}",
+            "{} MiB at {path}{}{}",
             free_bytes >> 20,
-            kind.unwrap_or_default()
+            kind.unwrap_or_default(),
+            low.unwrap_or_default()
         );
-        let is_enough = free_bytes >= FREE_SPACE_WARNING_BYTES;
         report.add("free space", outcome(is_enough), detail);
     }
     // Some file systems have no fixed number.

@@ -93,7 +93,7 @@ impl UsedFolder {
 }
 
 /// The folder itself, or the nearest one above it that exists.
-fn nearest_existing(path: &Path) -> io::Result<PathBuf> {
+pub(crate) fn nearest_existing(path: &Path) -> io::Result<PathBuf> {
     let path = std::path::absolute(path)?;
     for folder in path.ancestors() {
         match fs::metadata(folder) {

@@ -27,6 +27,7 @@ mod file_descriptors;
 pub mod file_system;
 pub mod first_start;
 mod folders;
+mod free_space;
 mod graceful_end;
 mod header_names;
 mod http2_connection;

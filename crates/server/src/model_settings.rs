@@ -1,5 +1,6 @@
 //! Converts the settings of the operator into those of the domain model.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use personium_model::Settings;
@@ -93,16 +94,21 @@ fn outgoing_proxy(config: &Config) -> Option<OutgoingProxy> {
     })
 }
 
+/// The folder of temporary files.
+pub(crate) fn temporary_folder(config: &Config) -> PathBuf {
+    let configured = config.archives.temp_dir.clone();
+    configured.unwrap_or_else(|| config.store.data_dir.join(ARCHIVES_DIR))
+}
+
 fn archives(config: &Config) -> ArchiveSettings {
     let archives = &config.archives;
     let to_usize = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-    let default_dir = || config.store.data_dir.join(ARCHIVES_DIR);
     ArchiveSettings {
         archive_max_megabytes: archives.archive_max_megabytes,
         entry_max_megabytes: archives.entry_max_megabytes,
         entities_per_commit: to_usize(archives.entities_per_commit),
         links_per_update: to_usize(archives.links_per_update),
-        temp_dir: archives.temp_dir.clone().unwrap_or_else(default_dir),
+        temp_dir: temporary_folder(config),
         installs_max: config.background.box_installs_max,
         ..ArchiveSettings::default()
     }

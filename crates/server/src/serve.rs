@@ -29,6 +29,7 @@ use crate::feed_metrics::FeedCollector;
 use crate::file_descriptors::DescriptorBudget;
 use crate::first_start::{self, FirstStartError};
 use crate::folders::{self, FolderError};
+use crate::free_space::{FreeSpaceCollector, FreeSpaceWatch};
 use crate::http_server::{self, ClientPorts, HttpLimits, RequestHandlers, TlsPort};
 use crate::layers::{self, LayerMissing};
 use crate::local_api::Administrator;
@@ -177,7 +178,13 @@ pub async fn start(
     let settings = Arc::new(settings);
     let service = ApiService::new(Arc::clone(&unit), server).with_admin_hooks(settings);
     let stalls = Arc::<Stalls>::default();
-    let handlers = handlers(&components, &unit, service, (&stalls, port_tls.as_ref()))?;
+    let free_space = FreeSpaceWatch::start(config, &unit);
+    let handlers = handlers(
+        &components,
+        &unit,
+        service,
+        (&stalls, &free_space, port_tls.as_ref()),
+    )?;
     // The socket is there when a client can connect.
     let record_socket = bind_record_socket(&components);
     let listeners = Listeners {
@@ -188,7 +195,13 @@ pub async fn start(
         admin: admin_listener,
     };
     let limits = http_limits(config, budget.connections_max);
-    let mut running = spawn(&components, unit, (listeners, port_tls), handlers, limits);
+    let mut running = spawn(
+        &components,
+        unit,
+        (listeners, port_tls, free_space),
+        handlers,
+        limits,
+    );
     let following = plugin_loader.map(|loader| tokio::spawn(loader.run()));
     running.background.extend(following);
     running.watchdog = start_watchdog(config, stalls);
@@ -319,7 +332,7 @@ struct Listeners {
 fn spawn(
     components: &Components,
     unit: Arc<Unit>,
-    (listeners, port_tls): (Listeners, Option<PortTls>),
+    (listeners, port_tls, free_space): (Listeners, Option<PortTls>, Arc<FreeSpaceWatch>),
     handlers: RequestHandlers,
     limits: HttpLimits,
 ) -> RunningUnit {
@@ -340,6 +353,7 @@ fn spawn(
         folder: components.folder.clone(),
         records: components.records.sqlite().cloned(),
         health: Arc::clone(&components.health),
+        free_space,
         clock: Arc::clone(&components.clock),
     });
     let admin_service = AdminService {
@@ -446,7 +460,7 @@ fn handlers(
     components: &Components,
     unit: &Arc<Unit>,
     service: ApiService,
-    (stalls, port_tls): (&Arc<Stalls>, Option<&PortTls>),
+    (stalls, free_space, port_tls): (&Arc<Stalls>, &Arc<FreeSpaceWatch>, Option<&PortTls>),
 ) -> Result<RequestHandlers, StartError> {
     let answer_memory = unit.limits().answer_memory.clone();
     let log = &components.config.log;
@@ -457,6 +471,7 @@ fn handlers(
             components.config.store.data_dir.clone(),
         )
         .with_answer_memory(answer_memory.clone())
+        .with_collector(Box::new(FreeSpaceCollector(Arc::clone(free_space))))
         .with_collector(Box::new(ExpiryCollector(Arc::clone(&components.keys))))
         .with_collector(Box::new(ScriptCollector(service.clone())))
         .with_collector(Box::new(FeedCollector(service.clone())))

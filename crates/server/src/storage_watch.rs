@@ -10,6 +10,7 @@ use personium_types::error::chain;
 use tokio::task::spawn_blocking;
 
 use crate::data_folder::{self, DataFolder};
+use crate::free_space::FreeSpaceWatch;
 
 /// The time between two looks at the disk.
 const DISK_INTERVAL: Duration = Duration::from_secs(1);
@@ -31,6 +32,8 @@ pub struct StorageWatch {
     pub records: Option<Arc<SqliteStore>>,
     /// The state that the stores report.
     pub health: Arc<StoreHealth>,
+    /// The free space of the disks.
+    pub free_space: Arc<FreeSpaceWatch>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
 }
@@ -49,6 +52,12 @@ impl StorageWatch {
     /// Returns what does not work at present although the unit does.
     #[must_use]
     pub fn degradation(&self) -> Vec<String> {
+        let mut found = self.storage_state();
+        found.extend(self.free_space.degradation());
+        found
+    }
+
+    fn storage_state(&self) -> Vec<String> {
         let mut found = Vec::new();
         if self.health.is_read_only() {
             found.push("the file system is read-only: only reading is possible".to_owned());
@@ -77,7 +86,17 @@ impl StorageWatch {
                 tokio::time::sleep(CELLS_INTERVAL).await;
             }
         };
-        tokio::join!(cells, self.watch_disk());
+        tokio::join!(cells, self.watch_disk(), self.watch_free_space());
+    }
+
+    async fn watch_free_space(&self) {
+        loop {
+            tokio::time::sleep(DISK_INTERVAL).await;
+            let free_space = Arc::clone(&self.free_space);
+            if let Err(error) = spawn_blocking(move || free_space.look()).await {
+                tracing::error!(%error, "failed to look at the free space of the disks");
+            }
+        }
     }
 
     async fn watch_disk(&self) {
@@ -98,7 +117,7 @@ impl StorageWatch {
                 }
                 (true, Some(last)) if now.saturating_duration_since(last) < LOG_INTERVAL => {}
                 (true, _) => {
-                    let state = self.degradation().join("; ");
+                    let state = self.storage_state().join("; ");
                     tracing::error!(state, "the storage takes no data");
                     logged = Some(now);
                 }

@@ -1,5 +1,6 @@
 //! Modes of maintenance: the unit is only read and deleted from, the cells of an owner are only read.
 
+use personium_model::low_space::DiskContent;
 use personium_testkit::{Outcome, TestUnit, refused, success};
 
 const OWNER: &str = "http://unit.example/c/#owner";
@@ -184,4 +185,55 @@ async fn process_that_starts_with_a_mode_honours_it() {
         .change_maintenance(|modes| modes.is_read_delete_only = false);
     changed.await.unwrap();
     assert!(is_allowed(&next, put).await);
+}
+
+#[tokio::test]
+async fn process_whose_disk_of_records_is_nearly_full_stores_nothing_and_keeps_the_modes() {
+    let unit = unit().await;
+    let nodes = [unit.sharing_node(), unit.sharing_node()];
+    let low = nodes[0].model.low_space();
+    assert!(low.set(DiskContent::Records, true));
+    for request in CHANGES {
+        let refusal = refused(503, "SV-0005");
+        assert_eq!(outcome(&nodes[0], request).await, refusal, "{request:?}");
+    }
+    for request in READS {
+        assert!(is_allowed(&nodes[0], request).await, "{request:?}");
+    }
+    assert!(!nodes[0].access_token("c").await.is_empty());
+    let batch = "--b\r\nContent-Type: multipart/mixed; boundary=s\r\n\r\n--s\r\nContent-Type: application/http\r\n\
+                 Content-Transfer-Encoding: binary\r\n\r\nPOST Row\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}\r\n--s--\r\n\r\n--b--";
+    let request = nodes[0].admin_request("POST", "c/b/data/$batch");
+    let request = request.header("content-type", "multipart/mixed; boundary=b");
+    let answer = request.body(batch).send().await.expect(202).text();
+    assert!(answer.contains("PR503-SV-0005"), "{answer}");
+    // The disk of one process is not that of another.
+    assert!(is_allowed(&nodes[1], ["PUT", "c/b/file", "y"]).await);
+    let modes = nodes[1].model.maintenance().await.unwrap();
+    assert!(!modes.is_read_delete_only);
+    assert_eq!(
+        outcome(&nodes[0], ["DELETE", "c/b/file", ""]).await,
+        success(204)
+    );
+    low.set(DiskContent::Records, false);
+    assert!(is_allowed(&nodes[0], ["PUT", "c/b/file", "y"]).await);
+}
+
+#[tokio::test]
+async fn process_whose_disk_of_bodies_is_nearly_full_refuses_long_ones_alone() {
+    let unit = unit().await;
+    let low = unit.model.low_space();
+    low.set(DiskContent::Bodies, true);
+    let shown = unit.admin_request("GET", "__status").send().await;
+    assert_eq!(shown.json()["health"]["lowSpace"][0], "bodies");
+    let long = "x".repeat(200_000);
+    for path in ["c/b/long", "c/b/file"] {
+        let refusal = refused(503, "SV-0005");
+        assert_eq!(outcome(&unit, ["PUT", path, &long]).await, refusal);
+    }
+    assert!(is_allowed(&unit, ["PUT", "c/b/file", "y"]).await);
+    assert!(is_allowed(&unit, ["POST", "c/b/data/Row", "{}"]).await);
+    low.set(DiskContent::Bodies, false);
+    low.set(DiskContent::TemporaryFiles, true);
+    assert!(is_allowed(&unit, ["PUT", "c/b/long", &long]).await);
 }

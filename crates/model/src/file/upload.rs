@@ -6,6 +6,7 @@ use personium_types::{BlobId, CellId, Code, Error, Result};
 
 use super::encryption::SealedWriter;
 use crate::concurrency_limiter::{LimiterPermit, StepPermits};
+use crate::low_space::DiskContent;
 use crate::node::FileBody;
 use crate::records::store_error;
 use crate::{Resource, Unit, keys, usage};
@@ -121,7 +122,7 @@ impl<'u> Upload<'u> {
     ///
     /// # Errors
     /// [`Code::BodyTooLarge`] beyond the largest size of a file, [`Code::OverQuota`], [`Code::ServerBusy`] if there are too many uploads, in all or
-    /// into this cell; a failure of the store.
+    /// into this cell; [`Code::ReadDeleteOnly`] if the body needs the disk of file bodies, which has little space left; a failure of the store.
     pub async fn write(&mut self, chunk: Bytes) -> Result<()> {
         let limits = &self.unit.settings().dav;
         self.length = self.length.saturating_add(chunk.len() as u64);
@@ -159,6 +160,9 @@ impl<'u> Upload<'u> {
 
     /// Begins a body in the blob store with what was received so far.
     async fn begin_large(&mut self) -> Result<Box<dyn BlobWriter>> {
+        if self.unit.low_space().is_low(DiskContent::Bodies) {
+            return Err(Code::ReadDeleteOnly.into());
+        }
         let blobs = self.unit.blobs();
         let mut writer = blobs.create(&self.space).await.map_err(store_error)?;
         if let Some((salt, cipher)) = self.unit.new_cipher(&self.space).await? {

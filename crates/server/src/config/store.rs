@@ -46,6 +46,14 @@ section! {
         /// The disk space in MiB that is kept in a file in data.dir and given up when the disk is full, so that data can still
         /// be deleted. It takes at most 1/16 of the disk. With 0 there is none.
         reserve_mib: u64 = "store.reserveInMiB", "64", Number(0..=65_536);
+        /// The free space of a disk in MiB below which nothing is stored on it any more: if that of the records has less, requests can only
+        /// read and delete (503); if that of the file bodies has less, long bodies are refused. It is at most store.minFreePercent of
+        /// the disk. With 0 there is no limit.
+        min_free_mib: u64 = "store.minFreeInMiB", "512", Number(0..=1 << 30);
+        /// The largest part of the disk in percent that store.minFreeInMiB can be. With 0 there is no limit.
+        min_free_percent: u64 = "store.minFreePercent", "2", Number(0..=90);
+        /// The free space in percent of the limit (store.minFreeInMiB) with which data is stored again.
+        resume_free_percent: u64 = "store.resumeFreePercent", "125", Number(100..=1_000);
     }
 }
 

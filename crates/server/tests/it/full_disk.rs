@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use personium_testkit::TestClient;
+use personium_testkit::{ProcessUnitBuilder, TestClient};
 
 use crate::storage_unit::StorageUnit;
 
@@ -122,6 +122,12 @@ async fn wait_until_writable(unit: &StorageUnit) {
     unit.wait_until_ready_says("ready").await;
 }
 
+/// A unit in a folder that stores something until the disk is full.
+fn without_limit(folder: &Path) -> ProcessUnitBuilder {
+    let limit = "io.personium.core.store.minFreeInMiB";
+    crate::unit().folder(folder).setting(limit, 0)
+}
+
 async fn full_disk_is_honest_and_recovers(kind: Kind) {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
@@ -129,7 +135,7 @@ async fn full_disk_is_honest_and_recovers(kind: Kind) {
         return;
     };
     let _load = crate::machine_load().read().await;
-    let mut unit = StorageUnit::start(crate::unit().folder(folder.path()));
+    let mut unit = StorageUnit::start(without_limit(folder.path()));
     unit.create_cell("c").await;
     unit.create_box("c", "b").await;
     unit.put_file("c/b/kept", "kept").await;
@@ -192,7 +198,7 @@ async fn refused_changes_of_every_kind_have_the_code_and_a_cell_can_be_deleted()
     let Some(_mount) = Mount::new(Kind::Tmpfs, &data, 16) else {
         return;
     };
-    let unit = StorageUnit::start(crate::unit().folder(folder.path()));
+    let unit = StorageUnit::start(without_limit(folder.path()));
     unit.create_cell("c").await;
     unit.create_box("c", "b").await;
     unit.create_odata_collection("c/b/data", "Row").await;

@@ -55,6 +55,7 @@ mod kafka_event_bus;
 mod layer_loss;
 mod ldap_login;
 mod log_bounds;
+mod low_disk;
 mod master_token;
 mod memcached;
 mod messages_between_units;

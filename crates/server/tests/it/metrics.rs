@@ -59,7 +59,7 @@ const METRICS: &[(&str, Happening)] = &[
 ];
 
 /// The metrics whose tests are elsewhere: `metrics.rs`, `stall_watchdog.rs` and `certificate_expiry.rs` of the program, `audit.rs` of `api`, `script_workers.rs`,
-/// `event_feed.rs`, `outbox_metrics.rs`, `acme.rs`, `event_bus.rs`, `stream_broker.rs`, `full_disk.rs`, `damage.rs`, `monitoring.rs` and `node_differences.rs` beside this file.
+/// `event_feed.rs`, `outbox_metrics.rs`, `acme.rs`, `event_bus.rs`, `stream_broker.rs`, `full_disk.rs`, `low_disk.rs`, `damage.rs`, `monitoring.rs` and `node_differences.rs` beside this file.
 const ELSEWHERE: &[&str] = &[
     "personium_requests_total{status=\"1xx\"}",
     "personium_panics_total",
@@ -70,6 +70,8 @@ const ELSEWHERE: &[&str] = &[
     "process_max_fds",
     "personium_storage_free_bytes",
     "personium_storage_size_bytes",
+    "personium_disk_free_bytes{content=\"records\"}",
+    "personium_disk_low{content=\"records\"}",
     "personium_storage_full",
     "personium_storage_read_only",
     "personium_damaged_spaces",

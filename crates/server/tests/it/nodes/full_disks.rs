@@ -7,6 +7,7 @@ use personium_testkit::{PostgresCluster, ProcessUnit, SplitMix64, TestClient, wa
 
 use super::{Nodes, PREFIX, database_settings};
 use crate::full_disk::{Kind, Mount, empty, fill};
+use crate::low_disk::{leave_free, low_space};
 
 /// Content that a database does not compress.
 fn random_bytes(seed: usize, length: usize) -> Vec<u8> {
@@ -129,7 +130,7 @@ async fn nodes_whose_bodies_have_no_space_refuse_large_files_alone_and_go_on_whe
         return;
     };
     let lines = format!(
-        "{}{PREFIX}blobStore.root={}\n",
+        "{}{PREFIX}blobStore.root={}\n{PREFIX}store.minFreeInMiB=0\n",
         database_settings(&cluster),
         disk.display()
     );
@@ -153,5 +154,66 @@ async fn nodes_whose_bodies_have_no_space_refuse_large_files_alone_and_go_on_whe
     }
     for node in &unit.nodes {
         files.expect_kept(node).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_whose_bodies_have_little_space_refuse_large_files_alone_and_a_local_disk_concerns_its_node()
+ {
+    let cluster = PostgresCluster::shared();
+    let folder = tempfile::tempdir().unwrap();
+    let (disk, local) = (folder.path().join("bodies"), folder.path().join("local"));
+    let mounts = (
+        Mount::new(Kind::Tmpfs, &disk, 16),
+        Mount::new(Kind::Tmpfs, &local, 8),
+    );
+    let (Some(_disk), Some(_local)) = mounts else {
+        return;
+    };
+    let lines = format!(
+        "{}{PREFIX}blobStore.root={}\n{PREFIX}store.minFreeInMiB=4\n{PREFIX}store.minFreePercent=90\n",
+        database_settings(&cluster),
+        disk.display()
+    );
+    let unit = Nodes::start_with(&lines, |number, node| match number {
+        0 => node.setting(&format!("{PREFIX}bar.tmp.dir"), local.display()),
+        _ => node,
+    });
+    let client = unit.prepare().await;
+    client.create_odata_collection("c/box/data", "Row").await;
+    leave_free(&local, 2);
+    let [first, second, third] = &unit.nodes[..] else {
+        panic!("three nodes");
+    };
+    let wait_for = async |node: &ProcessUnit, contents: &[&str]| {
+        wait_until("the node sees its disks", async || {
+            low_space(node).await == serde_json::json!(contents)
+        })
+        .await;
+    };
+    wait_for(first, &["temporary"]).await;
+    let put = async |node: &ProcessUnit, name: &str, length: usize| {
+        let put = node.admin_request("PUT", &format!("c/box/{name}"));
+        put.body(random_bytes(0, length)).send().await
+    };
+    put(first, "large0", 150_000).await.expect(201);
+    leave_free(&disk, 2);
+    wait_for(first, &["bodies", "temporary"]).await;
+    for node in [second, third] {
+        wait_for(node, &["bodies"]).await;
+    }
+    for (number, node) in unit.nodes.iter().enumerate() {
+        let refused = put(node, &format!("large{number}"), 150_000).await;
+        refused.expect_error(503, "SV-0005");
+        put(node, &format!("small{number}"), 100).await.expect(201);
+        let row = format!(r#"{{"__id":"n{number}"}}"#);
+        node.create("c/box/data/Row", &row).await;
+        let read = node.admin_request("GET", "c/box/large0").send().await;
+        assert!(read.expect(200).body == random_bytes(0, 150_000));
+    }
+    leave_free(&disk, 12);
+    for node in [second, third] {
+        wait_for(node, &[]).await;
+        put(node, "large0", 150_000).await.expect(204);
     }
 }
