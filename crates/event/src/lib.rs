@@ -2,8 +2,8 @@
 //! systems.
 //!
 //! `model` compares events with rules and stores the requests of the matching ones in the outbox of the cell. This crate sends
-//! them: those of one rule one after the other, those of different rules concurrently, each at least once. The outcome is
-//! written to the event log of the cell. Rules of one cell delay those of another only through the limit of concurrent
+//! them: those of one rule one after the other, those of different rules concurrently, each at least once. The outcomes are
+//! written to the event log of the cell, those of several requests at once while the next one is sent. Rules of one cell delay those of another only through the limit of concurrent
 //! requests.
 
 pub mod delivery;
@@ -12,6 +12,7 @@ mod outbox_worker;
 mod owner_sender;
 mod publisher;
 mod request;
+mod rule_turn;
 mod signing;
 mod timer_worker;
 
@@ -19,7 +20,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 
-pub use outbox_worker::{run, send_entry};
+pub use outbox_worker::run;
+pub use request::send_entry;
 pub use timer_worker::fire_timers;
 
 /// The port for requests, to this unit and to other servers.

@@ -4,23 +4,21 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use personium_model::backoff::{LONGEST_DELAY_MS, monotonic_of};
-use personium_model::event::outbox::{self, OutboxEntry, RequestOutcome};
+use personium_model::Unit;
+use personium_model::backoff::monotonic_of;
 use personium_model::event::pending;
 use personium_model::event::published::EventPublisher;
 use personium_model::event::waiting_counts;
 use personium_model::outbox_queue::{OutboxPartition, PartitionKind};
-use personium_model::{CellContext, Unit};
 use personium_types::error::chain;
-use personium_types::{CellId, Result, ServerNodeId};
+use personium_types::{CellId, Result};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::RequestSender;
 use crate::delivery_worker::{self, Turn};
-use crate::owner_sender::OwnerSender;
 use crate::publisher::{BusTurn, BusWorker};
-use crate::request::{self, outcome_without_response};
+use crate::rule_turn::{self, Step};
 
 /// The pause before a retry after a failure of the store.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -32,8 +30,6 @@ const DEFERRED_INTERVAL: Duration = Duration::from_millis(500);
 const COUNT_INTERVAL: Duration = Duration::from_secs(2);
 /// The number of cells whose events are published at the same time.
 const PUBLISHED_CELLS_MAX: usize = 16;
-/// The time-out of one request with its response.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Sends the requests of rules and delivers messages until it is dropped, beginning with those that the last run of the unit left, and
 /// on a shared store also those of server nodes that are dead. The requests of at most `rules_max` rules are in flight at the same
@@ -218,7 +214,7 @@ async fn process_partition(
     loop {
         let step = match unit.outbox().owner(&partition.cell) {
             None => Step::Empty,
-            Some(node) => send_next(unit, sender, partition, &node).await?,
+            Some(node) => rule_turn::take(unit, sender, partition, node).await?,
         };
         let next = match step {
             Step::Sent => continue,
@@ -234,70 +230,5 @@ async fn process_partition(
         if unit.outbox().complete(partition) {
             return Ok(());
         }
-    }
-}
-
-/// The result of an attempt to send the next request of a rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    /// It was sent, and there may be more.
-    Sent,
-    /// Its next attempt is due at this time, milliseconds since 1970.
-    Later(i64),
-    /// There is none.
-    Empty,
-    /// Another server node may send it.
-    NotOwner,
-}
-
-/// Sends the next request of a rule.
-async fn send_next(
-    unit: &Unit,
-    sender: &dyn RequestSender,
-    partition: &OutboxPartition,
-    node: &ServerNodeId,
-) -> Result<Step> {
-    let Some(context) = unit.find_cell_by_id(&partition.cell).await? else {
-        // The cell was removed, and its outbox with it.
-        return Ok(Step::Empty);
-    };
-    let Some((key, entry)) = outbox::find_next(context.records(), &partition.rule).await? else {
-        return Ok(Step::Empty);
-    };
-    let (now, next) = (unit.now_ms(), entry.attempts.next_ms);
-    // If the clock was set back, it would wait too long.
-    if next > now && next <= now.saturating_add(LONGEST_DELAY_MS) {
-        return Ok(Step::Later(next));
-    }
-    let sender = OwnerSender::new(unit, sender, node);
-    let outcome = send_entry(unit, &sender, &context, &entry).await?;
-    if sender.has_refused() {
-        return match unit.confirm_node(node).await? {
-            // The store could not be asked before.
-            true => Ok(Step::Sent),
-            false => Ok(Step::NotOwner),
-        };
-    }
-    let completed = outbox::complete(unit, &context, (&key, &entry), &outcome, node).await?;
-    Ok(match completed {
-        true => Step::Sent,
-        false => Step::NotOwner,
-    })
-}
-
-/// Sends a request of a rule once, and returns its outcome.
-///
-/// # Errors
-/// A failure of the store.
-pub async fn send_entry(
-    unit: &Unit,
-    sender: &dyn RequestSender,
-    context: &CellContext,
-    entry: &OutboxEntry,
-) -> Result<RequestOutcome> {
-    let sending = request::send(unit, sender, context, entry);
-    match tokio::time::timeout(REQUEST_TIMEOUT, sending).await {
-        Ok(outcome) => outcome,
-        Err(_) => Ok(outcome_without_response(entry.kind)),
     }
 }

@@ -1,6 +1,7 @@
 //! The requests that rules send.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
@@ -16,6 +17,8 @@ use serde_json::{Map, Value, json};
 use crate::delivery::is_temporary;
 use crate::{NoResponse, ReceivedResponse, RequestSender, signing};
 
+/// The time-out of one request with its response.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// The logged outcome if there was no response.
 const NO_RESPONSE: &str = "404";
 /// The logged outcome if the object of the event is no entity that can be copied.
@@ -62,8 +65,25 @@ struct RuleRequest<'a> {
     kind: RequestKind,
 }
 
+/// Sends a request of a rule once, and returns its outcome.
+///
+/// # Errors
+/// A failure of the store.
+pub async fn send_entry(
+    unit: &Unit,
+    sender: &dyn RequestSender,
+    context: &CellContext,
+    entry: &OutboxEntry,
+) -> Result<RequestOutcome> {
+    let sending = send(unit, sender, context, entry);
+    match tokio::time::timeout(REQUEST_TIMEOUT, sending).await {
+        Ok(outcome) => outcome,
+        Err(_) => Ok(outcome_without_response(entry.kind)),
+    }
+}
+
 /// Sends the request of a rule.
-pub(crate) async fn send(
+async fn send(
     unit: &Unit,
     sender: &dyn RequestSender,
     context: &CellContext,
@@ -116,7 +136,7 @@ fn failure(text: &str) -> RequestOutcome {
 }
 
 /// The outcome of a request of this kind without a response in time. A script may have run, so it is not run again.
-pub(crate) fn outcome_without_response(kind: RequestKind) -> RequestOutcome {
+fn outcome_without_response(kind: RequestKind) -> RequestOutcome {
     RequestOutcome {
         text: NO_RESPONSE.to_owned(),
         kind: match kind {

@@ -266,12 +266,21 @@ impl ModelUnit {
 
     /// Creates a rule of a cell that relays every external event; returns its id.
     pub async fn create_relay_rule(&self, root: &ServiceRoot) -> String {
-        let rule =
-            r#"{"Name":"r","EventExternal":true,"Action":"relay","TargetUrl":"http://x.example/"}"#;
+        self.create_rule(root, "relay", "http://x.example/").await
+    }
+
+    /// Creates a rule for external events with an action and a target. Returns its entity id.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub async fn create_rule(&self, root: &ServiceRoot, action: &str, target: &str) -> String {
+        let rule = format!(
+            r#"{{"Name":"r","EventExternal":true,"Action":"{action}","TargetUrl":"{target}"}}"#
+        );
         // The key of the cell, with which requests are signed: while a thread makes it, a paused clock would run on.
         let context = root.context().unwrap();
         cell_key::get_or_create(&self.model, context).await.unwrap();
-        create(root, "Rule", rule).await.unwrap().id
+        create(root, "Rule", &rule).await.unwrap().id
     }
 
     /// Posts an event whose type is the name of the cell.

@@ -1,6 +1,7 @@
 //! Rule requests of a unit with several server nodes: none is lost, those of a rule are in order, and only one that was in flight
 //! is sent twice.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use personium_event::{NoResponse, ReceivedResponse, RequestSender};
-use personium_model::event::{self, Event};
+use personium_model::event::{self, Event, dead_letter, rule_state};
 use personium_model::keys;
 use personium_model::odata::ServiceRoot;
 use personium_model::server_node;
@@ -22,7 +23,8 @@ const HOUR_MS: i64 = 3_600_000;
 /// The requests that were received: the server node that sent them, and the type of the event.
 type Ledger = Arc<Mutex<Vec<(&'static str, String)>>>;
 
-/// The sender of a server node. It is stuck in the middle of one request, if it should be.
+/// The sender of a server node. It is stuck in the middle of one request, if it should be. That of the server node `refused` gets the
+/// answer 404.
 struct LedgerSender {
     node: &'static str,
     ledger: Ledger,
@@ -32,16 +34,19 @@ struct LedgerSender {
 #[async_trait]
 impl RequestSender for LedgerSender {
     async fn send(&self, request: Request<Bytes>) -> Result<ReceivedResponse, NoResponse> {
-        let event: serde_json::Value = serde_json::from_slice(request.body()).unwrap();
-        let kind = event["Type"].as_str().unwrap().to_owned();
+        let event: serde_json::Value = serde_json::from_slice(request.body()).unwrap_or_default();
+        let kind = event["Type"].as_str().unwrap_or_default().to_owned();
         self.ledger.lock().unwrap().push((self.node, kind.clone()));
         if let Some((at, duration)) = self.stuck_at
-            && kind == at
+            && kind.ends_with(at)
         {
             sleep(duration).await;
         }
         Ok(ReceivedResponse {
-            status: StatusCode::OK,
+            status: match self.node {
+                "refused" => StatusCode::NOT_FOUND,
+                _ => StatusCode::OK,
+            },
             body: Bytes::new(),
         })
     }
@@ -288,4 +293,78 @@ async fn event_that_a_dead_owner_would_send_is_sent_by_another_one() {
         .map(|(_, kind)| kind)
         .collect();
     assert_eq!(kinds, ["t0", "t0", "t1", "t2"]);
+}
+
+/// The number of batches in which lines were added to the event log of the cell, and the number of lines.
+async fn log_batches(unit: &ModelUnit) -> (usize, usize) {
+    let records = unit.context().await.records().clone();
+    let lines = records.list_records(&keys::log_lines(0), 1_000).await;
+    let lines = lines.unwrap();
+    let batches: BTreeSet<_> = lines.iter().map(|(_, line)| line.version).collect();
+    (batches.len(), lines.len())
+}
+
+#[tokio::test(start_paused = true)]
+async fn outcomes_of_relays_are_stored_together_and_those_of_scripts_one_by_one() {
+    const REQUESTS: usize = 40;
+    for (action, target, is_repeatable) in [
+        ("relay", "http://x.example/", true),
+        ("relay.event", "http://x.example/c/", true),
+        ("exec", "personium-localcell:/b/s/x", false),
+    ] {
+        let (unit, ledger) = (ModelUnit::new().await, Ledger::default());
+        let root = ServiceRoot::of_cell(unit.model.clone(), unit.context().await);
+        unit.create_rule(&root, action, target).await;
+        unit.model.leave().await.unwrap();
+        // The others wait meanwhile.
+        let first = Some(("t0", Duration::from_secs(1)));
+        let a = RunningNode::start(unit.server_node(0), ("a", &ledger), first);
+        sleep(Duration::from_secs(3)).await;
+        let kinds: Vec<String> = (0..REQUESTS).map(|number| format!("t{number}")).collect();
+        for kind in &kinds {
+            a.post(kind).await;
+        }
+        wait_until("all are sent", async || a.is_outbox_empty().await).await;
+        let (batches, lines) = log_batches(&a.unit).await;
+        assert_eq!(lines, 2 * REQUESTS, "{action}");
+        if is_repeatable {
+            assert!(batches < REQUESTS / 2, "{action}: {batches} batches");
+        } else {
+            assert_eq!(batches, REQUESTS, "{action}");
+        }
+        if action == "relay" {
+            let expected = kinds.iter().map(|kind| ("a", kind.clone()));
+            assert_eq!(received(&ledger), expected.collect::<Vec<_>>());
+        }
+        let records = a.unit.context().await.records().clone();
+        let counts = rule_state::counts(&records).await.unwrap();
+        // `relay.data` finds no entity.
+        let failed = if action == "relay.data" { REQUESTS } else { 0 };
+        assert_eq!(
+            (counts.waiting, counts.failed),
+            (0, failed as i64),
+            "{action}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_requests_that_are_concluded_together_are_all_kept() {
+    let (unit, ledger) = (unit_with_rule().await, Ledger::default());
+    let a = RunningNode::start(unit.server_node(0), ("refused", &ledger), None);
+    sleep(Duration::from_secs(3)).await;
+    for number in 0..20 {
+        a.post(&format!("t{number}")).await;
+    }
+    wait_until("all are sent", async || a.is_outbox_empty().await).await;
+    let records = a.unit.context().await.records().clone();
+    let counts = rule_state::counts(&records).await.unwrap();
+    assert_eq!((counts.waiting, counts.failed), (0, 20));
+    let page = dead_letter::list(&records, None, 1 << 20).await.unwrap();
+    let kinds = page
+        .letters
+        .iter()
+        .map(|(_, it)| it.entry.event.kind.clone());
+    let expected = (0..20).map(|number| Some(format!("t{number}")));
+    assert!(kinds.eq(expected));
 }

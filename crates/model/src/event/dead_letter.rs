@@ -77,20 +77,21 @@ impl std::str::FromStr for DeadLetterId {
     }
 }
 
-/// Adds a request to those that were given up. If there are too many, the oldest are removed.
+/// Adds requests to those that were given up. If there are too many, the oldest are removed.
 pub(super) async fn add(
     unit: &Unit,
     records: &Records,
     batch: &mut Batch,
-    letter: &DeadLetter,
+    letters: &[DeadLetter],
 ) -> Result<()> {
     let max = i64::try_from(unit.settings().events.dead_letters_max).unwrap_or(i64::MAX);
-    if max == 0 {
+    if max == 0 || letters.is_empty() {
         return Ok(());
     }
     let kept = records.counter(&keys::dead_letter_count()).await?;
-    let mut change = 1;
-    let excess = usize::try_from(kept.saturating_add(1).saturating_sub(max)).unwrap_or(0);
+    let mut change = i64::try_from(letters.len()).unwrap_or(i64::MAX);
+    let excess = kept.saturating_add(change).saturating_sub(max);
+    let excess = usize::try_from(excess).unwrap_or(0);
     if excess > 0 {
         let oldest = records
             .list_keys(
@@ -106,13 +107,16 @@ pub(super) async fn add(
         }
     }
     batch.add(keys::dead_letter_count(), change);
-    let stored = StoredDeadLetter {
-        rule: letter.rule.clone(),
-        entry: StoredOutboxEntry::from(&letter.entry),
-        outcome: letter.outcome.clone(),
-        given_up_ms: letter.given_up_ms,
-    };
-    records::put(batch, keys::dead_letter(&unit.next_event_id()), &stored)
+    for letter in letters {
+        let stored = StoredDeadLetter {
+            rule: letter.rule.clone(),
+            entry: StoredOutboxEntry::from(&letter.entry),
+            outcome: letter.outcome.clone(),
+            given_up_ms: letter.given_up_ms,
+        };
+        records::put(batch, keys::dead_letter(&unit.next_event_id()), &stored)?;
+    }
+    Ok(())
 }
 
 /// A page of requests that were given up, the oldest first: those after an id, if there is one. `max_bytes` bounds their events; the

@@ -174,7 +174,7 @@ pub async fn conclude(
                     outcome: reason.to_owned(),
                     given_up_ms: unit.now_ms(),
                 };
-                dead_letter::add(unit, records, &mut batch, &letter).await?;
+                dead_letter::add(unit, records, &mut batch, &[letter]).await?;
             }
             Ok((batch, true))
         })

@@ -429,10 +429,10 @@ async fn subject_name_alone_does_not_act_as_the_account() {
             .await
             .unwrap()
             .remove(0);
-        let (key, waiting) = outbox::find_next(context.records(), &rule)
+        let (key, waiting) = outbox::list_next(context.records(), &rule, 1)
             .await
             .unwrap()
-            .unwrap();
+            .remove(0);
         let event = &waiting.event;
         assert_eq!(event.subject.as_ref(), Some(&subject));
         assert_eq!(event.account, account);
@@ -456,7 +456,12 @@ async fn subject_name_alone_does_not_act_as_the_account() {
             text: "200".to_owned(),
             kind: outbox::OutcomeKind::Success,
         };
-        let completed = outbox::complete(&unit.model, &context, (&key, &waiting), &outcome, &own);
+        let sent = outbox::SentRequest {
+            key,
+            entry: waiting,
+            outcome,
+        };
+        let completed = outbox::complete(&unit.model, &context, &[sent], &own);
         assert!(completed.await.unwrap());
     }
 }
