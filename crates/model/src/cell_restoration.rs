@@ -22,6 +22,7 @@ use crate::entity::StoredEntity;
 use crate::file::encryption::{SealedReader, SealedWriter};
 use crate::keys::{self, ControlSet, SetKey};
 use crate::node::Node;
+use crate::odata::message::waiting::{self, CopiedDeliveries, note_copied};
 use crate::records::{self, store_error};
 use crate::{
     Cell, Permit, PermitTarget, PostCommit, Unit, cell_usage, entity, garbage_collection, quota,
@@ -108,6 +109,7 @@ impl CellRestoration {
         let mut counts = RestoredCounts::default();
         let mut has_garbage = false;
         let mut rest = KeyRange::all();
+        let mut deliveries = CopiedDeliveries::new();
         loop {
             let page = self.next_page(records, &mut rest).await?;
             if page.is_empty() {
@@ -115,6 +117,7 @@ impl CellRestoration {
             }
             let mut batch = Batch::new();
             for (key, record) in page {
+                note_copied(&mut deliveries, (&key, &record.value))?;
                 if is_of_the_living(&key) || (!with_key && key == keys::signing_key()) {
                     continue;
                 }
@@ -130,6 +133,7 @@ impl CellRestoration {
             target.commit(batch).await.map_err(store_error)?;
             note(counts);
         }
+        self.end_deliveries(&deliveries).await?;
         // What an earlier version has backed up was not counted.
         let counted = cell_usage::correct(self.unit.store(), &self.new, true).await;
         counted.map_err(store_error)?;
@@ -138,6 +142,24 @@ impl CellRestoration {
             self.unit.put_claim(&marker, b"").await?;
         }
         Ok(counts)
+    }
+
+    /// Makes the results of the deliveries final that waited when the back-up was made: the restored cell does not make them.
+    async fn end_deliveries(&self, deliveries: &CopiedDeliveries) -> Result<()> {
+        if deliveries.is_empty() {
+            return Ok(());
+        }
+        let cell = Cell {
+            id: self.new,
+            // It has none yet, and none is used.
+            name: self.new.to_string(),
+            owner: None,
+            published: self.unit.now_ms(),
+            import_failed: false,
+        };
+        let records = self.unit.cell_records(&self.new);
+        let context = self.unit.detached_context(&cell, records).await?;
+        waiting::end_copied(&self.unit, &context, deliveries).await
     }
 
     async fn next_page(
@@ -369,6 +391,7 @@ fn is_of_the_living(key: &Key) -> bool {
         keys::outbox_owner(),
         keys::transfer(),
         keys::seal(),
+        keys::waiting_deliveries(),
     ];
     keys::feed_events().contains(key)
         || keys::is_of_messages(key)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use personium_archive::snapshot::Document;
 use personium_model::keys::ControlSet;
+use personium_model::odata::message::{NOT_DELIVERED_BY_COPY, NOT_REACHED, WAITS};
 use personium_model::odata::{self, Creation, Entity, ServiceRoot, SetRef};
 use personium_odata::body::{Intent, Route};
 use personium_types::{Code, Result};
@@ -111,6 +112,9 @@ impl CellFilling<'_> {
         if set == ControlSet::ComplexTypeProperty {
             // All of them are declared.
             body.remove("IsDeclared");
+        }
+        if set == ControlSet::SentMessage {
+            end_deliveries(&mut body);
         }
         self.add_parents(set, path, document, &mut body)?;
         let set_ref = root.set(set.name())?;
@@ -222,6 +226,19 @@ impl CellFilling<'_> {
         let association = root.link_association(&set, &property.name)?;
         let permit = self.authority.permit_link(root, &association);
         odata::add_link(root, &permit, &association, &one.key, &other.key).await
+    }
+}
+
+/// Makes results of a sent message final that wait for another attempt: the deliveries are not part of what is imported.
+fn end_deliveries(body: &mut Map<String, Value>) {
+    let Some(Value::Array(results)) = body.get_mut("Result") else {
+        return;
+    };
+    for result in results.iter_mut().filter_map(Value::as_object_mut) {
+        if result.get("Code").and_then(Value::as_str) == Some(WAITS) {
+            result.insert("Code".to_owned(), NOT_REACHED.into());
+            result.insert("Reason".to_owned(), NOT_DELIVERED_BY_COPY.into());
+        }
     }
 }
 

@@ -9,7 +9,7 @@ mod sending;
 pub mod waiting;
 
 pub use approval::{MessageCommand, change_status};
-pub use attempt::{AttemptOutcome, DeliveryResult};
+pub use attempt::{AttemptOutcome, DeliveryResult, NOT_DELIVERED_BY_COPY, NOT_REACHED, WAITS};
 pub use receiving::{Received, ReceivedDelivery, receive};
 pub use sending::{MAX_RECIPIENTS, OutgoingMessage, prepare};
 pub use waiting::{DeliverySender, WaitingDelivery, store_sent};

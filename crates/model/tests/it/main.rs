@@ -12,6 +12,7 @@ mod cancelled_commits;
 mod cell_deletion;
 mod cell_key;
 mod concurrent_creation;
+mod copied_messages;
 mod file_bodies;
 mod message_queue;
 mod nodes;

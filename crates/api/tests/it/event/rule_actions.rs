@@ -461,7 +461,8 @@ async fn subject_name_alone_does_not_act_as_the_account() {
             entry: waiting,
             outcome,
         };
-        let completed = outbox::complete(&unit.model, &context, &[sent], &own);
-        assert!(completed.await.unwrap());
+        let sent = [sent];
+        let completed = outbox::complete(&unit.model, &context, &sent, &own).await;
+        assert!(completed.unwrap());
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use personium_store::RecordStore;
-use personium_testkit::{TestUnit, refused, success, wait_until};
+use personium_testkit::{StubServer, TestUnit, cell_url, refused, success, wait_until};
 use serde_json::{Value, json};
 
 use super::{documents, entries, export, state_of, unit_with_full_cell};
@@ -432,4 +432,34 @@ async fn both_nodes_see_the_imported_cell_at_once() {
         .await;
     assert_eq!(put.outcome(), success(204));
     assert_eq!(read(&unit).await, "later");
+}
+
+#[tokio::test]
+async fn imported_copy_of_a_waiting_message_is_not_delivered_and_says_so() {
+    let unit = crate::auth::unit_with_accounts(|settings| {
+        settings.allow_private_networks = true;
+        settings.events.delivery_secs = 600;
+    })
+    .await;
+    let closed = StubServer::start().await.url();
+    let far = format!("{closed}far/");
+    let to = json!({"To": format!("{far},{}", cell_url("d")), "Title": "t"}).to_string();
+    unit.post("c/__message/send", &to).await.expect(201);
+    let snapshot = export(&unit, "s").await;
+    unit.create("__ctl/Cell", r#"{"Name":"e"}"#).await;
+    upload(&unit, "e", "s", &snapshot).await;
+    import_ready(&unit, "e", "s").await;
+    let results = async |cell: &str| {
+        let sent = unit
+            .list_entities(&format!("{cell}/__ctl/SentMessage"))
+            .await;
+        sent[0]["Result"].as_array().unwrap().clone()
+    };
+    let (original, copy) = (results("c").await, results("e").await);
+    assert_eq!(original[0]["Code"], "202");
+    let reason = "This is a copy of a message that was not delivered yet. A copy is not delivered.";
+    assert_eq!(copy[0], json!({"To": far, "Code": "500", "Reason": reason}));
+    assert_eq!(copy[1], original[1]);
+    let waiting = unit.record_keys(b"Q").await;
+    assert_eq!(waiting.len(), 1, "that of the former cell");
 }

@@ -6,9 +6,13 @@ use crate::Unit;
 use crate::backoff::next_attempt_ms;
 
 /// The code of a result that is not final (RFC 9110, section 15.3.3).
-const WAITS: &str = "202";
+pub const WAITS: &str = "202";
 /// The code of a recipient that was not reached.
-const NOT_REACHED: &str = "500";
+pub const NOT_REACHED: &str = "500";
+/// The reason in a copy of a message that waited for another attempt. Only the cell that was copied makes it: else a recipient could
+/// get the message from two cells.
+pub const NOT_DELIVERED_BY_COPY: &str =
+    "This is a copy of a message that was not delivered yet. A copy is not delivered.";
 
 /// The outcome of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +99,17 @@ impl DeliveryResult {
                 let reason = format!("The next attempt is at {}.", iso_time(next));
                 result(WAITS.to_owned(), reason, Some(next), attempts)
             }
+        }
+    }
+
+    /// The final result in a copy of a message that waited for another attempt.
+    pub(super) fn of_copy(to: &str) -> Self {
+        Self {
+            to: to.to_owned(),
+            code: NOT_REACHED.to_owned(),
+            reason: NOT_DELIVERED_BY_COPY.to_owned(),
+            next_ms: None,
+            attempts: 0,
         }
     }
 

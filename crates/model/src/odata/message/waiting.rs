@@ -3,6 +3,7 @@
 //! They are entries of the outbox of the sending cell, in the order in which they are due, and are sent by the owner of the outbox.
 //! What a delivery has come to is stored in the sent message by the batch that removes or postpones its entry.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use personium_odata::value::{Properties, Value};
@@ -339,6 +340,56 @@ pub async fn conclude(
         Ok((batch, PostCommit::none(), true))
     })
     .await
+}
+
+/// The deliveries that a back-up of a cell has: the ids of sent messages, and the recipients of each.
+pub(crate) type CopiedDeliveries = BTreeMap<String, Vec<String>>;
+
+/// Notes a record of a back-up, if it is a delivery that waits.
+///
+/// # Errors
+/// [`Code::StoreCorrupt`] if it cannot be decoded.
+pub(crate) fn note_copied(found: &mut CopiedDeliveries, (key, value): (&Key, &[u8])) -> Result<()> {
+    if keys::outbox_entries(keys::MESSAGES).contains(key) {
+        let delivery = records::decode::<StoredDelivery>(value)?;
+        let recipients = found.entry(delivery.message).or_default();
+        recipients.push(delivery.to);
+    }
+    Ok(())
+}
+
+/// Makes the results of deliveries final that a copy of a cell does not make.
+///
+/// # Errors
+/// A failure of the store.
+pub(crate) async fn end_copied(
+    unit: &Unit,
+    context: &Arc<CellContext>,
+    deliveries: &CopiedDeliveries,
+) -> Result<()> {
+    let mut root = ServiceRoot::of_cell(unit.share(), Arc::clone(context));
+    root.records = root.records.without_limit();
+    let set = root.set(ControlSet::SentMessage.name())?;
+    for (id, recipients) in deliveries {
+        let results: Vec<_> = recipients
+            .iter()
+            .map(|to| DeliveryResult::of_copy(to))
+            .collect();
+        root.transact_with(Invalidation::None, || async {
+            let mut batch = Batch::new();
+            if let Some(message) = load::find_by_id(&root, &set, id).await?
+                && let Some(properties) = with_results(&root, &message, &results)
+            {
+                let updated = message.stored.updated;
+                let mut pending = PendingEntity::of_stored(&set, message);
+                pending.replace(properties, updated);
+                pending.write(&root, &mut batch)?;
+            }
+            Ok((batch, PostCommit::none(), ()))
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 /// The properties of a sent message with these results: without their reasons if they would be too large, `None` if they are all the
