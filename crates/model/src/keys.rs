@@ -297,6 +297,12 @@ pub fn inline_body(id: &BlobId) -> Key {
     Key::table(b'B').fixed(id.as_bytes()).build()
 }
 
+/// All small bodies that are kept as records.
+#[must_use]
+pub fn inline_bodies() -> KeyRange {
+    KeyRange::prefix(&Key::table(b'B').build())
+}
+
 /// The record of a body in the blob store that a node names.
 #[must_use]
 pub fn blob_reference(id: &BlobId) -> Key {

@@ -1,6 +1,8 @@
 //! `personium check`: checks whether the unit can run with the given settings.
 
 mod clock;
+mod items;
+mod limits;
 mod nodes;
 mod outside;
 mod paths;
@@ -60,6 +62,7 @@ pub fn check(sources: &ConfigSources) -> CheckReport {
     check_listen(&mut report, &loaded);
     tls::check(&mut report, &loaded, is_in_use(&loaded.config));
     check_descriptors(&mut report, &loaded);
+    limits::check(&mut report, &loaded);
     clock::check(&mut report);
     check_certificates(&mut report, &loaded);
     check_encryption(&mut report, &loaded);

@@ -5,13 +5,11 @@ mod ports;
 use http::{Uri, header};
 use personium_types::time::{iso_time, parse_http_date};
 
+use super::clock::{self, OtherClock};
 use super::report::{CheckOutcome, CheckReport};
 use crate::certificate_expiry::{EXPIRY_WARNING_DAYS, days_left};
 use crate::outside::{OutsideClient, OutsideRequest, OutsideResponse, UnitAddress, UnitFacts};
 use crate::{key_files, system};
-
-/// The difference of clocks from which on it is reported. The date of a response has whole seconds.
-const CLOCK_WARNING_MS: i64 = 5000;
 
 /// The number of characters of a name that no cell has.
 const NAME_CHARS: usize = 16;
@@ -101,26 +99,21 @@ fn check_unit(
 }
 
 fn check_clock(report: &mut CheckReport, response: &OutsideResponse) {
-    const CHECK: &str = "clock";
     let date = response.headers.get(header::DATE);
     let date = date.and_then(|date| parse_http_date(date.to_str().ok()?));
     let Some(there_s) = date else {
-        return report.warning(CHECK, "the answer has no date");
+        return report.warning(clock::CHECK, "the answer has no date");
     };
-    let there_ms = there_s.saturating_mul(1000);
-    // The answer was made at some time between the request and now.
-    let now_ms = system::clock().now_ms();
+    let answered_ms = system::clock().now_ms();
     let elapsed_ms = i64::try_from(response.elapsed.as_millis()).unwrap_or(i64::MAX);
-    let made_ms = there_ms.clamp(now_ms.saturating_sub(elapsed_ms), now_ms);
-    let ahead_ms = there_ms.saturating_sub(made_ms);
-    if ahead_ms.abs() <= CLOCK_WARNING_MS {
-        return report.ok(CHECK, "the same as on this machine within 5 s");
-    }
-    let ahead_s = ahead_ms / 1000;
-    report.warning(
-        CHECK,
-        format!("{ahead_s} s ahead of this machine: tokens may be refused; synchronize the clocks"),
-    );
+    let other = OtherClock {
+        asked_ms: answered_ms.saturating_sub(elapsed_ms),
+        answered_ms,
+        shown_ms: there_s.saturating_mul(1000),
+        // A date has whole seconds.
+        resolution_ms: 1000,
+    };
+    clock::compare(report, "that of the unit", &other);
 }
 
 /// The addresses of the names, what TLS agrees on, whether port 80 serves the unit too, and which inner ports are open. `cell` is a

@@ -1,6 +1,6 @@
 //! The report of `personium check`.
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::config::ConfigError;
 
@@ -24,6 +24,8 @@ pub struct Finding {
     pub outcome: CheckOutcome,
     /// The details.
     pub detail: String,
+    /// The numbers in the details, by their names in JSON; empty if there are none. An unknown number is `null`.
+    pub values: Map<String, Value>,
 }
 
 /// The findings of all checks.
@@ -63,10 +65,22 @@ impl CheckReport {
         outcome: CheckOutcome,
         detail: impl Into<String>,
     ) {
+        self.add_with_values(check, outcome, detail, Map::new());
+    }
+
+    /// Adds a finding with its numbers.
+    pub(crate) fn add_with_values(
+        &mut self,
+        check: &'static str,
+        outcome: CheckOutcome,
+        detail: impl Into<String>,
+        values: Map<String, Value>,
+    ) {
         self.0.push(Finding {
             check,
             outcome,
             detail: detail.into(),
+            values,
         });
     }
 
@@ -108,7 +122,12 @@ impl CheckReport {
                 CheckOutcome::Warning => "warning",
                 CheckOutcome::Error => "error",
             };
-            json!({"check": finding.check, "outcome": outcome, "detail": finding.detail})
+            let mut out =
+                json!({"check": finding.check, "outcome": outcome, "detail": finding.detail});
+            if !finding.values.is_empty() {
+                out["values"] = json!(finding.values);
+            }
+            out
         };
         let findings: Vec<_> = self.0.iter().map(finding).collect();
         json!({"ok": !self.has_errors(), "checks": findings})

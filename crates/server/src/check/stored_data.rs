@@ -9,18 +9,21 @@ use personium_model::server_node::ServerNodeInfo;
 use personium_model::{administrator_cells, entity};
 use personium_postgres::{PostgresStore, ServerFacts};
 use personium_sqlite::{SqliteSettings, SqliteStore};
-use personium_store::{Space, StoreError};
+use personium_store::{RecordStore, Space, StoreError, StoreHealth};
 use personium_types::error::chain;
 
+use super::clock::OtherClock;
+use super::items::ItemCounts;
 use super::nodes::SeenNode;
 use super::report::CheckReport;
-use super::{clock, nodes};
+use super::{clock, items, nodes};
 use crate::components::{body_place, record_settings};
 use crate::config::{LoadedConfig, RecordStoreKind};
 use crate::data_folder::{Condition, DataFolder, DataFolderError, records_error};
 use crate::key_files;
 use crate::plugins;
 use crate::record_engine::{self, RecordEngine};
+use crate::record_socket::RemoteRecords;
 use crate::running_settings::InitialSettings;
 use crate::system;
 use crate::unit_url::unit_urls;
@@ -32,9 +35,8 @@ const CHECK: &str = "data";
 /// administrators, if the records can be read.
 pub(super) fn check(report: &mut CheckReport, loaded: &LoadedConfig) -> Option<Vec<String>> {
     let settings = record_settings(&loaded.config);
-    let health = Arc::clone(&settings.health);
     let (clock, random) = (system::clock(), system::random());
-    let bodies = match body_place(&loaded.config, &clock, &random, &health) {
+    let bodies = match body_place(&loaded.config, &clock, &random, &settings.health) {
         Ok(bodies) => bodies,
         Err(error) => {
             report.error(CHECK, chain(&error));
@@ -50,6 +52,7 @@ pub(super) fn check(report: &mut CheckReport, loaded: &LoadedConfig) -> Option<V
         Ok(Some(found)) => found,
         Ok(None) => {
             report.ok(CHECK, "in use by a running unit, whose /ready tells more");
+            check_running(report, loaded);
             return None;
         }
         Err(error) => {
@@ -59,10 +62,29 @@ pub(super) fn check(report: &mut CheckReport, loaded: &LoadedConfig) -> Option<V
     };
     add_condition(report, found.condition);
     add_missing_issuers(report, &found.missing_issuers);
-    for (_, what) in health.damaged_spaces() {
+    for what in found.damages {
         report.error("stored data", what);
     }
+    if let Some(counts) = found.items {
+        items::check(report, counts);
+    }
     found.administrators
+}
+
+/// Counts the items of a unit that runs, whose records can be read over its socket.
+fn check_running(report: &mut CheckReport, loaded: &LoadedConfig) {
+    let counted = async {
+        let records = RemoteRecords::connect(&loaded.config.store.data_dir).await;
+        let records: Arc<dyn RecordStore> = Arc::new(records.map_err(|error| chain(&error))?);
+        let counts = ItemCounts::of(&records).await;
+        counts.map_err(|error| chain(&error))
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    if let Ok(runtime) = runtime {
+        items::check(report, runtime.block_on(counted));
+    }
 }
 
 /// The findings in a database.
@@ -71,8 +93,7 @@ struct FoundDatabase {
     found: Found,
     nodes: Vec<SeenNode>,
     facts: ServerFacts,
-    /// The time of this machine when the server said its own.
-    own_ms: i64,
+    clock: OtherClock,
 }
 
 /// The properties of a node with these settings. Without its keys, only the version.
@@ -102,6 +123,10 @@ struct Found {
     administrators: Option<Vec<String>>,
     /// The names of cells that the settings name as issuers, and that do not exist.
     missing_issuers: Vec<String>,
+    /// The damage that was seen in the records of the unit.
+    damages: Vec<String>,
+    /// The number of items, if there are records.
+    items: Option<Result<ItemCounts, String>>,
 }
 
 impl Found {
@@ -109,12 +134,15 @@ impl Found {
         folder: &DataFolder,
         records: Option<&RecordEngine>,
         issuers: &[String],
+        health: &StoreHealth,
     ) -> Result<Self, DataFolderError> {
         let condition = folder.inspect(records).await?;
         let mut found = Self {
             condition,
             administrators: None,
             missing_issuers: Vec::new(),
+            damages: Vec::new(),
+            items: None,
         };
         let Some(records) = records else {
             return Ok(found);
@@ -129,6 +157,11 @@ impl Found {
                 found.missing_issuers.push(name.clone());
             }
         }
+        // A unit starts with damaged cells, which the count may find: it comes afterwards.
+        let damages = health.damaged_spaces().into_iter();
+        found.damages = damages.map(|(_, what)| what).collect();
+        let counts = ItemCounts::of(&records.port()).await;
+        found.items = Some(counts.map_err(|error| chain(&error)));
         Ok(found)
     }
 }
@@ -186,10 +219,26 @@ fn check_database(
         let address = settings.address();
         let usable = store.check_schema().await;
         usable.map_err(|error| format!("{address}: {}", chain(&error)))?;
+        // The first question may take a connection.
         let facts = store.server_facts().await;
-        let own_ms = system::clock().now_ms();
+        let asked_ms = system::clock().now_ms();
+        let again = store.server_facts().await;
+        let answered_ms = system::clock().now_ms();
+        let again = again.map_err(|error| chain(&error))?;
+        let clock = OtherClock {
+            asked_ms,
+            answered_ms,
+            shown_ms: again.time_ms,
+            resolution_ms: 1,
+        };
         let records = RecordEngine::Postgres(Arc::new(store));
-        let found = Found::read(folder, Some(&records), &own_issuers(loaded)).await;
+        let found = Found::read(
+            folder,
+            Some(&records),
+            &own_issuers(loaded),
+            &StoreHealth::default(),
+        )
+        .await;
         let nodes = nodes::watch(&Records::new(records.port(), Space::Unit)).await;
         let closed = records.port().close().await;
         closed.map_err(|error| chain(&error))?;
@@ -198,7 +247,7 @@ fn check_database(
             found: found.map_err(|error| chain(&error))?,
             nodes: nodes.map_err(|error| chain(&error))?,
             facts: facts.map_err(|error| chain(&error))?,
-            own_ms,
+            clock,
         })
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -216,11 +265,14 @@ fn check_database(
         Ok(database) => {
             let (address, version) = (database.address, database.facts.version);
             report.ok(DATABASE, format!("{address} answers: PostgreSQL {version}"));
-            clock::compare(report, database.own_ms, database.facts.time_ms);
+            clock::compare(report, "that of the database", &database.clock);
             add_condition(report, database.found.condition);
             add_missing_issuers(report, &database.found.missing_issuers);
             let own = own_info(loaded);
             nodes::check(report, &database.nodes, &own);
+            if let Some(counts) = database.found.items {
+                items::check(report, counts);
+            }
             database.found.administrators
         }
     }
@@ -232,6 +284,7 @@ fn inspect(
     settings: SqliteSettings,
     issuers: &[String],
 ) -> Result<Option<Found>, DataFolderError> {
+    let health = Arc::clone(&settings.health);
     let records = match folder.unit_records().exists() {
         true => match SqliteStore::inspect(settings) {
             Ok(records) => Some(RecordEngine::Sqlite(Arc::new(records))),
@@ -247,6 +300,6 @@ fn inspect(
         path: folder.unit_records(),
         source,
     })?;
-    let found = runtime.block_on(Found::read(folder, records.as_ref(), issuers));
+    let found = runtime.block_on(Found::read(folder, records.as_ref(), issuers, &health));
     found.map(Some)
 }

@@ -170,7 +170,7 @@ async fn older_program_is_refused_by_tables_of_a_newer_one_while_nodes_that_run_
     first.create_cell("c").await;
 }
 
-/// The findings of `personium check` about nodes, with the settings of a node and a data folder of its own.
+/// The findings of `personium check` about nodes, the database and its clock, with the settings of a node and a data folder of its own.
 fn check_nodes(node: &ProcessUnit) -> Vec<(String, String)> {
     let data = tempfile::tempdir().unwrap();
     let settings = node.folder().join("unit.properties");
@@ -188,7 +188,12 @@ fn check_nodes(node: &ProcessUnit) -> Vec<(String, String)> {
     let findings = report["checks"].as_array().unwrap().iter();
     let mut found: Vec<(String, String)> = findings
         .filter(|finding| {
-            ["node", "layer", "database"].contains(&finding["check"].as_str().unwrap())
+            let shown = ["node", "layer", "database", "items"];
+            let is_compared = finding["detail"]
+                .as_str()
+                .unwrap()
+                .contains("of the database");
+            shown.contains(&finding["check"].as_str().unwrap()) || is_compared
         })
         .map(|finding| (text(finding, "outcome"), text(finding, "detail")))
         .collect();
@@ -267,6 +272,12 @@ async fn check_status_and_metrics_show_which_nodes_run_and_what_differs() {
     ];
     assert!(has(&found, "warning", &differs), "{found:?}");
     assert!(has(&found, "ok", &["answers: PostgreSQL 1"]), "{found:?}");
+    let clock = ["that of the database is ", " of this machine"];
+    assert!(has(&found, "ok", &clock), "{found:?}");
+    assert!(
+        has(&found, "ok", &["cells: 0; in them, boxes: 0"]),
+        "{found:?}"
+    );
     assert!(
         has(
             &found,

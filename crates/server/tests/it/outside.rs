@@ -91,6 +91,21 @@ async fn unit_behind_tls_is_found_well_from_outside() {
     ] {
         assert_eq!(outcome(&report, check).0, "ok", "{check}: {report}");
     }
+    let (_, clock) = outcome(&report, "clock");
+    let (behind, ahead) = ("that of the unit is at most ", " ahead of this machine");
+    assert!(
+        clock.starts_with(behind) && clock.ends_with(ahead),
+        "{clock}"
+    );
+    let clock = report["checks"].as_array().unwrap().iter();
+    let clock = clock.clone().find(|finding| finding["check"] == "clock");
+    let values = &clock.unwrap()["values"];
+    // A date has whole seconds, so it is known within a second and the time of the answer.
+    let bound = |name: &str| values[name].as_i64().unwrap();
+    assert!(
+        bound("aheadMsMost") - bound("aheadMsLeast") >= 1_000,
+        "{values}"
+    );
     let (_, agreement) = outcome(&report, "TLS");
     assert!(agreement.starts_with("TLSv1_3, TLS13_"), "{agreement}");
     let (_, certificate) = outcome(&report, "server certificate");

@@ -1,11 +1,11 @@
 //! `personium check` finds exactly what keeps `personium serve` from working.
 
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use personium_testkit::{OnDrop, Process, free_port};
+use personium_testkit::{OnDrop, Process, ProcessUnit, free_port};
 use serde_json::Value;
 
 use crate::administered_unit::AdministeredUnit;
@@ -305,14 +305,16 @@ fn shown_user() -> String {
     format!("{} ({})", of("-un"), of("-u"))
 }
 
-/// The findings of a check on a new data folder, with a program `timedatectl` that prints a text.
-fn check_with_timedatectl(script: &str) -> Vec<Value> {
+/// The findings of a check on a new data folder, with programs that are these shell scripts.
+fn check_with_programs(programs: &[(&str, &str)]) -> Vec<Value> {
     use std::os::unix::fs::PermissionsExt;
 
     let folder = tempfile::tempdir().unwrap();
-    let program = folder.path().join("timedatectl");
-    std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    for (name, script) in programs {
+        let program = folder.path().join(name);
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
     let data = folder.path().join("data");
     std::fs::create_dir(&data).unwrap();
     let mut command = program::command(&[
@@ -333,22 +335,168 @@ fn check_with_timedatectl(script: &str) -> Vec<Value> {
 #[test]
 fn check_tells_whether_the_clock_is_synchronized_and_what_the_disk_has_left() {
     for (script, outcome, text) in [
-        ("echo yes", "ok", "synchronized"),
+        ("echo yes", "ok", "synchronized; how exactly is not known"),
         ("echo no", "warning", "not synchronized"),
         ("echo perhaps", "ok", "not known"),
         ("exit 1", "ok", "not known"),
         ("exec sleep 1000", "ok", "not known"),
     ] {
-        let findings = check_with_timedatectl(script);
+        let findings = check_with_programs(&[("timedatectl", script), ("chronyc", "exit 1")]);
         let of = |check: &str| findings.iter().find(|finding| finding["check"] == check);
         let clock = of("clock").unwrap();
         assert_eq!(clock["outcome"], outcome, "{script}: {clock}");
         let detail = clock["detail"].as_str().unwrap();
         assert!(detail.contains(text), "{script}: {detail}");
+        assert!(clock["values"]["aheadMs"].is_null(), "{clock}");
         let space = of("free space").unwrap()["detail"].as_str().unwrap();
         assert!(
             space.contains(" MiB at ") && space.contains("file system "),
             "{space}"
         );
     }
+}
+
+#[test]
+fn check_tells_the_offset_of_the_clock_and_the_limits_of_the_process() {
+    let tracking = "echo 'A29FC87B,192.0.2.1,4,1700000000.5,0.000250000,-0.1,0.1,-9,0,0,0.004,0.001,64,Normal'";
+    let status = r"[ $1 = show ] && echo yes || printf 'Root distance: 12.878ms (max: 5s)\nOffset: +1.066ms\n'";
+    for (programs, ahead_ms, error_ms, text) in [
+        (
+            [("chronyc", tracking), ("timedatectl", "echo no")],
+            -0.25,
+            3.0,
+            "0.250 ms behind the time of the network, ± 3.000 ms, as chrony says",
+        ),
+        (
+            [("chronyc", "exit 1"), ("timedatectl", status)],
+            -1.066,
+            12.878,
+            "1.066 ms behind the time of the network, ± 12.878 ms, as systemd-timesyncd says",
+        ),
+    ] {
+        let findings = check_with_programs(&programs);
+        let of = |check: &str| findings.iter().find(|finding| finding["check"] == check);
+        let clock = of("clock").unwrap();
+        assert_eq!(clock["outcome"], "ok", "{clock}");
+        assert!(clock["detail"].as_str().unwrap().contains(text), "{clock}");
+        assert_eq!(clock["values"]["synchronized"], true);
+        assert_eq!(clock["values"]["aheadMs"], ahead_ms);
+        assert_eq!(clock["values"]["errorMs"], error_ms);
+        let limits = of("limits").unwrap()["detail"].as_str().unwrap();
+        assert!(limits.starts_with("of this command"), "{limits}");
+        for check in [
+            "threads",
+            "memory",
+            "address space",
+            "size of a file",
+            "core dumps",
+        ] {
+            assert!(of(check).unwrap()["values"].is_object(), "{check}");
+        }
+        assert!(of("memory").unwrap()["values"]["ofMachineBytes"].is_u64());
+    }
+}
+
+#[test]
+fn check_warns_of_limits_that_are_too_low() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let check = ["check", "--json", "-c", "listen=127.0.0.1:0", "--data"];
+    let check = program::command(&[&check[..], &[data.to_str().unwrap()]].concat());
+    let mut command = std::process::Command::new("sh");
+    command
+        .args(["-c", "ulimit -f 2048; ulimit -c 0; exec \"$0\" \"$@\""])
+        .arg(check.get_program())
+        .args(check.get_args());
+    let output = command.output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|e| panic!("{e}: {}", program::text(&output)));
+    let checks = report["checks"].as_array().unwrap();
+    let of = |check: &str| checks.iter().find(|finding| finding["check"] == check);
+    let file = of("size of a file").unwrap();
+    assert_eq!(file["outcome"], "warning", "{file}");
+    // The shell counts in blocks of 512 bytes.
+    assert_eq!(file["values"]["maxBytes"], 1 << 20, "{file}");
+    let dumps = of("core dumps").unwrap();
+    assert_eq!(
+        (&dumps["outcome"], &dumps["detail"]),
+        (&"ok".into(), &"off".into())
+    );
+}
+
+/// The findings of a check with the settings of a unit.
+fn checked(unit: &ProcessUnit) -> (bool, Vec<Value>) {
+    let [settings, data] = ["unit.properties", "data"].map(|name| unit.folder().join(name));
+    let output = program::run(&[
+        "check",
+        "--json",
+        "--config",
+        settings.to_str().unwrap(),
+        "--data",
+        data.to_str().unwrap(),
+    ]);
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|e| panic!("{e}: {}", program::text(&output)));
+    let checks = report["checks"].as_array().unwrap().clone();
+    (output.status.success(), checks)
+}
+
+#[tokio::test]
+async fn check_counts_the_items_of_a_unit_that_runs_or_stands_and_goes_on_at_a_damaged_cell() {
+    let mut unit = crate::unit().start();
+    for (cell, accounts) in [("one", 2), ("two", 1)] {
+        unit.create_cell(cell).await;
+        unit.create_box(cell, "box").await;
+        for number in 0..accounts {
+            let account = format!(r#"{{"Name":"a{number}"}}"#);
+            unit.create_account(cell, &account).await;
+        }
+    }
+    unit.put_file("one/box/small", "small").await;
+    unit.put_file("one/box/large", &"large".repeat(100_000))
+        .await;
+    let items = |checks: &[Value], outcome: &str| -> Vec<Value> {
+        let mut found = checks.to_owned();
+        found.retain(|finding| finding["check"] == "items" && finding["outcome"] == outcome);
+        found
+    };
+    let expected = "cells: 2; in them, boxes: 2, accounts: 3, file bodies: 2";
+    let (_, running) = checked(&unit);
+    assert_eq!(items(&running, "ok")[0]["detail"], expected);
+    let limits = running.iter().find(|finding| finding["check"] == "limits");
+    let limits = limits.unwrap()["detail"].as_str().unwrap();
+    // Some file systems show a locked file as another one.
+    let of_unit = format!("of process {}, the unit that runs", unit.process_id());
+    assert!(
+        limits == of_unit || limits.starts_with("of this command"),
+        "{limits}"
+    );
+    unit.kill();
+    let (succeeded, stopped) = checked(&unit);
+    assert!(succeeded, "{stopped:?}");
+    assert_eq!(items(&stopped, "ok")[0]["detail"], expected);
+
+    let cell = find_cell_file(&unit.folder().join("data/records"));
+    std::fs::write(cell, [7; 8192]).unwrap();
+    let (_, damaged) = checked(&unit);
+    assert_eq!(items(&damaged, "ok")[0]["values"]["cellsRead"], 1);
+    let problems = items(&damaged, "warning");
+    assert_eq!(problems.len(), 1, "{damaged:?}");
+}
+
+/// The file of the records of a cell.
+fn find_cell_file(folder: &Path) -> PathBuf {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            match path.is_dir() {
+                true => folders.push(path),
+                false if name.ends_with(".db") && name != "unit.db" => return path,
+                false => {}
+            }
+        }
+    }
+    panic!("no cell in {}", folder.display());
 }
