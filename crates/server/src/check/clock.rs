@@ -25,8 +25,8 @@ const TOLERANCE_MS: i64 = 5_000;
 /// The difference to the time of the network above which a synchronized clock causes a warning, in milliseconds.
 const NETWORK_TOLERANCE_MS: f64 = 1_000.0;
 
-/// The difference in milliseconds from which on it is told in seconds.
-const TOLD_IN_SECONDS_MS: u64 = 10_000;
+/// The difference in milliseconds from which on it is shown in seconds.
+const SHOWN_IN_SECONDS_MS: u64 = 10_000;
 
 /// Checks whether the clock is synchronized with others, and how exactly.
 pub(super) fn check(report: &mut CheckReport) {
@@ -231,7 +231,7 @@ pub(super) fn compare(report: &mut CheckReport, of_whom: &str, other: &OtherCloc
 /// A number of milliseconds without its sign, in seconds if it is large.
 fn span(ms: i64) -> String {
     match ms.unsigned_abs() {
-        ms if ms >= TOLD_IN_SECONDS_MS => format!("{} s", ms / 1_000),
+        ms if ms >= SHOWN_IN_SECONDS_MS => format!("{} s", ms / 1_000),
         ms => format!("{ms} ms"),
     }
 }

@@ -35,7 +35,7 @@ pub(super) struct ItemCounts {
     accounts: i64,
     /// The file bodies of these cells, by their records.
     file_bodies: usize,
-    /// What kept cells from being looked at.
+    /// The reasons why cells could not be looked at.
     problems: Vec<String>,
 }
 

@@ -122,12 +122,14 @@ impl CheckReport {
                 CheckOutcome::Warning => "warning",
                 CheckOutcome::Error => "error",
             };
-            let mut out =
-                json!({"check": finding.check, "outcome": outcome, "detail": finding.detail});
+            let mut out = Map::new();
+            out.insert("check".to_owned(), json!(finding.check));
+            out.insert("outcome".to_owned(), json!(outcome));
+            out.insert("detail".to_owned(), json!(finding.detail));
             if !finding.values.is_empty() {
-                out["values"] = json!(finding.values);
+                out.insert("values".to_owned(), json!(finding.values));
             }
-            out
+            Value::from(out)
         };
         let findings: Vec<_> = self.0.iter().map(finding).collect();
         json!({"ok": !self.has_errors(), "checks": findings})
