@@ -3,9 +3,8 @@
 
 mod own_certificate;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use personium_model::credentials::{UnitCertificates, UnitKeys};
@@ -15,6 +14,7 @@ use personium_types::time::iso_time;
 use personium_types::{Random, Secret};
 
 use crate::config::Config;
+use crate::written_file::NewFile;
 
 /// The file of the generated unit secret, in the data folder.
 pub const SECRET_FILE: &str = "unit.secret";
@@ -294,20 +294,9 @@ fn exists(path: &Path) -> Result<bool, KeyFileError> {
 /// [`KeyFileError::File`] if it cannot be written.
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyFileError> {
     let write = || -> io::Result<()> {
-        let temp_path = path.with_extension("new");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temp_path)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temp_path, path)?;
-        match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
-            _ => Ok(()),
-        }
+        let mut new = NewFile::beside(path)?;
+        new.file.write_all(bytes)?;
+        new.put_in_place()
     };
     write().map_err(|source| KeyFileError::file(path, source))
 }

@@ -1,9 +1,9 @@
 //! Files that commands write: new ones with a mode, and changed ones whose owner and mode stay.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
 
 /// The mode of a file with a secret.
 pub(crate) const PRIVATE_MODE: u32 = 0o600;
@@ -24,7 +24,8 @@ pub(crate) fn write_new(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     // The umask of the process does not decide who can read it.
     file.set_permissions(fs::Permissions::from_mode(mode))?;
     file.write_all(text.as_bytes())?;
-    file.sync_all()
+    file.sync_all()?;
+    sync_folder_of(path)
 }
 
 /// Replaces the content of a file; owner and mode stay. After a crash it has the old content or the new one.
@@ -34,21 +35,92 @@ pub(crate) fn write_new(path: &Path, text: &str, mode: u32) -> io::Result<()> {
 pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
     let path = fs::canonicalize(path)?;
     let before = fs::metadata(&path)?;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let new = path.with_file_name(name);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(PRIVATE_MODE)
-        .open(&new)?;
-    file.write_all(text.as_bytes())?;
-    let now = file.metadata()?;
+    let mut new = NewFile::beside(&path)?;
+    new.file.write_all(text.as_bytes())?;
+    let now = new.file.metadata()?;
     if (now.uid(), now.gid()) != (before.uid(), before.gid()) {
-        chown(&new, Some(before.uid()), Some(before.gid()))?;
+        fchown(&new.file, Some(before.uid()), Some(before.gid()))?;
     }
-    file.set_permissions(before.permissions())?;
-    file.sync_all()?;
-    fs::rename(&new, &path)
+    new.file.set_permissions(before.permissions())?;
+    new.put_in_place()
+}
+
+/// A file beside the one whose place it will take, for its owner only. Nobody else can have made it: a link that was there would lead
+/// whoever writes to a file of somebody else, and a file that was there could be open.
+pub(crate) struct NewFile<'p> {
+    place: &'p Path,
+    path: PathBuf,
+    /// The file, in which nothing is yet.
+    pub(crate) file: File,
+}
+
+impl<'p> NewFile<'p> {
+    /// Makes the file. What an interrupted run has left is removed.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub(crate) fn beside(place: &'p Path) -> io::Result<Self> {
+        let mut name = place.file_name().unwrap_or_default().to_owned();
+        name.push(".new");
+        let path = place.with_file_name(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(PRIVATE_MODE)
+            .open(&path)?;
+        Ok(Self { place, path, file })
+    }
+
+    /// Puts the file in its place. All of it is on the disk when this returns.
+    ///
+    /// # Errors
+    /// If it cannot be written, or renamed.
+    pub(crate) fn put_in_place(self) -> io::Result<()> {
+        self.file.sync_all()?;
+        fs::rename(&self.path, self.place)?;
+        sync_folder_of(self.place)
+    }
+}
+
+/// Writes the entry of a file in its folder to the disk.
+///
+/// # Errors
+/// If it cannot be written.
+pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn what_lies_beside_a_file_is_not_written_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let (file, beside, foreign) = (path("a"), path("a.new"), path("foreign"));
+        fs::write(&foreign, "precious").unwrap();
+        write_new(&file, "old", 0o640).unwrap();
+        symlink(&foreign, &beside).unwrap();
+        replace(&file, "new").unwrap();
+        assert_eq!(fs::read_to_string(&foreign).unwrap(), "precious");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o640);
+
+        fs::write(&beside, "left").unwrap();
+        fs::set_permissions(&beside, fs::Permissions::from_mode(0o666)).unwrap();
+        let new = NewFile::beside(&file).unwrap();
+        assert_eq!(new.file.metadata().unwrap().mode() & 0o777, PRIVATE_MODE);
+        new.put_in_place().unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "");
+    }
 }

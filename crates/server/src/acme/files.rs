@@ -2,12 +2,13 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::tls::{ServerCertificate, TlsError, read_file};
+use crate::written_file::NewFile;
 
 /// The file of the certificate, the certificates of intermediate authorities, and the key: one file, so that they always belong
 /// together.
@@ -80,12 +81,9 @@ impl AcmeFolder {
         let mut builder = DirBuilder::new();
         let created = builder.recursive(true).mode(0o700).create(&self.0);
         created.map_err(|source| error(&self.0, source))?;
-        let parent = self.0.parent().map(fs::metadata);
-        if let Some(Ok(parent)) = parent {
-            let own = give_to(&self.0, (parent.uid(), parent.gid()));
-            own.map_err(|source| error(&self.0, source))?;
-        }
-        Ok(())
+        let own = open_without_links(File::options().read(true), &self.0)
+            .and_then(|folder| give_to_owner_of_folder(&folder, &self.0));
+        own.map_err(|source| error(&self.0, source))
     }
 
     /// Takes the lock of the folder; `None` if another process has it.
@@ -94,14 +92,13 @@ impl AcmeFolder {
     /// [`TlsError::File`].
     pub(crate) fn try_lock(&self) -> Result<Option<File>, TlsError> {
         let path = self.0.join(LOCK_FILE);
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|source| error(&path, source))?;
-        give_to_owner_of_folder(&path).map_err(|source| error(&path, source))?;
+        let mut options = File::options();
+        options.write(true).create(true).truncate(false).mode(0o600);
+        let file = open_without_links(&mut options, &path).and_then(|file| {
+            give_to_owner_of_folder(&file, &path)?;
+            Ok(file)
+        });
+        let file = file.map_err(|source| error(&path, source))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -172,45 +169,56 @@ impl AcmeFolder {
 /// [`TlsError::File`].
 pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), TlsError> {
     let write = || -> io::Result<()> {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(".new");
-        let new = path.with_file_name(name);
-        // What a crash has left may have another mode.
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&new)?;
-        file.write_all(bytes)?;
-        give_to_owner_of_folder(&new)?;
-        file.sync_all()?;
-        fs::rename(&new, path)?;
-        match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
-            _ => Ok(()),
-        }
+        let mut new = NewFile::beside(path)?;
+        new.file.write_all(bytes)?;
+        give_to_owner_of_folder(&new.file, path)?;
+        new.put_in_place()
     };
     write().map_err(|source| error(path, source))
 }
 
-/// Gives a file to the owner of its folder: the command may be run by another user than the unit.
-fn give_to_owner_of_folder(path: &Path) -> io::Result<()> {
+/// Opens a file or a folder that is no link.
+fn open_without_links(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let no_links = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    options.custom_flags(no_links).open(path)
+}
+
+/// Gives a file with this path to the owner of its folder: the command may be run by another user than the unit. The owner of the folder
+/// may replace the path by a link to a file of somebody else at any time, so the opened file counts.
+fn give_to_owner_of_folder(file: &File, path: &Path) -> io::Result<()> {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
     let folder = fs::metadata(folder.unwrap_or(Path::new(".")))?;
-    give_to(path, (folder.uid(), folder.gid()))
-}
-
-/// Gives a file to a user and a group. Only the superuser can.
-fn give_to(path: &Path, (uid, gid): (u32, u32)) -> io::Result<()> {
-    let own = fs::metadata(path)?;
-    if own.uid() == uid || !rustix::process::geteuid().is_root() {
+    let own = file.metadata()?;
+    // It has another name elsewhere.
+    let is_shared = own.is_file() && own.nlink() > 1;
+    if is_shared || own.uid() == folder.uid() || !rustix::process::geteuid().is_root() {
         return Ok(());
     }
-    chown(path, Some(uid), Some(gid))
+    fchown(file, Some(folder.uid()), Some(folder.gid()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn lock_that_leads_elsewhere_is_refused_and_not_given_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let foreign = folder.path().join("foreign");
+        fs::write(&foreign, "precious").unwrap();
+        let acme = AcmeFolder::new(&folder.path().join("acme"));
+        acme.create().unwrap();
+        symlink(&foreign, acme.0.join(LOCK_FILE)).unwrap();
+        acme.try_lock().unwrap_err();
+        fs::remove_file(acme.0.join(LOCK_FILE)).unwrap();
+        assert!(acme.try_lock().unwrap().is_some());
+
+        symlink(&foreign, acme.0.join("state.json.new")).unwrap();
+        acme.write_state(&AcmeState::default()).unwrap();
+        assert_eq!(fs::read_to_string(&foreign).unwrap(), "precious");
+    }
 }

@@ -2,8 +2,9 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use crate::written_file::{NewFile, sync_folder_of};
 
 /// The file of a mark.
 pub const FILE: &str = "unit.id";
@@ -75,18 +76,9 @@ pub(super) fn text(id: &str) -> String {
 /// # Errors
 /// If the file cannot be written.
 pub(super) fn write_durably(path: &Path, text: &str) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
-    let temporary = PathBuf::from(temporary);
-    let mut file = File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    rename_durably(&temporary, path)
+    let mut new = NewFile::beside(path)?;
+    new.file.write_all(text.as_bytes())?;
+    new.put_in_place()
 }
 
 /// Renames a file within its folder.
@@ -95,10 +87,7 @@ pub(super) fn write_durably(path: &Path, text: &str) -> io::Result<()> {
 /// If it cannot be renamed.
 pub(super) fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)?;
-    match to.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
-        _ => Ok(()),
-    }
+    sync_folder_of(to)
 }
 
 /// Syncs a file to the disk if it exists.
