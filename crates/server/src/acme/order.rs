@@ -13,7 +13,7 @@ use personium_types::error::chain;
 
 use super::authority_client::AuthorityClient;
 use super::dns_command::{self, RecordChange, TxtRecord};
-use super::{AcmeClient, AcmeError, account};
+use super::{AcmeClient, AcmeError, account, files};
 use crate::config::AcmeChallenge;
 use crate::tls::TokenChallenge;
 
@@ -37,6 +37,11 @@ impl OrderOutcome {
     pub(super) fn retry_after(&self) -> Duration {
         Duration::from_secs(self.retry_after_secs.load(Ordering::Relaxed))
     }
+}
+
+/// A key and its certificates in one text. The own key is the first one, and so the one that is read, whatever the authority has sent.
+pub(super) fn in_pem(chain: &str, key: &str) -> String {
+    format!("{key}\n{chain}")
 }
 
 /// Gets a certificate with a new key. Returns both in PEM, with the certificates of intermediate authorities.
@@ -64,7 +69,7 @@ pub(super) async fn obtain(
     proven?;
     let key = order.finalize().await?;
     let chain = order.poll_certificate(&POLLING).await?;
-    Ok(format!("{chain}\n{key}"))
+    Ok(in_pem(&chain, &key))
 }
 
 async fn new_order(client: &AcmeClient, account: &Account) -> Result<Order, Error> {
@@ -99,6 +104,12 @@ async fn prove(
             .identifier
             .authorized(false)
             .to_string();
+        if !is_ordered(&client.settings.names, &name) {
+            let name = files::bounded(&name);
+            return Err(AcmeError::Authority(format!(
+                "it wants a proof of {name:?}, which was not ordered"
+            )));
+        }
         let challenge = authorization
             .challenge(challenge_type(kind))
             .ok_or_else(|| {
@@ -143,6 +154,14 @@ async fn prove(
         OrderStatus::Ready | OrderStatus::Valid => Ok(()),
         _ => Err(AcmeError::Challenge(refusals(order).await)),
     }
+}
+
+/// Whether a name is one of those that a certificate is ordered for, without the `*.` of one.
+fn is_ordered(ordered: &[String], name: &str) -> bool {
+    ordered.iter().any(|own| {
+        let own = own.strip_prefix("*.").unwrap_or(own);
+        own.eq_ignore_ascii_case(name)
+    })
 }
 
 const fn challenge_type(kind: AcmeChallenge) -> ChallengeType {
@@ -207,5 +226,62 @@ async fn refusals(order: &mut Order) -> String {
     match reasons.is_empty() {
         true => "the authority refuses without a reason".to_owned(),
         false => reasons.join("; "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use personium_token::trust::{
+        CertificatePurpose, CertificateSpec, RsaBits, generate_rsa_key, self_signed_certificate,
+    };
+
+    use super::*;
+    use crate::tls::ServerCertificate;
+
+    #[test]
+    fn key_that_the_authority_sends_is_not_used() {
+        let made = || {
+            let key = generate_rsa_key(RsaBits::Bits2048).unwrap();
+            let spec = CertificateSpec {
+                purpose: CertificatePurpose::Server,
+                name: "unit.example".to_owned(),
+                organization: None,
+                not_before_ms: 1_800_000_000_000,
+                not_after_ms: 1_900_000_000_000,
+                serial: [7; 16],
+            };
+            let certificate = self_signed_certificate(&key, &spec).unwrap();
+            (certificate, key)
+        };
+        let ((certificate, own_key), (foreign, foreign_key)) = (made(), made());
+        let read = |chain: &str| {
+            let pem = in_pem(chain, &own_key);
+            ServerCertificate::read(pem.as_bytes(), pem.as_bytes(), "test")
+        };
+        read(&certificate).unwrap();
+        for chain in [
+            format!("{foreign_key}\n{}", foreign),
+            format!("{}\n{foreign_key}", foreign),
+        ] {
+            let error = read(&chain).unwrap_err().to_string();
+            assert!(error.contains("cannot be used"), "{error}");
+        }
+    }
+
+    #[test]
+    fn only_names_that_were_ordered_are_proven() {
+        let ordered = ["unit.example".to_owned(), "*.cells.example".to_owned()];
+        for (name, is_own) in [
+            ("unit.example", true),
+            ("Unit.example", true),
+            ("cells.example", true),
+            ("other.example", false),
+            ("example", false),
+            ("a.unit.example", false),
+            ("unit.example\nupdate delete unit.example", false),
+            ("", false),
+        ] {
+            assert_eq!(is_ordered(&ordered, name), is_own, "{name}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use personium_types::error::chain;
 use personium_types::time::iso_time;
 
 use super::failures::AcmeFailures;
-use super::schedule::{after, next_attempt_ms, renewal_ms};
+use super::schedule::{next_attempt_ms, renewal_ms};
 use super::{AcmeClient, AcmeFolder};
 use crate::tls::UnitTls;
 
@@ -43,17 +43,21 @@ impl AcmeRenewal {
         self.load();
         let mut state = self.folder.state();
         self.failures.set(state.failures);
-        let mut not_before_ms = i64::MIN;
+        let (clock, settings) = (&self.client.clock, &self.client.settings);
+        let mut last_attempt = None;
         loop {
             let current = self.tls.certificates.current();
             let current = current.as_ref().map(|found| &*found.details);
-            let due_ms = next_attempt_ms(&self.client.settings, &state, current);
-            let now_ms = self.client.clock.now_ms();
-            if self.folder.take_request() || now_ms >= due_ms.max(not_before_ms) {
+            let now_ms = clock.now_ms();
+            let due_ms = next_attempt_ms(settings, &state, current, now_ms);
+            // Even if the state cannot be written.
+            let may_retry = last_attempt.is_none_or(|last| {
+                clock.monotonic().saturating_duration_since(last) >= settings.retry
+            });
+            if self.folder.take_request() || may_retry && now_ms >= due_ms {
                 self.attempt().await;
                 state = self.folder.state();
-                // Even if the state cannot be written.
-                not_before_ms = after(self.client.clock.now_ms(), self.client.settings.retry);
+                last_attempt = Some(clock.monotonic());
             }
             tokio::time::sleep(LOOK_INTERVAL).await;
         }

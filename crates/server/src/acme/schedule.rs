@@ -43,13 +43,16 @@ pub(super) fn next_attempt_ms(
     settings: &AcmeSettings,
     state: &AcmeState,
     current: Option<&CertificateDetails>,
+    now_ms: i64,
 ) -> i64 {
     let wanted_ms = match current {
         Some(details) if state.issued_for == settings.purpose() => renewal_ms(details),
         Some(_) | None => i64::MIN,
     };
+    // The clock was set back: what it said then would keep the next attempt from coming.
+    let is_of_this_clock = state.last_attempt_ms <= now_ms;
     // Neither failures nor successes may follow each other quickly.
-    match state.fingerprint == settings.fingerprint() {
+    match is_of_this_clock && state.fingerprint == settings.fingerprint() {
         true => wanted_ms.max(state.next_attempt_ms),
         false => wanted_ms,
     }
@@ -145,24 +148,40 @@ mod tests {
             next_attempt_ms: NOW_MS + 5,
             ..AcmeState::default()
         };
-        assert_eq!(next_attempt_ms(&settings, &state, None), NOW_MS + 5);
-        assert_eq!(next_attempt_ms(&others, &state, None), i64::MIN);
+        assert_eq!(next_attempt_ms(&settings, &state, None, NOW_MS), NOW_MS + 5);
+        assert_eq!(next_attempt_ms(&others, &state, None, NOW_MS), i64::MIN);
         let details = certificate(90);
         let issued = AcmeState {
             issued_for: settings.purpose(),
             ..state
         };
         let renewal = renewal_ms(&details);
-        assert_eq!(next_attempt_ms(&settings, &issued, Some(&details)), renewal);
+        assert_eq!(
+            next_attempt_ms(&settings, &issued, Some(&details), NOW_MS),
+            renewal
+        );
         // A certificate of another authority is replaced at once, one that is due waits for the pause.
-        assert_eq!(next_attempt_ms(&others, &issued, Some(&details)), i64::MIN);
+        assert_eq!(
+            next_attempt_ms(&others, &issued, Some(&details), NOW_MS),
+            i64::MIN
+        );
         let late = AcmeState {
             next_attempt_ms: renewal + 9,
             ..issued
         };
         assert_eq!(
-            next_attempt_ms(&settings, &late, Some(&details)),
+            next_attempt_ms(&settings, &late, Some(&details), NOW_MS),
             renewal + 9
+        );
+        // An attempt that was made when the clock was years ahead keeps nothing from being renewed.
+        let years_ahead = AcmeState {
+            last_attempt_ms: renewal + 2_000 * DAY_MS,
+            next_attempt_ms: renewal + 2_001 * DAY_MS,
+            ..late
+        };
+        assert_eq!(
+            next_attempt_ms(&settings, &years_ahead, Some(&details), NOW_MS),
+            renewal
         );
     }
 }

@@ -57,7 +57,7 @@ impl AcmeReport {
     fn next_ms(&self) -> i64 {
         let current = self.certificate.as_ref().ok().and_then(Option::as_ref);
         let current = current.map(|found| &*found.details);
-        next_attempt_ms(&self.settings, &self.state, current)
+        next_attempt_ms(&self.settings, &self.state, current, self.now_ms)
     }
 
     /// The same as text.
