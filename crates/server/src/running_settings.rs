@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use personium_api::AdminHooks;
+use personium_model::audit::{AuditActor, AuditEvent, AuditEventKind};
 use personium_model::credentials::UnitKeys;
 use personium_model::{Settings, Unit};
 use personium_types::error::chain;
@@ -138,7 +139,31 @@ fn defaults<V>(value: impl Fn(String) -> V) -> BTreeMap<String, V> {
         .collect()
 }
 
+/// The keys of the unit whose values differ.
+fn changed_keys(before: &Values, after: &Values) -> Vec<String> {
+    let value = |values: &Values, name: &str| values.get(name).map(|value| value.reveal().clone());
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    names
+        .into_iter()
+        .filter(|name| name.starts_with(config::PREFIX))
+        .filter(|name| value(before, name) != value(after, name))
+        .cloned()
+        .collect()
+}
+
 impl RunningSettings {
+    /// Writes into the audit log which settings have other values than before, also if a signal reloads them, which no request does.
+    fn note_changes(&self, before: &Values) {
+        let changed = changed_keys(before, &self.current.lock().values);
+        if changed.is_empty() {
+            return;
+        }
+        let event = AuditEvent::new(AuditEventKind::Note, "settings.change")
+            .by(AuditActor::unit(), None)
+            .with_target(&changed.join(" "));
+        self.unit.append_audit_entry_later(event);
+    }
+
     /// The new settings with the values that stay until a restart and that what is reloaded depends on.
     fn effective(&self, mut config: Config) -> Config {
         config
@@ -162,16 +187,9 @@ impl AdminHooks for RunningSettings {
 
     fn pending_restart(&self) -> Vec<String> {
         let reloadable = reloadable_keys();
-        let current = &self.current.lock().values;
-        let names: BTreeSet<&String> = self.initial.keys().chain(current.keys()).collect();
-        let value =
-            |values: &Values, name: &str| values.get(name).map(|value| value.reveal().clone());
-        names
-            .into_iter()
-            .filter(|name| value(&self.initial, name) != value(current, name))
-            .filter(|name| name.starts_with(config::PREFIX) && !reloadable.contains(*name))
-            .cloned()
-            .collect()
+        let mut changed = changed_keys(&self.initial, &self.current.lock().values);
+        changed.retain(|name| !reloadable.contains(name));
+        changed
     }
 
     fn reload(&self) -> Result<Settings> {
@@ -201,7 +219,8 @@ impl AdminHooks for RunningSettings {
         let settings = model_settings(&config);
         let digests = node_settings::digests(&current.values, &self.certificates.keys.local_tokens);
         self.unit.set_node_settings(digests);
-        *self.current.lock() = current;
+        let before = std::mem::replace(&mut *self.current.lock(), current).values;
+        self.note_changes(&before);
         Ok(settings)
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use personium_testkit::{MASTER_TOKEN, ProcessUnit};
+use personium_testkit::{MASTER_TOKEN, ProcessUnit, wait_until};
 
 use crate::program::{self, logged_after, signal};
 
@@ -16,6 +16,15 @@ fn run(unit: &ProcessUnit, more: &[&str]) -> (bool, String) {
     arguments.extend(more);
     let output = program::run(&arguments);
     (output.status.success(), program::text(&output))
+}
+
+/// The entries of the audit log of a unit, a line each.
+fn audit_log(unit: &ProcessUnit) -> String {
+    let file = unit.folder().join("unit.properties");
+    let data = unit.folder().join("data");
+    let mut arguments = vec!["audit", "export", "--config", file.to_str().unwrap()];
+    arguments.extend(["--data", data.to_str().unwrap()]);
+    program::text(&program::run(&arguments))
 }
 
 async fn reload(unit: &ProcessUnit) {
@@ -65,6 +74,18 @@ async fn another_master_token_counts_from_the_reload_on_and_none_is_left_in_the_
     assert!(!is_taken(&unit, MASTER_TOKEN).await && is_taken(&unit, &new).await);
     let mode = fs::metadata(&file).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o640);
+    // The audit log says that it was changed, and not to what.
+    wait_until("the entry of the change", async || {
+        audit_log(&unit).contains("settings.change")
+    })
+    .await;
+    let log = audit_log(&unit);
+    let entry = log.lines().find(|line| line.contains("settings.change"));
+    assert!(
+        entry.is_some_and(|it| it.contains("\"target\":\"io.personium.core.masterToken\"")),
+        "{log}"
+    );
+    assert!(!log.contains(&new), "{log}");
 
     let (succeeded, text) = run(&unit, &["--off"]);
     assert!(succeeded && text.contains("admin create"), "{text}");
