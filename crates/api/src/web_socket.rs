@@ -1,7 +1,10 @@
 //! Connections that become WebSockets (RFC 6455).
 
 use std::future::Future;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -10,6 +13,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use personium_model::{CellContext, Unit};
 use personium_types::{Code, Error, Result};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -24,11 +28,72 @@ const BUFFER_BYTES: usize = 1 << 10;
 /// The largest number of bytes that wait to be sent to a client.
 const MAX_UNSENT_BYTES: usize = 2 << 20;
 
+/// The bytes that a client may send before it is authenticated: a token, which others put into a header of a request.
+const STRANGER_MAX_BYTES: usize = 64 << 10;
+
 /// The time that a client may take for one message.
 pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection.
-pub(crate) type Socket = WebSocketStream<TokioIo<Upgraded>>;
+pub(crate) type Socket = WebSocketStream<UpgradedStream>;
+
+/// The bytes of a connection. Until its client is authenticated, few are read: any number of strangers could each have begun a large message.
+pub(crate) struct UpgradedStream {
+    io: TokioIo<Upgraded>,
+    /// The bytes that may still be read; `None` without a limit.
+    left: Option<usize>,
+}
+
+impl UpgradedStream {
+    /// The bytes of a client that is not authenticated.
+    fn of_stranger(upgraded: Upgraded) -> Self {
+        Self {
+            io: TokioIo::new(upgraded),
+            left: Some(STRANGER_MAX_BYTES),
+        }
+    }
+
+    /// Lets the client send as much as it wants: it is authenticated.
+    pub(crate) fn lift_limit(&mut self) {
+        self.left = None;
+    }
+}
+
+impl AsyncRead for UpgradedStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let stream = self.get_mut();
+        if stream.left == Some(0) {
+            return Poll::Ready(Err(io::ErrorKind::PermissionDenied.into()));
+        }
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut stream.io).poll_read(cx, buffer);
+        let bytes = buffer.filled().len() - before;
+        stream.left = stream.left.map(|left| left.saturating_sub(bytes));
+        read
+    }
+}
+
+impl AsyncWrite for UpgradedStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}
 
 /// The cell of a connection. The request that began it is not kept: its headers are parts of the buffer that they were read into, which would
 /// stay as long as they.
@@ -99,7 +164,7 @@ where
             .max_write_buffer_size(MAX_UNSENT_BYTES)
             .max_message_size(Some(message_max_bytes))
             .max_frame_size(Some(message_max_bytes));
-        let io = TokioIo::new(upgraded);
+        let io = UpgradedStream::of_stranger(upgraded);
         let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
         Box::pin(serve(cell, socket)).await;
     });

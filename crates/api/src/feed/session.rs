@@ -202,6 +202,7 @@ impl Session {
             return Ok(Next::Close(None));
         }
         self.accepted = unit.monotonic();
+        self.socket.get_mut().lift_limit();
         let seconds = i64::try_from(TOKEN_SECS).unwrap_or(0);
         let text = self.answer("AccessToken").valid_for(seconds);
         Ok(self.send_text(text).await)

@@ -176,6 +176,7 @@ impl TopicSession {
             "Timestamp": self.cell.unit.now_ms(),
         });
         self.reader = Some(reader);
+        self.socket.get_mut().lift_limit();
         Ok(self.send(Message::Text(answer.to_string().into())).await)
     }
 
