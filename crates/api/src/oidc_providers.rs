@@ -22,8 +22,9 @@ const JWKS_REFETCH_COOLDOWN: Duration = Duration::from_secs(30);
 #[derive(Default)]
 pub struct OidcProviders {
     cached: Mutex<HashMap<String, Arc<CachedProvider>>>,
-    /// Serializes fetches, so that many logins at once cause one request to a provider.
-    fetching: tokio::sync::Mutex<()>,
+    /// Serializes the fetches of each provider, so that many logins at once cause one request to it. A provider that does not answer holds
+    /// up nobody who logs in by another one.
+    fetching: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 /// The issuer and the keys of a provider.
@@ -81,7 +82,8 @@ impl OidcProviders {
         if let Some(provider) = cached() {
             return Ok(provider);
         }
-        let _fetching = self.fetching.lock().await;
+        let fetching = Arc::clone(self.fetching.lock().entry(url.to_owned()).or_default());
+        let _fetching = fetching.lock().await;
         if let Some(provider) = cached() {
             return Ok(provider);
         }
@@ -115,4 +117,62 @@ async fn fetch_document(host: &dyn PluginHost, url: &str) -> Result<Bytes, BoxEr
         return Err(format!("status {}", fetched.status()).into());
     }
     Ok(fetched.into_body())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use async_trait::async_trait;
+    use http::Response;
+    use personium_types::{Clock, SystemClock};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// A network in which one of two providers never answers.
+    struct TwoProviders(SystemClock);
+
+    #[async_trait]
+    impl PluginHost for TwoProviders {
+        async fn send(
+            &self,
+            request: Request<Bytes>,
+            _: usize,
+        ) -> Result<Response<Bytes>, BoxError> {
+            let body: &[u8] = match request.uri().path() {
+                "/silent" => std::future::pending().await,
+                "/keys" => br#"{"keys":[]}"#,
+                _ => br#"{"issuer":"quick","jwks_uri":"https://op.example/keys"}"#,
+            };
+            Ok(Response::new(Bytes::from_static(body)))
+        }
+
+        fn now_ms(&self) -> i64 {
+            self.0.now_ms()
+        }
+
+        fn monotonic(&self) -> Instant {
+            self.0.monotonic()
+        }
+
+        fn new_id(&self) -> String {
+            String::new()
+        }
+
+        fn fill_random(&self, _: &mut [u8]) -> Result<(), BoxError> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn provider_that_does_not_answer_holds_up_no_other() {
+        let (providers, host) = (OidcProviders::default(), TwoProviders(SystemClock::new()));
+        let mut silent = pin!(providers.get(&host, "https://op.example/silent"));
+        let waited = timeout(Duration::from_secs(1), silent.as_mut()).await;
+        assert!(waited.is_err());
+        let quick = providers.get(&host, "https://op.example/quick");
+        let quick = timeout(Duration::from_secs(1), quick).await;
+        assert_eq!(quick.unwrap().unwrap().issuer, "quick");
+    }
 }
