@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, header};
+use percent_encoding::percent_decode_str;
 use tokio::sync::{mpsc, oneshot};
 use url::Url;
 
@@ -129,6 +130,21 @@ impl GuestState {
     }
 }
 
+/// Whether a server may read a part of a path as the folder above: `..`, also percent-encoded, with encoded slashes, or with parameters
+/// behind it. What is not encoded is resolved already.
+fn leads_upwards(path: &str) -> bool {
+    let mut text = path.to_owned();
+    // Some servers decode twice.
+    for _ in 0..2 {
+        text = percent_decode_str(&text).decode_utf8_lossy().into_owned();
+        let mut segments = text.split(['/', '\\']);
+        if segments.any(|segment| segment.split(';').next() == Some("..")) {
+            return true;
+        }
+    }
+    false
+}
+
 /// Whether a URL is a granted one, or below it.
 fn is_below(url: &Url, granted: &Url) -> bool {
     let is_plain =
@@ -141,7 +157,7 @@ fn is_below(url: &Url, granted: &Url) -> bool {
         Some(rest) => rest.is_empty() || rest.starts_with('/') || granted.path().ends_with('/'),
         None => false,
     };
-    is_plain && is_same_server && is_path
+    is_plain && is_same_server && is_path && !leads_upwards(url.path())
 }
 
 fn response(sent: Response<Bytes>) -> guest_http::Response {
@@ -225,6 +241,7 @@ mod tests {
             "https://a.example/login",
             "https://A.example:443/login/x?y=z",
             "https://a.example/x/../login",
+            "https://a.example/login/a%2fb/..c/%25",
         ] {
             assert!(granted("https://a.example/login", url), "{url}");
         }
@@ -234,6 +251,12 @@ mod tests {
             "https://a.example/loginx",
             "https://a.example/login/../admin",
             "https://a.example/login/%2e%2e/admin",
+            "https://a.example/login/..%2fadmin",
+            "https://a.example/login/%2e%2e%2fadmin",
+            "https://a.example/login/x%2f..%2f..%2fadmin",
+            "https://a.example/login/..%5cadmin",
+            "https://a.example/login/..;/admin",
+            "https://a.example/login/%252e%252e/admin",
             "https://a.example/",
             "https://a.example.evil.example/login",
             "https://u@a.example/login",
