@@ -19,6 +19,9 @@ use crate::settings::{BrokerAddress, BrokerSettings};
 const HEART_BEAT_MS: u64 = 10_000;
 /// The time without a sign of life after which the broker is dead.
 const SILENCE: Duration = Duration::from_secs(30);
+/// The largest size of messages that wait while an answer is waited for, bytes, unless one message may be larger. The broker delivers one
+/// message at a time, of a topic as many as there are.
+const WAITING_MAX_BYTES: usize = 16 << 20;
 /// The beginning of what an OpenWire connector sends, after a length of four bytes and the type of the message.
 const OPENWIRE: &[u8] = b"ActiveMQ";
 
@@ -40,6 +43,9 @@ pub(crate) struct Connection {
     timeout: Duration,
     /// Messages that came while an answer was waited for.
     messages: VecDeque<Frame>,
+    /// The size of these messages, bytes, and the largest that it may be.
+    waiting_bytes: usize,
+    waiting_max_bytes: usize,
     requests: u64,
     /// The number of the subscription: a connection has one at a time.
     subscription: u64,
@@ -71,6 +77,8 @@ impl Connection {
             reader: FrameReader::new(broker.message_max_bytes),
             timeout: broker.timeout,
             messages: VecDeque::new(),
+            waiting_bytes: 0,
+            waiting_max_bytes: WAITING_MAX_BYTES.max(broker.message_max_bytes.saturating_mul(2)),
             requests: 0,
             subscription: 0,
         };
@@ -116,7 +124,7 @@ impl Connection {
                     // The broker answers in the order of the frames.
                     "RECEIPT" if answer.header("receipt-id") == Some(&last) => return Ok(()),
                     "RECEIPT" => {}
-                    "MESSAGE" if self.is_expected(&answer) => self.messages.push_back(answer),
+                    "MESSAGE" if self.is_expected(&answer) => self.keep_waiting(answer)?,
                     "MESSAGE" => {}
                     _ => return Err(refused(&answer)),
                 }
@@ -151,6 +159,7 @@ impl Connection {
         self.request(vec![Frame::new("UNSUBSCRIBE").with("id", id)])
             .await?;
         self.messages.clear();
+        self.waiting_bytes = 0;
         Ok(())
     }
 
@@ -162,6 +171,16 @@ impl Connection {
         of == Some(self.subscription)
     }
 
+    /// Keeps a message until somebody waits for it.
+    fn keep_waiting(&mut self, message: Frame) -> Result<()> {
+        self.waiting_bytes += message.size();
+        self.messages.push_back(message);
+        match self.waiting_bytes <= self.waiting_max_bytes {
+            true => Ok(()),
+            false => Err(broken("the broker sends messages instead of an answer")),
+        }
+    }
+
     /// Waits for the next message of the subscription. It may be cancelled; then the message comes with the next call.
     ///
     /// # Errors
@@ -169,6 +188,7 @@ impl Connection {
     pub(crate) async fn next_message(&mut self) -> Result<Frame> {
         loop {
             if let Some(message) = self.messages.pop_front() {
+                self.waiting_bytes -= message.size();
                 return Ok(message);
             }
             let frame = self.read().await?;

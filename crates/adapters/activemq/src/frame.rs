@@ -56,6 +56,14 @@ impl Frame {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// The size of its headers and its body in memory, about, in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let headers = self.headers.iter();
+        let headers: usize = headers.map(|(name, value)| name.len() + value.len()).sum();
+        size_of::<Self>() + headers + self.body.len()
+    }
+
     /// The frame as it is sent.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

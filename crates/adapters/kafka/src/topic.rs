@@ -26,6 +26,8 @@ const IDLE_TIME: Duration = Duration::from_secs(60);
 const LEADERS_TIME: Duration = Duration::from_secs(300);
 /// The pause between two attempts of an operation that a broker may accept a little later. Half of the time-out is used for them.
 const PAUSE: Duration = Duration::from_millis(200);
+/// The longest name of a host in bytes (RFC 1035, section 2.3.4).
+const HOST_MAX_BYTES: usize = 255;
 /// All replicas in sync must have the records.
 const ALL: i16 = -1;
 
@@ -244,6 +246,8 @@ fn leaders_of(answer: &[u8]) -> Result<Leaders, KafkaError> {
         let (node, name, port) = (broker.i32()?, broker.text()?, broker.i32()?);
         broker.text()?;
         let port = u16::try_from(port).map_err(|_| Malformed)?;
+        // Each of many partitions may have a copy of it.
+        let name = name.filter(|name| name.len() <= HOST_MAX_BYTES);
         let name = name.ok_or(Malformed)?;
         Ok((node, BrokerHost { name, port }))
     })?;
@@ -269,4 +273,30 @@ fn leaders_of(answer: &[u8]) -> Result<Leaders, KafkaError> {
     ErrorCode::check(code)?;
     leaders.sort_by_key(|(number, _)| *number);
     Ok(leaders)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An answer about a topic with partitions that are all led by one broker.
+    fn answer(host: &str, partitions: i32) -> Vec<u8> {
+        let mut answer = Writer::default();
+        answer.i32(0).i32(1).i32(7).text(host).i32(9092).no_text();
+        answer.no_text().i32(7);
+        answer.i32(1).i16(0).text("events").i8(0).i32(partitions);
+        for number in 0..partitions {
+            answer.i16(0).i32(number).i32(7).i32(0).i32(0);
+        }
+        answer.into_bytes()
+    }
+
+    #[test]
+    fn name_of_a_host_is_not_longer_than_names_are() {
+        let leaders = leaders_of(&answer(&"h".repeat(HOST_MAX_BYTES), 3)).unwrap();
+        assert_eq!(leaders.len(), 3);
+        assert!(leaders.iter().all(|(_, leader)| leader.is_some()));
+        // Each partition would have a copy: some megabytes of an answer would be gigabytes of memory.
+        assert!(leaders_of(&answer(&"h".repeat(32_000), 3)).is_err());
+    }
 }

@@ -14,6 +14,7 @@ use personium_activemq::{ActiveMqQueue, BrokerAddress, BrokerSettings, BrokerSta
 use personium_operator_files::tls::client_config;
 use personium_store::{Channel, ChannelKind, Message, MessageQueue, SubscriptionEnd, contract};
 use personium_testkit::{ActiveMq, free_port, wait_until};
+use personium_types::error::chain;
 use personium_types::{CellId, Clock, Code, NodeId, Secret, SystemClock, SystemRandom};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -250,4 +251,34 @@ async fn server_that_answers_nonsense_makes_calls_fail() {
         assert_eq!(received.unwrap_err().code(), Code::BrokerDown);
         serving.abort();
     }
+}
+
+#[tokio::test]
+async fn messages_without_an_end_instead_of_an_answer_are_not_kept() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("tcp://{}", listener.local_addr().unwrap());
+    let serving = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = [0; 512];
+        let _ = stream.read(&mut head).await;
+        let _ = stream.write_all(b"CONNECTED\nversion:1.2\n\n\0").await;
+        let body = "x".repeat(500);
+        let text = format!("MESSAGE\nsubscription:1\ncontent-length:500\n\n{body}\0");
+        let many = text.repeat(100);
+        let mut sent = 0_u64;
+        while stream.write_all(many.as_bytes()).await.is_ok() {
+            sent += many.len() as u64;
+        }
+        sent
+    });
+    let unit = port_with(BrokerSettings {
+        timeout: LONG,
+        ..settings(&address)
+    });
+    let queue = channel(ChannelKind::Queue, "q");
+    let error = unit.receive(&queue, NONE).await.unwrap_err();
+    let text = chain(&error).to_string();
+    assert!(text.contains("messages instead of an answer"), "{text}");
+    // The connection was closed, whatever the server had still to say.
+    assert!(serving.await.unwrap() > 0);
 }
