@@ -181,7 +181,11 @@ impl Download<'_> {
             return Ok(rest);
         };
         let from = if is_first { first } else { state.next };
-        let mut end = last.saturating_add(1);
+        if last < from || last == i64::MAX {
+            // No time divides them.
+            return Ok(rest);
+        }
+        let mut end = last + 1;
         loop {
             let query = match is_first {
                 true => json!({"bool": {"must_not": {"range": {"p": {"gte": end}}}}}),
@@ -194,7 +198,7 @@ impl Download<'_> {
                     next: Some(end),
                 });
             }
-            end = from + (end - from) / 2;
+            end = from.midpoint(end);
         }
     }
 
@@ -226,8 +230,20 @@ impl Download<'_> {
     ) -> Result<u64, PageFailure> {
         let mut page = self.engine.first_page(index, query, size).await?;
         let (mut count, mut number) = (0, 0);
+        let mut expected = self.page * WINDOW_PAGES;
         while !page.lines.is_empty() {
             count += page.lines.len() as u64;
+            if count > expected {
+                // Many may have the same time, or be new. A scroll that does not end would fill the disk.
+                let counted = self.engine.count(index, query).await;
+                expected = counted.map_err(PageFailure::Fatal)?;
+            }
+            if count > expected {
+                self.engine.end(&page.scroll).await;
+                return Err(PageFailure::Lost(format!(
+                    "the search engine returns more documents of the index {index} than the {expected} that it has"
+                )));
+            }
             self.progress.set_records(count);
             let chunk = compressed(&page);
             let chunk = chunk.map_err(|error| PageFailure::Fatal(error.to_string()))?;
@@ -296,4 +312,79 @@ fn place(index: &str, line: &[u8]) -> String {
     let document: Value = serde_json::from_slice(line).unwrap_or_default();
     let id = document.get("_id").and_then(Value::as_str);
     format!("{index}/{}", id.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::sync::Arc;
+
+    use personium_store::{RecordStore, Space, memory::MemoryRecords};
+
+    use super::super::elasticsearch::{EngineAddress, EngineLimits};
+    use super::*;
+    use crate::system;
+
+    /// A search engine whose scrolls never end.
+    fn endless() -> EngineAddress {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            while let Ok((mut stream, _)) = listener.accept() {
+                let mut read = [0; 65_536];
+                let length = stream.read(&mut read).unwrap_or(0);
+                let head = String::from_utf8_lossy(&read[..length]).into_owned();
+                let path = head.split(' ').nth(1).unwrap_or_default();
+                let shards = r#""_shards":{"total":1,"successful":1,"failed":0}"#;
+                let body = match path {
+                    "/" => r#"{"version":{"number":"7.17.6"}}"#.to_owned(),
+                    path if path.ends_with("/_count") => format!("{{\"count\":3,{shards}}}"),
+                    _ => format!(
+                        r#"{{"_scroll_id":"s",{shards},"hits":{{"hits":[{{"_index":"u0_a","_id":"1","_version":1,"_source":{{}}}}]}}}}"#
+                    ),
+                };
+                let head = format!(
+                    "HTTP/1.1 200 x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+                    body.len()
+                );
+                let _ = stream.write_all((head + &body).as_bytes());
+            }
+        });
+        EngineAddress::new(&url, None, None).unwrap()
+    }
+
+    #[tokio::test]
+    async fn scroll_without_an_end_does_not_fill_the_disk() {
+        let limits = EngineLimits {
+            failures_max: 3,
+            first: std::time::Duration::from_millis(1),
+            longest: std::time::Duration::from_millis(1),
+            ..EngineLimits::default()
+        };
+        let engine = Elasticsearch::connect(&endless(), limits).await.unwrap();
+        let store: Arc<dyn RecordStore> = Arc::new(MemoryRecords::new());
+        store.create_space(&Space::Unit).await.unwrap();
+        let documents = Documents::open(Arc::clone(&store)).await.unwrap();
+        let downloads = documents.downloads();
+        let progress = Progress::new("test", system::clock());
+        let download = Download {
+            engine: &engine,
+            downloads: &downloads,
+            progress: &progress,
+            is_last: true,
+            page: 1,
+        };
+        let index = IndexFacts {
+            name: "u0_a".to_owned(),
+            uuid: "u".to_owned(),
+            changes: "0:1 ".to_owned(),
+        };
+        let error = download.index(&index).await.unwrap_err();
+        assert!(
+            error.contains("more documents of the index u0_a"),
+            "{error}"
+        );
+        assert!(error.contains("3 attempts have failed"), "{error}");
+    }
 }
