@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use http::Method;
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -148,6 +149,9 @@ impl CaseRequest {
         let method = self.method.as_deref().unwrap_or("GET");
         let method = Method::from_bytes(method.as_bytes())
             .map_err(|_| format!("{method:?} is no method"))?;
+        if leads_upwards(&self.path) {
+            return Err(format!("{:?} leads out of the service", self.path));
+        }
         let mut headers: Vec<_> = self
             .headers
             .iter()
@@ -175,6 +179,15 @@ impl CaseRequest {
             is_anonymous: self.anonymous,
         })
     }
+}
+
+/// Whether a part of a path is the folder above, also percent-encoded. The cases of a service of somebody else have the rights of the user
+/// below the service only.
+fn leads_upwards(path: &str) -> bool {
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let decoded = percent_decode_str(path).decode_utf8_lossy();
+    let mut segments = decoded.split(['/', '\\']);
+    segments.any(|segment| segment == "..")
 }
 
 impl CaseResponse {
@@ -254,6 +267,26 @@ mod tests {
             (json!({"status": 200, "headers": {"ETag": "x"}}), "header"),
         ] {
             assert!(difference(other).unwrap().contains(why));
+        }
+    }
+
+    #[test]
+    fn requests_stay_below_the_service() {
+        let build = |path: &str| {
+            let case = json!({"request": {"path": path}, "response": {"status": 200}});
+            let case: ServiceCase = serde_json::from_value(case).unwrap();
+            case.request.build().map(|request| request.path)
+        };
+        assert_eq!(build("/a/..b/c?x=/../y"), Ok("a/..b/c?x=/../y".to_owned()));
+        for path in [
+            "../x",
+            "/..",
+            "a/../../x",
+            "a/%2e%2E/x",
+            "a%2f..%2fx",
+            "..\\x",
+        ] {
+            assert!(build(path).is_err(), "{path}");
         }
     }
 
