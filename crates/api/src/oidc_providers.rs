@@ -120,6 +120,7 @@ async fn fetch_document(host: &dyn PluginHost, url: &str) -> Result<Bytes, BoxEr
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test may use the real clock")]
 mod tests {
     use std::pin::pin;
 
