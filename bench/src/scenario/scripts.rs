@@ -1,5 +1,7 @@
 //! Scripts of services beside bare contexts of QuickJS, and a password plugin of WebAssembly beside none.
 
+mod waiting;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -67,6 +69,7 @@ pub(super) async fn run(context: &mut BenchContext) -> BenchResult<Section> {
     compare_empty(context, &unit, (&cell, &mut section)).await?;
     compare_reads(context, &unit, (&cell, &mut section)).await?;
     measure_cold_starts(&mut unit, &cell, &mut section).await?;
+    waiting::measure(context, &mut section).await?;
     if has_plugin {
         compare_logins(context, &mut unit, (&cell, &mut section)).await?;
     }
@@ -74,6 +77,17 @@ pub(super) async fn run(context: &mut BenchContext) -> BenchResult<Section> {
 }
 
 async fn prepare(unit: &mut BenchUnit, cell: &BenchCell) -> BenchResult {
+    prepare_service(unit, cell).await?;
+    let cell = &cell.name;
+    for (name, source) in [("empty.js", EMPTY), ("reads.js", FIVE_READS)] {
+        put_source(unit, cell, (name, source)).await?;
+    }
+    unit.create_collection(cell, COLLECTION).await?;
+    unit.load_rows(cell, COLLECTION, ROWS).await
+}
+
+/// Creates the service, which the first role may execute, and a file.
+async fn prepare_service(unit: &mut BenchUnit, cell: &BenchCell) -> BenchResult {
     let cell = &cell.name;
     let service = format!("/{cell}/box/svc");
     let xml = [("Content-Type", "application/xml")];
@@ -87,14 +101,10 @@ async fn prepare(unit: &mut BenchUnit, cell: &BenchCell) -> BenchResult {
          <D:href>role1</D:href></D:principal><D:grant><D:privilege><p:exec/></D:privilege></D:grant></D:ace></D:acl>"
     );
     unit.call("ACL", &service, &xml, acl.as_bytes()).await?;
-    for (name, source) in [("empty.js", EMPTY), ("reads.js", FIVE_READS)] {
-        put_source(unit, cell, (name, source)).await?;
-    }
     let text = [("Content-Type", "text/plain")];
     unit.call("PUT", &format!("/{cell}/box/file"), &text, b"ok")
         .await?;
-    unit.create_collection(cell, COLLECTION).await?;
-    unit.load_rows(cell, COLLECTION, ROWS).await
+    Ok(())
 }
 
 async fn put_source(unit: &mut BenchUnit, cell: &str, (name, source): (&str, &str)) -> BenchResult {

@@ -1,8 +1,8 @@
 // Failures, hidden state of objects, URLs and requests of the library.
-(function (host, shared) {
+(function (host, need, js) {
   'use strict';
-  const { parse, stringify, text, number, encode, isArray, create, define, setPrototype, ErrorClass, TypeErrorClass } = shared.js;
-  const { indexOf, slice, lower, replace, matches, keys, has } = shared.js;
+  const { parse, stringify, text, number, encode, isArray, create, define, put, setPrototype, ErrorClass, TypeErrorClass } = js;
+  const { indexOf, slice, lower, replace, matches, keys, has } = js;
 
   // The exception of the library. Scripts make it from a text: what is before the first blank is dropped, and the rest is a
   // code and a message with a comma between them.
@@ -16,22 +16,24 @@
   }
   const build = (code, message) => {
     const error = new ErrorClass(message);
-    setPrototype(error, PersoniumException.prototype);
-    const own = (name, value) => define(error, name, { value: value, writable: true, enumerable: true, configurable: true });
-    own('name', '_p.PersoniumException');
-    own('code', code);
-    own('message', message);
+    setPrototype(error, exceptionPrototype);
+    put(error, 'name', '_p.PersoniumException', true);
+    put(error, 'code', code, true);
+    put(error, 'message', message, true);
+    new Stamp(error, { __proto__: null, family: 'exception' });
     return error;
   };
-  define(PersoniumException, 'prototype', { value: create(ErrorClass.prototype), writable: false });
-  define(PersoniumException.prototype, 'constructor', { value: PersoniumException, writable: true, configurable: true });
+  const exceptionPrototype = create(ErrorClass.prototype);
+  define(PersoniumException, 'prototype', { __proto__: null, value: exceptionPrototype, writable: false });
+  put(exceptionPrototype, 'constructor', PersoniumException, false);
   const failure = (code, message) => build(code, text(message));
   const invalid = () => build(0, 'Invalid');
 
   // A failure of the host as the exception that scripts get.
   const converted = (error) => {
-    if (error instanceof PersoniumException) return error;
-    const code = typeof error === 'object' && error !== null ? error.code : undefined;
+    const state = Stamp.read(error);
+    if (state !== undefined && state.family === 'exception') return error;
+    const code = typeof error === 'object' && error !== null ? member(error, 'code') : undefined;
     if (code === 'subject') return build(0, 'ServiceSubject undefined.');
     if (code === 'argument' || typeof code !== 'string') return invalid();
     return build(0, 'io exception : ' + text(error.message));
@@ -58,59 +60,91 @@
       return typeof object === 'object' && object !== null && #state in object ? object.#state : undefined;
     }
   }
+  const peek = Stamp.read;
   const stateOf = (object, family) => {
-    const state = Stamp.read(object);
+    const state = peek(object);
     if (state === undefined || state.family !== family) throw invalid();
     return state;
   };
-  const peek = (object) => Stamp.read(object);
 
   // The classes of the library. `core` of an object has the methods as they were before a script replaced some.
   const classes = create(null);
   const root = {};
   define(root, 'core', {
+    __proto__: null,
     configurable: true,
     get() {
-      const state = Stamp.read(this);
-      if (state === undefined) return undefined;
-      const core = create(classes[state.kind].coreProto);
+      const state = peek(this);
+      if (state === undefined || state.kind === undefined) return undefined;
+      const record = classes[state.kind];
+      const core = create(coreOf(record));
       new Stamp(core, state);
-      if (classes[state.kind].setUp) classes[state.kind].setUp(core, state);
+      if (record.setUp) record.setUp(core, state);
       return core;
     },
   });
   const addMethods = (proto, methods) => {
-    for (const name of keys(methods)) {
-      define(proto, name, { value: methods[name], writable: true, configurable: true, enumerable: false });
+    const names = keys(methods);
+    for (let at = 0; at < names.length; at += 1) put(proto, names[at], methods[names[at]], false);
+  };
+  const coreOf = (record) => {
+    if (record.coreProto === null) {
+      record.coreProto = create(record.parent === null ? root : coreOf(record.parent));
+      addMethods(record.coreProto, record.methods);
     }
+    return record.coreProto;
+  };
+  // The files of the classes that others make objects of.
+  const FILES = {
+    __proto__: null,
+    EventManager: 'service', CurrentLogManager: 'service', ArchiveLogManager: 'service',
+  };
+  const classOf = (kind) => {
+    if (classes[kind] === undefined) need(FILES[kind]);
+    return classes[kind];
   };
   const defineClass = (kind, parent, methods, setUp) => {
-    const above = parent === null ? null : classes[parent];
+    const above = parent === null ? null : classOf(parent);
     const Class = function (core) {
       if (new.target === undefined) throw new TypeErrorClass(kind + ' is a constructor');
-      const state = Stamp.read(core);
+      const state = peek(core);
       if (state !== undefined && state.kind === kind) {
         new Stamp(this, state);
         if (setUp) setUp(this, state);
       }
     };
-    define(Class, 'name', { value: kind, configurable: true });
+    define(Class, 'name', { __proto__: null, value: kind, configurable: true });
     const proto = create(above === null ? root : above.proto);
-    const coreProto = create(above === null ? root : above.coreProto);
     addMethods(proto, methods);
-    addMethods(coreProto, methods);
-    define(proto, 'constructor', { value: Class, writable: true, configurable: true });
+    put(proto, 'constructor', Class, false);
     Class.prototype = proto;
-    classes[kind] = { Class: Class, proto: proto, coreProto: coreProto, setUp: setUp };
+    classes[kind] = {
+      __proto__: null, Class: Class, proto: proto, parent: above, methods: methods, coreProto: null, setUp: setUp,
+    };
   };
+  // An object of a class. The members of the state that are missing are undefined, whatever a script adds to prototypes.
   const make = (kind, state) => {
-    const record = classes[kind];
+    const record = classOf(kind);
+    setPrototype(state, null);
     const object = create(record.proto);
     state.kind = kind;
     new Stamp(object, state);
     if (record.setUp) record.setUp(object, state);
     return object;
   };
+
+  // A member that is made when it is used for the first time.
+  const lazy = (object, name, build) => define(object, name, {
+    __proto__: null,
+    configurable: true,
+    enumerable: true,
+    get: () => {
+      const value = build();
+      put(object, name, value, true);
+      return value;
+    },
+    set: (value) => put(object, name, value, true),
+  });
 
   // Arguments.
   const textArgument = (value) => {
@@ -125,7 +159,7 @@
 
   // URLs. Escapes in a path are kept; everything else that a path cannot have is escaped.
   const encodeName = (name) => guarded(() => encode(name));
-  const encodePath = (path) => guarded(() => replace(text(path), /%(?![0-9A-Fa-f]{2})|[^A-Za-z0-9\-._~!$&'()*+,;=:@\/%]+/g, (part) => encode(part)));
+  const encodePath = (path) => guarded(() => replace(text(path), /%(?![0-9A-Fa-f]{2})|[^A-Za-z0-9\-._~!$&'()*+,;=:@\/%]+/g, (found) => encode(found[0])));
   const joined = (base, path) => replace(base, /\/+$/, '') + '/' + replace(encodePath(path), /^\/+/, '');
   const cellUrlOf = (given) => {
     const name = textArgument(given);
@@ -138,36 +172,42 @@
     }
     if (matches(/^https?:\/\//i, name)) return withSlash(name);
     if (host.context.pathBased) return unitUrl + encodeName(name) + '/';
-    return replace(unitUrl, '://', () => '://' + encodeName(name) + '.');
+    const at = indexOf(unitUrl, '://') + 3;
+    return slice(unitUrl, 0, at) + encodeName(name) + '.' + slice(unitUrl, at);
   };
   const withSlash = (url) => (slice(url, -1) === '/' ? url : url + '/');
 
   // Requests. A session says with which identity they are sent.
-  const settings = { version: null, serverVersion: null, defaults: create(null) };
+  const settings = { __proto__: null, version: null, serverVersion: null, defaults: create(null) };
   const headersOf = (given) => {
     const headers = create(null);
-    for (const name of keys(settings.defaults)) headers[name] = settings.defaults[name];
+    js.copy(headers, settings.defaults);
     if (settings.version !== null) headers['x-personium-version'] = settings.version;
-    for (const name of keys(given)) {
-      if (given[name] !== undefined && given[name] !== null) headers[lower(name)] = text(given[name]);
+    const names = keys(given);
+    for (let at = 0; at < names.length; at += 1) {
+      const value = given[names[at]];
+      if (value !== undefined && value !== null) headers[lower(names[at])] = text(value);
     }
     return headers;
   };
   const OWN_HEADERS = /^(host|content-length|transfer-encoding|connection|keep-alive|upgrade|te|trailer|expect)$/;
   const exchange = (session, method, url, options) => guarded(() => {
-    const headers = headersOf(options.headers || {});
-    for (const name of keys(headers)) {
+    const headers = headersOf(options.headers);
+    const names = keys(headers);
+    for (let at = 0; at < names.length; at += 1) {
+      const name = names[at];
       if (matches(OWN_HEADERS, name) || (name === 'authorization' && session.token !== null)) delete headers[name];
     }
+    const body = member(options, 'body');
     const request = {
-      method: method, url: url, headers: headers, token: session.token, accept: options.accept || 'text',
-      body: options.body === undefined ? null : options.body,
+      __proto__: null, method: method, url: url, headers: headers, token: session.token, accept: member(options, 'accept') || 'text',
+      body: body === undefined ? null : body,
     };
     let answer;
     try {
       answer = host.send(request);
     } catch (error) {
-      const unknown = session.token === 'service' && error.code === 'subject' && host.context.subject !== null;
+      const unknown = session.token === 'service' && member(error, 'code') === 'subject' && host.context.subject !== null;
       if (!unknown) throw error;
       // An account that does not exist has no token.
       request.token = null;
@@ -191,7 +231,7 @@
   const checked = (session, method, url, options) => {
     const answer = exchange(session, method, url, options);
     if (answer.status >= 300 && answer.status !== 302) {
-      throw failure(answer.status, guarded(() => bodyText(answer, options.accept)));
+      throw failure(answer.status, guarded(() => bodyText(answer, member(options, 'accept'))));
     }
     return answer;
   };
@@ -203,9 +243,8 @@
     }
   };
   const json = (session, method, url, value, headers) => {
-    const sent = { Accept: 'application/json' };
-    for (const name of keys(headers || {})) sent[name] = headers[name];
-    const options = { headers: sent };
+    const sent = js.copy({ __proto__: null, Accept: 'application/json' }, headers);
+    const options = { __proto__: null, headers: sent };
     if (value !== undefined) {
       sent['Content-Type'] = 'application/json';
       options.body = guarded(() => stringify(value));
@@ -214,9 +253,8 @@
     return answer.body === '' ? null : parsed(answer.body);
   };
 
-  shared.PersoniumException = PersoniumException;
-  shared.base = {
-    failure, invalid, guarded, stateOf, peek, classes, defineClass, make, textArgument, objectArgument, member, encodeName,
-    joined, cellUrlOf, withSlash, settings, exchange, header, checked, parsed, json,
+  return {
+    __proto__: null, PersoniumException, failure, invalid, guarded, stateOf, peek, classes, classOf, defineClass, make, lazy,
+    textArgument, objectArgument, member, encodeName, joined, cellUrlOf, withSlash, settings, exchange, header, checked, parsed, json,
   };
 })

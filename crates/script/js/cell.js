@@ -1,33 +1,33 @@
 // Cells, and the management of cells of a unit.
-(function (host, shared) {
+(function (host, need, js) {
   'use strict';
-  const { text, matches, split, replace, decode } = shared.js;
-  const { failure, guarded, stateOf, defineClass, make, textArgument, cellUrlOf, encodeName, withSlash, header, checked, invalid } = shared.base;
-  const { escape, NAMESPACES, HEAD } = shared.xml;
+  const { text, matches, split, replace, decode } = js;
+  const { failure, guarded, stateOf, defineClass, make, lazy, textArgument, cellUrlOf, encodeName, withSlash, header, checked, invalid } = need('base');
 
   const CONTROL = {
-    box: 'Box', account: 'Account', relation: 'Relation', role: 'Role', extRole: 'ExtRole', extCell: 'ExtCell',
+    __proto__: null, box: 'Box', account: 'Account', relation: 'Relation', role: 'Role', extRole: 'ExtRole', extCell: 'ExtCell',
   };
   defineClass('CellCtl', null, {}, (object, state) => {
-    for (const name of shared.js.keys(CONTROL)) {
-      object[name] = shared.control.manager(CONTROL[name], state.session, state.url + '__ctl/', { cellUrl: state.url });
+    const names = js.keys(CONTROL);
+    for (let at = 0; at < names.length; at += 1) {
+      js.put(object, names[at], need('control').manager(CONTROL[names[at]], state.session, state.url + '__ctl/', { cellUrl: state.url }), true);
     }
   });
 
   const isOwnCell = (state) => state.url === host.context.cellUrl;
   const ownBox = (state) => {
     const { boxName, boxSchema } = host.context;
-    return shared.boxOf(state.session, state.url, { name: boxName, schema: boxSchema === null ? '' : boxSchema });
+    return need('dav').boxOf(state.session, state.url, { name: boxName, schema: boxSchema === null ? '' : boxSchema });
   };
   // The box of an application. Without a schema the unit takes the one of the token.
   const findBox = (state, schema) => {
     const url = state.url + '__box' + (schema === null ? '' : '?schema=' + encodeName(schema));
-    const answer = checked(state.session, 'GET', url, { headers: { Accept: 'application/json' } });
+    const answer = checked(state.session, 'GET', url, { __proto__: null, headers: { __proto__: null, Accept: 'application/json' } });
     const location = header(answer, 'location');
     if (location === null) throw failure(0, 'io exception : the response names no box');
     const parts = split(replace(location, /\/+$/, ''), '/');
     const name = guarded(() => decode(parts[parts.length - 1]));
-    return shared.boxOf(state.session, state.url, { name: name, schema: schema === null ? '' : schema });
+    return need('dav').boxOf(state.session, state.url, { name: name, schema: schema === null ? '' : schema });
   };
   const contentOf = (given) => {
     if (typeof given !== 'string') {
@@ -35,12 +35,12 @@
       if (handle === undefined) throw invalid();
       return handle;
     }
-    return checked(shared.access.NONE, 'GET', textArgument(given), { headers: {}, accept: 'stream' }).body;
+    return checked(need('grants').NONE, 'GET', textArgument(given), { __proto__: null, headers: js.create(null), accept: 'stream' }).body;
   };
   const install = (cell, name, given) => {
     const state = stateOf(cell, 'cell');
-    const box = shared.boxOf(state.session, state.url, { name: textArgument(name), schema: '' });
-    const options = { headers: { 'Content-Type': 'application/zip' }, body: contentOf(given) };
+    const box = need('dav').boxOf(state.session, state.url, { name: textArgument(name), schema: '' });
+    const options = { __proto__: null, headers: { __proto__: null, 'Content-Type': 'application/zip' }, body: contentOf(given) };
     checked(state.session, 'MKCOL', state.url + encodeName(name), options);
     return box;
   };
@@ -58,7 +58,7 @@
       const name = textArgument(given);
       if (matches(/^(https?:|urn:|personium-localunit:)/i, name)) return findBox(state, name);
       if (isOwnCell(state) && name === host.context.boxName) return ownBox(state);
-      return shared.boxOf(state.session, state.url, { name: name, schema: '' });
+      return need('dav').boxOf(state.session, state.url, { name: name, schema: '' });
     },
     installBox(name, given) {
       return install(this, name, given);
@@ -74,29 +74,32 @@
     },
     getToken() {
       const state = stateOf(this, 'cell');
-      return shared.access.tokensOf(state.session, state.url);
+      return need('grants').tokensOf(state.session, state.url);
     },
     setOwnerRepresentativeAccounts(user) {
       const state = stateOf(this, 'cell');
+      const { escape, NAMESPACES, HEAD } = need('xml');
       const accounts = '<p:ownerRepresentativeAccounts><p:account>' + escape(textArgument(user))
         + '</p:account></p:ownerRepresentativeAccounts>';
       const body = HEAD + '<D:propertyupdate ' + NAMESPACES + '><D:set><D:prop>' + accounts
         + '</D:prop></D:set></D:propertyupdate>';
-      checked(state.session, 'PROPPATCH', state.url, { headers: { 'Content-Type': 'application/xml' }, body: body });
+      checked(state.session, 'PROPPATCH', state.url, { __proto__: null, headers: { __proto__: null, 'Content-Type': 'application/xml' }, body: body });
     },
   }, (object, state) => {
-    const part = (kind, family, path) => make(kind, { family: family, session: state.session, url: state.url + path });
-    object.name = state.name;
-    object.ctl = part('CellCtl', 'ctl', '');
-    object.event = part('EventManager', 'events', '__event');
-    object.currentLog = part('CurrentLogManager', 'logs', '__log/current');
-    object.archiveLog = part('ArchiveLogManager', 'logs', '__log/archive');
-    object.acl = shared.aclOf(state.session, state.url, state.url);
+    const part = (name, kind, family, path) => lazy(object, name, () => make(kind, {
+      family: family, session: state.session, url: state.url + path,
+    }));
+    js.put(object, 'name', state.name, true);
+    part('ctl', 'CellCtl', 'ctl', '');
+    part('event', 'EventManager', 'events', '__event');
+    part('currentLog', 'CurrentLogManager', 'logs', '__log/current');
+    part('archiveLog', 'ArchiveLogManager', 'logs', '__log/archive');
+    lazy(object, 'acl', () => need('acl').aclOf(state.session, state.url, state.url));
   });
-  shared.cellOf = (session, url, schema) => make('Cell', {
+  const cellOf = (session, url, schema) => make('Cell', {
     family: 'cell', session: session, url: url, name: '', schema: schema || null,
   });
-  shared.namedCell = (session, name) => make('Cell', {
+  const namedCell = (session, name) => make('Cell', {
     family: 'cell', session: session, url: cellUrlOf(name), name: name, schema: null,
   });
 
@@ -104,17 +107,19 @@
     cell(given) {
       const state = stateOf(this, 'unit');
       const url = given === undefined || given === null ? host.context.cellUrl : cellUrlOf(given);
-      return shared.cellOf(state.session, url, null);
+      return cellOf(state.session, url, null);
     },
     getToken() {
       const state = stateOf(this, 'unit');
-      return shared.access.tokensOf(state.session, state.url);
+      return need('grants').tokensOf(state.session, state.url);
     },
   }, (object, state) => {
-    object.ctl = make('UnitCtl', { family: 'unitctl', session: state.session, url: state.url });
+    lazy(object, 'ctl', () => make('UnitCtl', { family: 'unitctl', session: state.session, url: state.url }));
   });
   defineClass('UnitCtl', null, {}, (object, state) => {
-    object.cell = shared.control.manager('Cell', state.session, state.url + '__ctl/');
+    js.put(object, 'cell', need('control').manager('Cell', state.session, state.url + '__ctl/'), true);
   });
-  shared.unitOf = (session, url) => make('UnitManager', { family: 'unit', session: session, url: withSlash(text(url)) });
+  const unitOf = (session, url) => make('UnitManager', { family: 'unit', session: session, url: withSlash(text(url)) });
+
+  return { __proto__: null, cellOf, namedCell, unitOf };
 })

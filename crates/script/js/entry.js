@@ -1,27 +1,27 @@
 // `_p`, its utilities, and the context object `pjvm`.
-(function (host, shared) {
+(function (host, need, js) {
   'use strict';
-  const { text, parse, split, indexOf, slice, replace, lower, keys, define, has, isArray, TypeErrorClass } = shared.js;
-  const { classes, guarded, settings, textArgument, failure } = shared.base;
+  const { text, parse, split, indexOf, slice, replace, lower, keys, define, put, push, has, isArray, TypeErrorClass } = js;
+  const base = need('base');
+  const { guarded, settings, textArgument, failure, lazy } = base;
 
   const charsetOf = (given) => (given ? text(given) : 'utf-8');
-  const ESCAPES = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&apos;' };
-  const put = (object, name, value) => define(object, name, {
-    value: value, writable: true, enumerable: true, configurable: true,
-  });
+  const ESCAPES = { __proto__: null, '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&apos;' };
   const util = {
     queryParse(query, charset) {
       const wanted = charsetOf(charset);
       const decoded = (part) => guarded(() => host.percentDecode(part, wanted, true));
       const out = {};
       if (query === undefined || query === null || query === '') return out;
-      for (const pair of split(text(query), '&')) {
+      const pairs = split(text(query), '&');
+      for (let at = 0; at < pairs.length; at += 1) {
+        const pair = pairs[at];
         const equals = indexOf(pair, '=');
         const name = decoded(equals < 0 ? pair : slice(pair, 0, equals));
         const value = equals < 0 ? 'undefined' : decoded(slice(pair, equals + 1));
-        if (!has(out, name)) put(out, name, value);
-        else if (isArray(out[name])) out[name][out[name].length] = value;
-        else put(out, name, [out[name], value]);
+        if (!has(out, name)) put(out, name, value, true);
+        else if (isArray(out[name])) push(out[name], value);
+        else put(out, name, [out[name], value], true);
       }
       return out;
     },
@@ -32,7 +32,7 @@
       return value;
     },
     escape4xss(value) {
-      return typeof value === 'string' ? replace(value, /[&<>"']/g, (one) => ESCAPES[one]) : value;
+      return typeof value === 'string' ? replace(value, /[&<>"']/g, (found) => ESCAPES[found[0]]) : value;
     },
   };
 
@@ -65,28 +65,57 @@
   };
 
   const _p = {
-    localbox: () => shared.access.as('client').cell().box(),
-    as: (given) => shared.access.as(given),
+    localbox: () => need('access').as('client').cell().box(),
+    as: (given) => need('access').as(given),
     setPersoniumVersion(version) {
       settings.version = version === undefined || version === null ? null : text(version);
     },
     getServerVersion: () => settings.serverVersion,
     setThreadable() {},
-    extension: shared.extension.extension,
+    extension: null,
     util: util,
     pjvm: pjvm,
     dcjvm: pjvm,
-    PersoniumException: shared.PersoniumException,
+    PersoniumException: base.PersoniumException,
   };
-  const INTERNAL = shared.java.INTERNAL.concat(shared.extension.INTERNAL);
-  for (const kind of keys(classes)) {
-    if (!INTERNAL.includes(kind)) define(_p, kind, { value: classes[kind].Class, writable: true, configurable: true });
-  }
+  lazy(_p, 'extension', () => need('extension').extension);
+  // The classes, which are made when they are used for the first time.
+  const addClasses = (file, names) => {
+    for (let at = 0; at < names.length; at += 1) {
+      const name = names[at];
+      define(_p, name, {
+        __proto__: null,
+        configurable: true,
+        enumerable: false,
+        get: () => {
+          need(file);
+          const { Class } = base.classOf(name);
+          put(_p, name, Class, false);
+          return Class;
+        },
+        set: (value) => put(_p, name, value, false),
+      });
+    }
+  };
+  addClasses('access', ['Accessor', 'OwnerAccessor']);
+  addClasses('query', ['Query']);
+  addClasses('control', ['LinkManager', 'Account', 'Role', 'Relation', 'ExtRole', 'ExtCell', 'EntityType', 'AssociationEnd', 'ComplexType',
+    'Property', 'ComplexTypeProperty', 'OData', 'AccountManager', 'RoleManager', 'RelationManager', 'ExtRoleManager', 'ExtCellManager',
+    'EntityTypeManager', 'AssociationEndManager', 'ComplexTypeManager', 'PropertyManager', 'ComplexTypePropertyManager', 'BoxManager',
+    'CellManager']);
+  addClasses('dav', ['Webdav', 'DavCollection', 'BoxCtl', 'Box']);
+  addClasses('acl', ['AclManager']);
+  addClasses('odata', ['ODataCollectionCtl', 'ODataCollection', 'EntitySet']);
+  addClasses('service', ['Response', 'ServiceCollection', 'EventManager', 'LogResponse', 'CurrentLogManager', 'ArchiveLogManager']);
+  addClasses('cell', ['CellCtl', 'Cell', 'UnitManager', 'UnitCtl']);
 
   const JavaAdapter = function () {
     throw new TypeErrorClass('JavaAdapter is not available');
   };
-  shared.globals = {
-    _p: _p, dc: _p, pjvm: pjvm, dcjvm: pjvm, Packages: shared.java.Packages, java: shared.java.java, JavaAdapter: JavaAdapter,
+  const globals = (name) => {
+    if (name === 'Packages' || name === 'java') return need('java')[name];
+    if (name === 'JavaAdapter') return JavaAdapter;
+    return name === '_p' || name === 'dc' ? _p : pjvm;
   };
+  return { __proto__: null, globals };
 })

@@ -1,8 +1,8 @@
 // The extensions: `_p.extension.*`. Some are built in, others are plugins of the operator.
-(function (host, shared) {
+(function (host, need, js) {
   'use strict';
-  const { text, number, parse, isView, ByteBuffer, define, stringify, keys, create, isArray, upper, lower, replace, ErrorClass } = shared.js;
-  const { failure, stateOf, defineClass, make, classes } = shared.base;
+  const { text, number, parse, define, put, copy, stringify, keys, create, isArray, upper, lower, replace, ErrorClass } = js;
+  const { failure, stateOf, member, defineClass, make, classes } = need('base');
 
   const fail = (message) => {
     throw new ErrorClass(message);
@@ -11,21 +11,22 @@
   // Sends a request without an identity of the unit.
   const send = (method, url, options) => {
     const headers = create(null);
-    for (const name of keys(options.headers)) {
-      if (options.headers[name] !== null && options.headers[name] !== undefined) {
-        headers[lower(name)] = text(options.headers[name]);
-      }
+    const names = keys(options.headers);
+    for (let at = 0; at < names.length; at += 1) {
+      const value = options.headers[names[at]];
+      if (value !== null && value !== undefined) headers[lower(names[at])] = text(value);
     }
+    const body = member(options, 'body');
     try {
       return host.send({
-        method: method, url: text(url), headers: headers, token: null, accept: options.stream ? 'stream' : 'text',
-        body: options.body === undefined ? null : options.body,
+        __proto__: null, method: method, url: text(url), headers: headers, token: null, accept: member(options, 'stream') ? 'stream' : 'text',
+        body: body === undefined ? null : body,
       });
     } catch (error) {
       return fail('An error occurred. Cause: [' + text(error.code) + ': ' + text(error.message) + ']');
     }
   };
-  const titleCase = (name) => replace(name, /(^|-)([a-z])/g, (_, before, letter) => before + upper(letter));
+  const titleCase = (name) => replace(name, /(^|-)([a-z])/g, (found) => found[1] + upper(found[2]));
 
   // HttpClient.
   const required = (name, value) => {
@@ -35,19 +36,22 @@
   const headersOf = (state, given) => {
     if (given !== undefined && given !== null && !isObject(given)) fail('Parameter [headers] is not NativeObject.');
     const headers = create(null);
-    for (const set of [state.defaults, given || {}]) {
-      for (const name of keys(set)) headers[lower(name)] = set[name];
-    }
+    const add = (set) => {
+      const names = keys(set);
+      for (let at = 0; at < names.length; at += 1) headers[lower(names[at])] = set[names[at]];
+    };
+    add(state.defaults);
+    if (given !== undefined && given !== null) add(given);
     return headers;
   };
   const resultOf = (answer, stream) => {
-    const headers = {};
-    for (const line of answer.headers) headers[titleCase(line[0])] = line[1];
+    const headers = create(null);
+    for (let at = 0; at < answer.headers.length; at += 1) headers[titleCase(answer.headers[at][0])] = answer.headers[at][1];
     const result = { status: text(answer.status), headers: stringify(headers) };
     if (stream) {
-      result.body = host.newStream(answer.body);
+      put(result, 'body', host.newStream(answer.body), true);
     } else if (answer.status !== 204 && answer.status !== 304) {
-      result.body = answer.body;
+      put(result, 'body', answer.body, true);
     }
     return result;
   };
@@ -55,7 +59,7 @@
     const state = stateOf(this, 'http');
     required('url', url);
     const stream = respondsAsStream === true;
-    return resultOf(send(method, url, { headers: headersOf(state, headers), stream: stream }), stream);
+    return resultOf(send(method, url, { __proto__: null, headers: headersOf(state, headers), stream: stream }), stream);
   };
   const withBody = (method) => function (url, headers, contentType, body, respondsAsStream) {
     const state = stateOf(this, 'http');
@@ -66,7 +70,7 @@
     const all = headersOf(state, headers);
     all['content-type'] = contentType;
     const stream = respondsAsStream === true;
-    const options = { headers: all, stream: stream, body: handle === undefined ? text(body) : handle };
+    const options = { __proto__: null, headers: all, stream: stream, body: handle === undefined ? text(body) : handle };
     return resultOf(send(method, url, options), stream);
   };
   const HTTP_METHODS = {
@@ -76,7 +80,7 @@
   defineClass('HttpClient', null, HTTP_METHODS);
   const HttpClient = function (given) {
     if (new.target === undefined) fail('HttpClient is a constructor');
-    let defaults = {};
+    let defaults = create(null);
     if (given !== undefined && given !== null) {
       if (!isObject(given)) fail('Parameter [params] is not NativeObject.');
       const ignore = given.IgnoreHostnameVerification;
@@ -84,7 +88,7 @@
       if (ignore === true) host.log('warn', 'HttpClient verifies the names of servers, IgnoreHostnameVerification or not');
       if (given.DefaultHeaders !== undefined) {
         if (!isObject(given.DefaultHeaders)) fail('Parameter [DefaultHeaders] is not NativeObject.');
-        defaults = Object.assign({}, given.DefaultHeaders);
+        defaults = copy(create(null), given.DefaultHeaders);
       }
     }
     return make('HttpClient', { family: 'http', defaults: defaults });
@@ -95,11 +99,11 @@
   const postMessage = (messenger, message, channel) => {
     const state = stateOf(messenger, 'slack');
     if (state.token === null) fail('The token of SlackMessenger is not set.');
-    const body = stringify({ channel: text(channel), text: text(message) });
-    const headers = { authorization: 'Bearer ' + state.token, 'content-type': 'application/json; charset=utf-8' };
+    const body = stringify({ __proto__: null, channel: text(channel), text: text(message) });
+    const headers = { __proto__: null, authorization: 'Bearer ' + state.token, 'content-type': 'application/json; charset=utf-8' };
     try {
-      const answer = send('POST', SLACK_URL, { headers: headers, body: body });
-      const accepted = answer.status === 200 && shared.js.parse(answer.body).ok === true;
+      const answer = send('POST', SLACK_URL, { __proto__: null, headers: headers, body: body });
+      const accepted = answer.status === 200 && member(parse(answer.body), 'ok') === true;
       if (!accepted) host.log('warn', 'SlackMessenger: the message was refused with status ' + text(answer.status));
     } catch (error) {
       host.log('warn', 'SlackMessenger: ' + text(error.message));
@@ -134,14 +138,16 @@
     if (!isObject(given) || typeof given.address !== 'string' || given.address === '') fail('Invalid mail address');
     const name = given.name;
     if (name !== undefined && name !== null && typeof name !== 'string') fail('Invalid mail address');
-    return { address: given.address, name: name ? name : null };
+    return { __proto__: null, address: given.address, name: name ? name : null };
   };
+  // Lists without a prototype: `stringify` finds no `toJSON` of a script.
+  const bareList = () => js.setPrototype([], null);
   const mailAddresses = (given) => {
-    const out = [];
+    const out = bareList();
     if (given === undefined || given === null) return out;
     if (!isArray(given)) fail('Invalid JSON. The addresses are not an array.');
     if (given.length > ADDRESSES_MAX) fail('Number of recipients exceeds the limit(' + ADDRESSES_MAX + ').');
-    for (let at = 0; at < given.length; at += 1) out[at] = mailAddress(given[at]);
+    for (let at = 0; at < given.length; at += 1) js.push(out, mailAddress(given[at]));
     return out;
   };
   const mailText = (given, name) => {
@@ -154,11 +160,11 @@
       stateOf(this, 'mail');
       if (!isObject(given)) fail('Invalid argument for send method.');
       const mail = {
-        to: mailAddresses(given.to), cc: mailAddresses(given.cc), bcc: mailAddresses(given.bcc),
+        __proto__: null, to: mailAddresses(given.to), cc: mailAddresses(given.cc), bcc: mailAddresses(given.bcc),
         replyTo: mailAddresses(given['reply-to']), from: given.from ? mailAddress(given.from) : null,
         subject: mailText(given.subject, 'subject'), text: mailText(given.text, 'text'),
         charset: mailText(given.charset, 'charset') || 'ISO-2022-JP',
-        envelopeFrom: mailText(given['envelope-from'], 'envelope-from') || null, headers: [],
+        envelopeFrom: mailText(given['envelope-from'], 'envelope-from') || null, headers: bareList(),
       };
       const recipients = mail.to.length + mail.cc.length + mail.bcc.length;
       if (recipients === 0) fail('No mail recipients');
@@ -170,8 +176,10 @@
       const headers = given.headers;
       if (headers !== undefined && headers !== null) {
         if (!isObject(headers)) fail('Invalid JSON. headers is not an object.');
-        for (const name of keys(headers)) {
-          if (headers[name] !== null && headers[name] !== undefined) mail.headers[mail.headers.length] = [name, text(headers[name])];
+        const names = keys(headers);
+        for (let at = 0; at < names.length; at += 1) {
+          const value = headers[names[at]];
+          if (value !== null && value !== undefined) js.push(mail.headers, js.setPrototype([names[at], text(value)], null));
         }
       }
       try {
@@ -199,7 +207,6 @@
     Ews: absent('Ews'),
     AWSSecurityTokenService: absent('AWSSecurityTokenService'),
   };
-  const INTERNAL = ['HttpClient', 'SlackMessenger', 'MailSender'];
 
   // Those of the operator. A call gets the arguments of the constructor and its own, as pairs of kind and text.
   const written = (value) => {
@@ -209,7 +216,7 @@
     if (typeof value !== 'object') return fail('An argument is neither data nor a stream.');
     const handle = host.handleOf(value);
     if (handle !== undefined) return ['stream', text(handle)];
-    if (value instanceof ByteBuffer || isView(value)) return ['bytes', host.base64(value)];
+    if (js.isBytes(value)) return ['bytes', host.base64(value)];
     const json = stringify(value);
     if (json === undefined) fail('An argument is neither data nor a stream.');
     const plain = parse(json);
@@ -217,10 +224,11 @@
   };
   const allWritten = (given) => {
     const out = [];
-    for (let at = 0; at < given.length; at += 1) out[at] = written(given[at]);
+    for (let at = 0; at < given.length; at += 1) js.push(out, written(given[at]));
     return out;
   };
   const RESULTS = {
+    __proto__: null,
     absent: () => null,
     boolean: (value) => value === 'true',
     number: number,
@@ -241,7 +249,7 @@
   };
   const addExtension = (name, methodNames) => {
     const kind = 'extension ' + name;
-    const methods = {};
+    const methods = create(null);
     for (let at = 0; at < methodNames.length; at += 1) methods[methodNames[at]] = method(kind, methodNames[at]);
     defineClass(kind, null, methods);
     const Class = function () {
@@ -252,11 +260,10 @@
       }
       return make(kind, { family: kind, extension: name, createdWith: createdWith });
     };
-    define(Class, 'name', { value: name, configurable: true });
+    define(Class, 'name', { __proto__: null, value: name, configurable: true });
     Class.prototype = classes[kind].proto;
-    define(Class.prototype, 'constructor', { value: Class, writable: true, configurable: true });
-    INTERNAL[INTERNAL.length] = kind;
-    extension[name] = Class;
+    put(Class.prototype, 'constructor', Class, false);
+    put(extension, name, Class, true);
   };
   const added = host.context.extensions;
   for (let at = 0; at < added.length; at += 1) addExtension(added[at].name, added[at].methods);
@@ -264,5 +271,5 @@
   HttpClient.prototype = classes.HttpClient.proto;
   SlackMessenger.prototype = classes.SlackMessenger.proto;
   MailSender.prototype = classes.MailSender.proto;
-  shared.extension = { extension: extension, INTERNAL: INTERNAL };
+  return { __proto__: null, extension: extension };
 })

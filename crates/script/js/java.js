@@ -1,8 +1,8 @@
 // What scripts of the original use of the Java bridge: `Packages`, `java`, and a few classes.
-(function (host, shared) {
+(function (host, need, js) {
   'use strict';
-  const { text, create, define, keys, ErrorClass, TypeErrorClass, ProxyClass } = shared.js;
-  const { invalid, stateOf, peek, classes, defineClass, make, exchange, guarded } = shared.base;
+  const { text, create, define, put, push, keys, copy, toPrimitive, ErrorClass, TypeErrorClass, ProxyClass } = js;
+  const { invalid, stateOf, peek, classes, defineClass, make, exchange, guarded } = need('base');
 
   // A package or class that scripts may not use. Its name is all that can be read.
   const blocked = (path, target) => {
@@ -11,8 +11,9 @@
       throw new TypeErrorClass(label + ' is not a function, it is object.');
     };
     return new ProxyClass(target, {
+      __proto__: null,
       get: (_, name) => {
-        if (name === Symbol.toPrimitive || name === 'toString' || name === 'valueOf') return () => label;
+        if (name === toPrimitive || name === 'toString' || name === 'valueOf') return () => label;
         if (typeof name === 'symbol') return undefined;
         return known(path === '' ? name : path + '.' + name);
       },
@@ -34,12 +35,14 @@
   // Principals and access control lists.
   defineClass('Principal', null, {});
   const Principal = classes.Principal.Class;
-  const NAMES = { ALL: '_ALL', AUTHENTICATED: '_AUTHENTICATED', UNAUTHENTICATED: '_UNAUTHENTICATED' };
+  const NAMES = { __proto__: null, ALL: '_ALL', AUTHENTICATED: '_AUTHENTICATED', UNAUTHENTICATED: '_UNAUTHENTICATED' };
   const principals = create(null);
-  for (const name of keys(NAMES)) {
+  const names = keys(NAMES);
+  for (let at = 0; at < names.length; at += 1) {
+    const name = names[at];
     const value = make('Principal', { family: 'principal', name: NAMES[name] });
     principals[NAMES[name]] = value;
-    define(Principal, name, { value: value, enumerable: true });
+    define(Principal, name, { __proto__: null, value: value, enumerable: true });
   }
   const principalName = (value) => {
     const state = peek(value);
@@ -65,7 +68,7 @@
     },
     addPrivilege(name) {
       const state = stateOf(this, 'ace');
-      state.privilege[state.privilege.length] = text(name);
+      push(state.privilege, text(name));
     },
   });
   const Acl = fresh('JavaAcl', () => ({ family: 'list', level: '', aces: [] }), {
@@ -78,7 +81,7 @@
     addAce(ace) {
       const state = stateOf(this, 'list');
       stateOf(ace, 'ace');
-      state.aces[state.aces.length] = ace;
+      push(state.aces, ace);
     },
   });
   const aclArgument = (given) => {
@@ -86,11 +89,11 @@
     if (state === undefined) return given;
     if (state.family !== 'list') throw invalid();
     const entries = [];
-    for (const ace of state.aces) {
-      const entry = peek(ace);
-      entries[entries.length] = { role: entry.role, privilege: entry.privilege };
+    for (let at = 0; at < state.aces.length; at += 1) {
+      const entry = peek(state.aces[at]);
+      push(entries, { __proto__: null, role: entry.role, privilege: entry.privilege });
     }
-    return { requireSchemaAuthz: state.level, ace: entries };
+    return { __proto__: null, requireSchemaAuthz: state.level, ace: entries };
   };
   // A role in a list that was read.
   defineClass('JavaRole', null, {
@@ -100,12 +103,18 @@
   });
   // Adds to a list what scripts with own versions of the library read from it.
   const readableAcl = (list) => {
-    define(list, 'getRequireSchemaAuthz', { value: () => list.requireSchemaAuthz });
+    define(list, 'getRequireSchemaAuthz', { __proto__: null, value: () => list.requireSchemaAuthz });
     define(list, 'aceList', {
-      get: () => list.ace.map((entry) => {
-        const principal = principals[entry.role] || make('JavaRole', { family: 'javaRole', name: entry.role });
-        return { getPrincipal: () => principal, privilegeList: entry.privilege.slice() };
-      }),
+      __proto__: null,
+      get: () => {
+        const entries = [];
+        for (let at = 0; at < list.ace.length; at += 1) {
+          const entry = list.ace[at];
+          const principal = principals[entry.role] || make('JavaRole', { family: 'javaRole', name: entry.role });
+          push(entries, { getPrincipal: () => principal, privilegeList: copy([], entry.privilege) });
+        }
+        return entries;
+      },
     });
     return list;
   };
@@ -113,30 +122,29 @@
   // Raw HTTP without the extension.
   defineClass('RestAdapter', null, {
     get(url, headers) {
-      return sendRaw(this, 'GET', url, { headers: headers });
+      return sendRaw(this, 'GET', url, { __proto__: null, headers: headers });
     },
     del(url, headers) {
-      return sendRaw(this, 'DELETE', url, { headers: headers });
+      return sendRaw(this, 'DELETE', url, { __proto__: null, headers: headers });
     },
     post(url, headers, body, contentType) {
-      return sendRaw(this, 'POST', url, { headers: headers, body: body, contentType: contentType });
+      return sendRaw(this, 'POST', url, { __proto__: null, headers: headers, body: body, contentType: contentType });
     },
     put(url, headers, body, contentType) {
-      return sendRaw(this, 'PUT', url, { headers: headers, body: body, contentType: contentType });
+      return sendRaw(this, 'PUT', url, { __proto__: null, headers: headers, body: body, contentType: contentType });
     },
   });
   const sendRaw = (adapter, method, url, given) => {
     const state = stateOf(adapter, 'rest');
-    const options = { headers: {}, accept: 'stream' };
-    for (const name of keys(given.headers || {})) options.headers[name] = given.headers[name];
+    const options = { __proto__: null, headers: copy(create(null), given.headers), accept: 'stream' };
     if (given.contentType) options.headers['Content-Type'] = text(given.contentType);
     if (given.body !== undefined && given.body !== null) options.body = text(given.body);
-    const answer = exchange({ token: state.token }, method, text(url), options);
+    const answer = exchange({ __proto__: null, token: state.token }, method, text(url), options);
     if (answer.status >= 300 && answer.status !== 302) {
       const body = guarded(() => host.readText(answer.body, 'utf-8'));
       throw new ErrorClass('io.personium.client.DaoException: ' + answer.status + ',' + body);
     }
-    return shared.service.response(answer);
+    return need('service').response(answer);
   };
   const Context = fresh('JavaContext', () => ({ family: 'javaContext', token: null }), {
     withToken(token) {
@@ -152,7 +160,7 @@
   };
   const JavaUnitManager = function (accessor) {
     const state = stateOf(accessor, 'accessor');
-    return shared.unitOf(state.session || { token: null }, host.context.unitUrl);
+    return need('cell').unitOf(state.session || { __proto__: null, token: null }, host.context.unitUrl);
   };
 
   const CLIENT = 'io.personium.client.';
@@ -167,8 +175,7 @@
   shims['io.personium.engine.wrapper.PersoniumJSONObject'] = closed;
   shims['io.personium.engine.adapter.PersoniumRequestBodyStream'] = closed;
 
-  const INTERNAL = ['Principal', 'JavaAce', 'JavaAcl', 'JavaRole', 'RestAdapter', 'JavaContext'];
-  shared.java = {
-    Packages: blocked('', {}), java: blocked('java', {}), principalName, aclArgument, readableAcl, INTERNAL,
+  return {
+    __proto__: null, Packages: blocked('', {}), java: blocked('java', {}), principalName, aclArgument, readableAcl,
   };
 })

@@ -1,8 +1,8 @@
 // Queries of OData, and the keys of entities.
-(function (host, shared) {
+(function (host, need, js) {
   'use strict';
-  const { text, replace, keys } = shared.js;
-  const { invalid, stateOf, defineClass, make, encodeName, json } = shared.base;
+  const { text, replace, keys } = js;
+  const { invalid, stateOf, defineClass, make, encodeName, json } = need('base');
 
   const option = (name) => function (value) {
     stateOf(this, 'query').options[name] = text(value);
@@ -21,14 +21,16 @@
       const state = stateOf(this, 'query');
       let url = state.url;
       let separator = '?';
-      for (const name of keys(state.options)) {
+      const names = keys(state.options);
+      for (let at = 0; at < names.length; at += 1) {
+        const name = names[at];
         url += separator + name + '=' + encodeName(state.options[name]);
         separator = '&';
       }
       return json(state.session, 'GET', url);
     },
   });
-  const query = (session, url) => make('Query', { family: 'query', session: session, url: url, options: {} });
+  const query = (session, url) => make('Query', { family: 'query', session: session, url: url, options: js.create(null) });
 
   const literal = (value) => "'" + encodeName(replace(value, /'/g, "''")) + "'";
   // The key of an entity in a URL. Parts are pairs of name and text.
@@ -42,5 +44,5 @@
     return out + ')';
   };
 
-  shared.odata = { query, predicate };
+  return { __proto__: null, query, predicate };
 })

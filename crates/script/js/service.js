@@ -1,8 +1,8 @@
 // Calls of services, events and logs.
-(function (host, shared) {
+(function (host, need, js) {
   'use strict';
-  const { text, stringify } = shared.js;
-  const { invalid, guarded, stateOf, defineClass, make, textArgument, objectArgument, joined, exchange, header, checked } = shared.base;
+  const { text, stringify } = js;
+  const { invalid, guarded, stateOf, defineClass, make, textArgument, objectArgument, joined, exchange, header, checked } = need('base');
 
   // A response whose body is read when it is asked for.
   defineClass('Response', null, {
@@ -36,25 +36,25 @@
     call(name, body, contentType) {
       const state = stateOf(this, 'service');
       if (body !== undefined && body !== null && typeof body !== 'string') throw invalid();
-      const options = { headers: {}, accept: 'stream' };
+      const options = { __proto__: null, headers: js.create(null), accept: 'stream' };
       if (contentType) options.headers['Content-Type'] = text(contentType);
       if (body) options.body = body;
       return response(exchange(state.session, 'POST', joined(state.url, textArgument(name)), options));
     },
   }, (object, state) => {
-    object.name = state.name;
+    js.put(object, 'name', state.name, true);
   });
-  shared.serviceCollection = (session, url, name) => make('ServiceCollection', {
+  const serviceCollection = (session, url, name) => make('ServiceCollection', {
     family: 'service', session: session, url: url, name: name,
   });
 
   defineClass('EventManager', null, {
     post(event, requestKey) {
       const state = stateOf(this, 'events');
-      const headers = { 'Content-Type': 'application/json', Accept: 'application/json' };
+      const headers = { __proto__: null, 'Content-Type': 'application/json', Accept: 'application/json' };
       if (requestKey) headers['X-Personium-RequestKey'] = text(requestKey);
       const body = guarded(() => stringify(objectArgument(event)));
-      return response(checked(state.session, 'POST', state.url, { headers: headers, body: body, accept: 'stream' }));
+      return response(checked(state.session, 'POST', state.url, { __proto__: null, headers: headers, body: body, accept: 'stream' }));
     },
   });
 
@@ -71,7 +71,8 @@
     },
     getHeaders() {
       const headers = {};
-      for (const line of stateOf(this, 'log').answer.headers) headers[line[0]] = line[1];
+      const lines = stateOf(this, 'log').answer.headers;
+      for (let at = 0; at < lines.length; at += 1) js.put(headers, lines[at][0], lines[at][1], true);
       return headers;
     },
     getStatusCode() {
@@ -80,9 +81,9 @@
   });
   const readLog = (manager, file, requestKey) => {
     const state = stateOf(manager, 'logs');
-    const headers = {};
+    const headers = js.create(null);
     if (requestKey) headers['X-Personium-RequestKey'] = text(requestKey);
-    const options = { headers: headers, accept: 'stream' };
+    const options = { __proto__: null, headers: headers, accept: 'stream' };
     const answer = checked(state.session, 'GET', joined(state.url, textArgument(file)), options);
     return make('LogResponse', { family: 'log', answer: answer, body: undefined });
   };
@@ -97,5 +98,5 @@
   defineClass('CurrentLogManager', null, LOG_METHODS);
   defineClass('ArchiveLogManager', null, LOG_METHODS);
 
-  shared.service = { response };
+  return { __proto__: null, response, serviceCollection };
 })

@@ -1,11 +1,12 @@
 // Reads and writes the few XML documents of WebDAV that the library needs.
-(function (host, shared) {
+(function (host, need, js) {
   'use strict';
-  const { text, number, replace, indexOf, slice, matches, lower } = shared.js;
+  const { text, number, replace, indexOf, slice, matches, lower, push } = js;
 
-  const ENTITIES = { lt: '<', gt: '>', amp: '&', quot: '"', apos: "'" };
-  const character = (code) => (code > 0 && code < 0x110000 ? String.fromCodePoint(code) : '');
-  const unescape = (value) => replace(value, /&(#x[0-9a-fA-F]{1,6}|#[0-9]{1,7}|lt|gt|amp|quot|apos);/g, (_, name) => {
+  const ENTITIES = { __proto__: null, lt: '<', gt: '>', amp: '&', quot: '"', apos: "'" };
+  const character = (code) => (code > 0 && code < 0x110000 ? js.fromCodePoint(code) : '');
+  const unescape = (value) => replace(value, /&(#x[0-9a-fA-F]{1,6}|#[0-9]{1,7}|lt|gt|amp|quot|apos);/g, (found) => {
+    const name = found[1];
     if (name[0] !== '#') return ENTITIES[name];
     return character(lower(name[1]) === 'x' ? number('0x' + slice(name, 2)) : number(slice(name, 1)));
   });
@@ -13,17 +14,17 @@
   const localName = (name) => slice(name, indexOf(name, ':') + 1);
 
   const attributesOf = (source) => {
-    const found = {};
-    replace(source, /([^\s=]+)\s*=\s*(?:"([^"]*)"|'([^']*)')/g, (all, name, quoted, single) => {
-      if (indexOf(name, 'xmlns') !== 0) found[localName(name)] = unescape(quoted === undefined ? single : quoted);
-      return all;
+    const attributes = { __proto__: null };
+    replace(source, /([^\s=]+)\s*=\s*(?:"([^"]*)"|'([^']*)')/g, (found) => {
+      if (indexOf(found[1], 'xmlns') !== 0) attributes[localName(found[1])] = unescape(found[2] === undefined ? found[3] : found[2]);
+      return '';
     });
-    return found;
+    return attributes;
   };
 
   // The elements of a document: local name, attributes, children, text. What is not well-formed ends it.
   const parseXml = (source) => {
-    const root = { name: '', attributes: {}, children: [], text: '' };
+    const root = { __proto__: null, name: '', attributes: {}, children: [], text: '' };
     const open = [root];
     let at = 0;
     while (at < source.length) {
@@ -47,17 +48,16 @@
       }
       const empty = slice(tag, -1) === '/';
       const inner = empty ? slice(tag, 0, -1) : tag;
-      const blank = inner.search(/\s/);
-      const name = blank < 0 ? inner : slice(inner, 0, blank);
-      const element = { name: localName(name), attributes: attributesOf(slice(inner, name.length)), children: [], text: '' };
-      open[open.length - 1].children.push(element);
-      if (!empty) open.push(element);
+      const name = replace(inner, /\s[^]*$/, '');
+      const element = { __proto__: null, name: localName(name), attributes: attributesOf(slice(inner, name.length)), children: [], text: '' };
+      push(open[open.length - 1].children, element);
+      if (!empty) push(open, element);
     }
     return root;
   };
   const child = (element, name) => {
-    for (const one of element.children) {
-      if (one.name === name) return one;
+    for (let at = 0; at < element.children.length; at += 1) {
+      if (element.children[at].name === name) return element.children[at];
     }
     return null;
   };
@@ -66,9 +66,10 @@
     const found = [];
     const waiting = [element];
     while (waiting.length > 0) {
-      const one = waiting.pop();
-      if (one.name === name) found.push(one);
-      for (let at = one.children.length - 1; at >= 0; at -= 1) waiting.push(one.children[at]);
+      const one = waiting[waiting.length - 1];
+      waiting.length -= 1;
+      if (one.name === name) push(found, one);
+      for (let at = one.children.length - 1; at >= 0; at -= 1) push(waiting, one.children[at]);
     }
     return found;
   };
@@ -77,5 +78,5 @@
   const HEAD = '<?xml version="1.0" encoding="utf-8"?>';
   const isName = (value) => matches(/^[A-Za-z_][A-Za-z0-9_.-]*$/, value);
 
-  shared.xml = { parseXml, child, all, escape, isName, NAMESPACES, HEAD };
+  return { __proto__: null, parseXml, child, all, escape, isName, NAMESPACES, HEAD };
 })

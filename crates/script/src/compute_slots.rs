@@ -1,6 +1,9 @@
 //! The number of scripts that use a processor at once.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -48,32 +51,63 @@ impl ComputeSlots {
         }
     }
 
-    /// Waits for a slot. Must be called on a thread that may block.
-    pub(crate) fn begin(&self, handle: &Handle, permit: SlotPermit) -> ComputeTurn {
-        let mut turn = ComputeTurn {
+    /// Waits for a slot.
+    pub(crate) async fn acquire(&self) -> SlotPermit {
+        let acquired = Arc::clone(&self.slots).acquire_owned().await;
+        SlotPermit(Arc::new(Mutex::new(acquired.ok())))
+    }
+
+    /// The turn of a script that has a slot, or has none yet.
+    pub(crate) fn turn(&self, handle: &Handle, permit: SlotPermit) -> ComputeTurn {
+        ComputeTurn {
             slots: self.clone(),
             handle: handle.clone(),
             permit,
             since: self.clock.monotonic(),
-        };
-        turn.resume();
-        turn
+        }
     }
 }
 
 impl ComputeTurn {
-    /// Gives the slot back until [`Self::resume`].
+    /// Gives the slot back.
     pub(crate) fn pause(&mut self) {
         self.permit.release();
     }
 
     /// Waits for a slot.
-    pub(crate) fn resume(&mut self) {
-        let acquired = self
-            .handle
-            .block_on(Arc::clone(&self.slots.slots).acquire_owned());
-        *self.permit.0.lock() = acquired.ok();
+    fn resume(&mut self) {
+        let slots = Arc::clone(&self.slots.slots);
+        let acquired = match slots.try_acquire_owned() {
+            Ok(permit) => Some(permit),
+            Err(_) => {
+                let slots = Arc::clone(&self.slots.slots);
+                self.handle.block_on(slots.acquire_owned()).ok()
+            }
+        };
+        self.set(acquired);
+    }
+
+    fn set(&mut self, permit: Option<OwnedSemaphorePermit>) {
+        *self.permit.0.lock() = permit;
         self.since = self.slots.clock.monotonic();
+    }
+
+    /// Waits on this thread for what something gives, at most for a time; `None` if it takes longer. Others compute meanwhile,
+    /// unless it is there at once.
+    pub(crate) fn wait<T>(&mut self, time: Duration, future: impl Future<Output = T>) -> Option<T> {
+        let handle = self.handle.clone();
+        handle.block_on(async {
+            let mut waiting = pin!(tokio::time::timeout(time, future));
+            let first = poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx))).await;
+            if let Poll::Ready(outcome) = first {
+                return outcome.ok();
+            }
+            self.pause();
+            let outcome = waiting.await;
+            let slots = Arc::clone(&self.slots.slots);
+            self.set(slots.acquire_owned().await.ok());
+            outcome.ok()
+        })
     }
 
     /// Lets another script compute if this one has done so for a while.

@@ -7,7 +7,7 @@ use personium_types::{Clock, ScriptLimits};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 
-use crate::compute_slots::{ComputeSlots, SlotPermit};
+use crate::compute_slots::ComputeSlots;
 use crate::failure::ScriptFailure;
 use crate::output::{LocalSink, Output, ScriptResponse};
 use crate::prepared::{HOST_STACK_BYTES, Prepared};
@@ -147,15 +147,20 @@ impl ScriptEngine {
         permit: RunPermit,
     ) -> Result<ScriptResponse, ScriptFailure> {
         let (sender, receiver) = oneshot::channel();
-        let (stuck, used) = (permit.stuck_mark(), SlotPermit::default());
-        let slot = used.clone();
+        let deadline = self.clock.monotonic() + self.limits.timeout;
+        // Before a thread is taken: no thread waits for its turn to begin.
+        let acquired = tokio::time::timeout(self.limits.timeout, self.slots.acquire()).await;
+        let Ok(slot) = acquired else {
+            call.host.ended(Some(&ScriptFailure::Timeout)).await;
+            return Err(ScriptFailure::Timeout);
+        };
+        let (stuck, used) = (permit.stuck_mark(), slot.clone());
         let output = Output::new(
             Box::new(LocalSink::new(sender)),
             self.limits.output_max_bytes,
         );
         let (limits, slots, handle) = (self.limits, self.slots.clone(), Handle::current());
         let clock = Arc::clone(&self.clock);
-        let deadline = clock.monotonic() + limits.timeout;
         let (host, cell) = (Arc::clone(&call.host), call.cell.clone());
         self.threads.handle.spawn_blocking(move || {
             let text = ScriptText {
@@ -166,7 +171,7 @@ impl ScriptEngine {
             };
             let running = RunningScript {
                 host: call.host,
-                turn: slots.begin(&handle, slot),
+                turn: slots.turn(&handle, slot),
                 handle,
                 clock,
                 limits,

@@ -25,7 +25,7 @@ struct Functions<'js> {
     slot: ScriptSlot,
 }
 
-/// The object with the functions for the script in a slot.
+/// The object with the functions that every script needs, for the script in a slot. Its function `more` adds the others to an object.
 ///
 /// # Errors
 /// No memory.
@@ -35,11 +35,21 @@ pub(crate) fn object<'js>(ctx: &Ctx<'js>, slot: &ScriptSlot) -> Result<Object<'j
         object: Object::new(ctx.clone())?,
         slot: slot.clone(),
     };
-    functions.add_exchange()?;
-    functions.add_streams()?;
     functions.add_output()?;
-    functions.add_texts()?;
-    functions.add_sources()?;
+    functions.add_library()?;
+    let slot = slot.clone();
+    functions.add("more", move |ctx: Ctx<'js>, object: Object<'js>| {
+        let functions = Functions {
+            ctx,
+            object,
+            slot: slot.clone(),
+        };
+        functions.add_exchange()?;
+        functions.add_streams()?;
+        functions.add_texts()?;
+        functions.add_sources()?;
+        Ok::<_, rquickjs::Error>(functions.object)
+    })?;
     Ok(functions.object)
 }
 
@@ -134,11 +144,7 @@ impl<'js> Functions<'js> {
                     Ok(())
                 })
             },
-        )?;
-        let slot = self.slot.clone();
-        self.add("uuid", move |ctx: Ctx<'js>| {
-            with(&ctx, &slot, |script| Ok(script.host.uuid()))
-        })
+        )
     }
 
     fn add_streams(&self) -> Result<()> {
@@ -213,13 +219,19 @@ impl<'js> Functions<'js> {
         let slot = self.slot.clone();
         self.add("pipe", move |ctx: Ctx<'js>, handle: u32| {
             with(&ctx, &slot, |script| script.pipe(handle))
+        })?;
+        self.add("hasCharset", |name: String| {
+            text_encoding::encoding(&name).is_ok()
+        })
+    }
+
+    fn add_library(&self) -> Result<()> {
+        self.add("library", |ctx: Ctx<'js>, name: String| {
+            library::load(&ctx, &name)
         })
     }
 
     fn add_texts(&self) -> Result<()> {
-        self.add("hasCharset", |name: String| {
-            text_encoding::encoding(&name).is_ok()
-        })?;
         self.add("decode", |ctx: Ctx<'js>, bytes: String, charset: String| {
             let decoded = text_encoding::from_binary_text(&bytes)
                 .and_then(|bytes| text_encoding::decode(&bytes, &charset));
@@ -258,12 +270,6 @@ impl<'js> Functions<'js> {
         })?;
         self.add("lineOf", |stack: String| {
             stack_line(&stack).map_or(1, |(_, line)| line)
-        })?;
-        self.add("library", |ctx: Ctx<'js>, name: String| {
-            let file = format!("{}{name}", library::FILE_PREFIX);
-            let missing = || HostError::new(HostErrorKind::Argument, "no such file");
-            let text = caught(&ctx, library::text(&name).ok_or_else(missing))?;
-            ctx.eval_with_options::<Value<'js>, _>(text, sloppy(file))
         })
     }
 }

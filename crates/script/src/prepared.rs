@@ -2,9 +2,11 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use personium_types::ScriptLimits;
-use rquickjs::{CatchResultExt, Context, Ctx, Function, Object, Persistent, Runtime};
+use rquickjs::allocator::RustAllocator;
+use rquickjs::{CatchResultExt, Context, Ctx, Object, Persistent, Runtime};
 
 use crate::failure::ScriptFailure;
 use crate::library;
@@ -23,6 +25,15 @@ pub(crate) struct Prepared {
     pub(crate) functions: Persistent<Object<'static>>,
     pub(crate) context: Context,
     pub(crate) slot: ScriptSlot,
+}
+
+/// Whether contexts take their memory from the system: in a worker, whose memory has a limit, the allocator of the program would keep
+/// too much of it.
+static USES_SYSTEM_ALLOCATOR: AtomicBool = AtomicBool::new(false);
+
+/// Makes the contexts of this process take their memory from the system.
+pub(crate) fn use_system_allocator() {
+    USES_SYSTEM_ALLOCATOR.store(true, Ordering::Relaxed);
 }
 
 thread_local! {
@@ -56,7 +67,12 @@ impl Prepared {
 
     fn new(limits: &ScriptLimits) -> Result<Self, ScriptFailure> {
         let failed = |error: rquickjs::Error| ScriptFailure::Engine(error.to_string());
-        let runtime = Runtime::new().map_err(failed)?;
+        library::prepare().map_err(ScriptFailure::Engine)?;
+        let runtime = match USES_SYSTEM_ALLOCATOR.load(Ordering::Relaxed) {
+            true => Runtime::new(),
+            false => Runtime::new_with_alloc(RustAllocator),
+        };
+        let runtime = runtime.map_err(failed)?;
         runtime.set_max_stack_size(limits.stack_max_bytes);
         runtime.set_gc_threshold(GARBAGE_BYTES);
         let slot = ScriptSlot::new(RefCell::new(None));
@@ -80,27 +96,9 @@ impl Prepared {
     }
 }
 
-/// Evaluates the files of the engine and defines their globals.
+/// Evaluates the file of the engine that surrounds every script.
 fn load(ctx: &Ctx<'_>, slot: &ScriptSlot) -> rquickjs::Result<Persistent<Object<'static>>> {
-    let (name, text) = library::RUNTIME;
-    let file = |name: &str| native::sloppy(format!("{}{name}", library::FILE_PREFIX));
-    let runtime: Function<'_> = ctx.eval_with_options(text, file(name))?;
+    let runtime = library::load(ctx, library::RUNTIME)?;
     let functions: Object<'_> = runtime.call((native::object(ctx, slot)?,))?;
-    define_globals(ctx, &functions.get("globals")?)?;
-    let host: Object<'_> = functions.get("host")?;
-    let load: Function<'_> = host.get("load")?;
-    let globals: rquickjs::Value<'_> = load.call((library::PRELUDE,))?;
-    if let Some(globals) = globals.as_object() {
-        define_globals(ctx, globals)?;
-    }
     Ok(Persistent::save(ctx, functions))
-}
-
-/// Defines globals that are writable and not enumerable.
-fn define_globals<'js>(ctx: &Ctx<'js>, globals: &Object<'js>) -> rquickjs::Result<()> {
-    let define: Function<'js> = ctx.eval(
-        "(globals) => { for (const name of Object.keys(globals)) Object.defineProperty(globalThis, name, \
-         { value: globals[name], writable: true, configurable: true }); }",
-    )?;
-    define.call((globals.clone(),))
 }

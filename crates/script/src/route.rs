@@ -13,9 +13,18 @@ pub struct RouteTable(Vec<Route>);
 
 #[derive(Debug, Clone)]
 struct Route {
-    pattern: Regex,
+    pattern: Pattern,
     variables: Vec<String>,
     source: String,
+}
+
+/// The paths of a template.
+#[derive(Debug, Clone)]
+enum Pattern {
+    /// This path.
+    Path(String),
+    /// Paths with variables. The first variable is the group `v0`.
+    Expression(Regex),
 }
 
 /// The script that a path leads to.
@@ -69,6 +78,13 @@ impl RouteTable {
 impl Route {
     fn parse(template: &str, source: &str) -> Option<Self> {
         let template = template.strip_prefix('/').unwrap_or(template);
+        if !template.contains(['{', '}']) {
+            return Some(Self {
+                pattern: Pattern::Path(template.to_owned()),
+                variables: Vec::new(),
+                source: source.to_owned(),
+            });
+        }
         let (mut pattern, mut variables) = (String::from("^(?:"), Vec::new());
         let mut rest = template;
         while let Some((literal, after)) = rest.split_once('{') {
@@ -97,14 +113,23 @@ impl Route {
             .build()
             .ok()?;
         Some(Self {
-            pattern,
+            pattern: Pattern::Expression(pattern),
             variables,
             source: source.to_owned(),
         })
     }
 
     fn target(&self, path: &str) -> Option<RouteTarget> {
-        let captures = self.pattern.captures(path)?;
+        let pattern = match &self.pattern {
+            Pattern::Path(own) => {
+                return (own == path).then(|| RouteTarget {
+                    source: self.source.clone(),
+                    variables: BTreeMap::new(),
+                });
+            }
+            Pattern::Expression(pattern) => pattern,
+        };
+        let captures = pattern.captures(path)?;
         let value = |(index, name): (usize, &String)| {
             let value = captures.name(&format!("v{index}"))?;
             Some((name.clone(), value.as_str().to_owned()))

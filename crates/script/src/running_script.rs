@@ -61,7 +61,7 @@ impl RunningScript {
         future: impl Future<Output = Result<T, HostError>>,
     ) -> Result<T, HostError> {
         let left = self.left();
-        let waited = block(&mut self.turn, &self.handle, left, future);
+        let waited = self.turn.wait(left, future);
         self.outcome(waited)
     }
 
@@ -128,7 +128,7 @@ impl RunningScript {
             return Ok(());
         };
         let left = self.left();
-        let sent = block(&mut self.turn, &self.handle, left, self.output.send(bytes));
+        let sent = self.turn.wait(left, self.output.send(bytes));
         self.outcome(sent)
     }
 
@@ -276,19 +276,6 @@ fn extension_argument_too_large() -> HostError {
         ExtensionValue::MAX_BYTES
     );
     HostError::new(HostErrorKind::TooLarge, &text)
-}
-
-/// Waits on this thread, and lets others compute meanwhile. `None` if it takes too long.
-fn block<T>(
-    turn: &mut ComputeTurn,
-    handle: &Handle,
-    time: Duration,
-    future: impl Future<Output = T>,
-) -> Option<T> {
-    turn.pause();
-    let waited = handle.block_on(async { tokio::time::timeout(time, future).await });
-    turn.resume();
-    waited.ok()
 }
 
 /// The head of a request, as the script gave it.

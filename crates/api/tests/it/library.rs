@@ -11,6 +11,7 @@ mod globals;
 mod hostile;
 mod identities;
 mod links;
+mod pollution;
 mod privileges;
 mod recorded;
 mod samples;

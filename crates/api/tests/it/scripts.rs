@@ -7,6 +7,7 @@ mod requests;
 mod responses;
 mod rights;
 mod routes;
+mod waiting;
 
 use personium_model::Settings;
 use personium_testkit::{TestResponse, TestUnit};

@@ -14,10 +14,10 @@ use super::link::Link;
 use super::message::{UnitMessage, WorkerLimits, WorkerMessage};
 use super::remote_host::{RemoteHost, RemoteSink, RemoteStream};
 use super::sandbox;
-use crate::compute_slots::{ComputeSlots, SlotPermit};
+use crate::compute_slots::ComputeSlots;
 use crate::failure::ScriptFailure;
 use crate::output::Output;
-use crate::prepared::{HOST_STACK_BYTES, Prepared};
+use crate::prepared::{self, HOST_STACK_BYTES, Prepared};
 use crate::run::{self, ScriptText};
 use crate::running_script::RunningScript;
 use crate::stream_table::{INPUT, StreamTable};
@@ -77,6 +77,7 @@ fn serve(link: &Arc<Link>, limits: &ScriptLimits, clock: &Arc<dyn Clock>) -> io:
     // It drives nothing: all that scripts wait for blocks the thread.
     let runtime = Builder::new_current_thread().enable_time().build()?;
     let slots = ComputeSlots::new(Arc::clone(clock));
+    prepared::use_system_allocator();
     read_time_zone(limits);
     sandbox::enter(limits.memory_max_bytes)?;
     Prepared::make_next(limits);
@@ -101,7 +102,7 @@ fn serve(link: &Arc<Link>, limits: &ScriptLimits, clock: &Arc<dyn Clock>) -> io:
         let sink = Box::new(RemoteSink(Arc::clone(link)));
         let running = RunningScript {
             host: Arc::new(RemoteHost(Arc::clone(link))),
-            turn: slots.begin(runtime.handle(), SlotPermit::default()),
+            turn: slots.turn(runtime.handle(), runtime.block_on(slots.acquire())),
             handle: runtime.handle().clone(),
             deadline: clock.monotonic() + limits.timeout,
             clock: Arc::clone(clock),

@@ -111,6 +111,9 @@ impl ScriptLog {
             let text = self.text_of(failure);
             lines.push((LineLevel::Error, self.line(ERROR_TYPE, text)));
         }
+        if lines.is_empty() {
+            return;
+        }
         let stored = event_log::add_script_lines(
             (&self.unit, &self.context),
             (&self.permit, &self.service),

@@ -62,11 +62,11 @@ pub(super) fn describe(
             "pathBased": urls.path_based(),
             "requestKey": request.request_key,
             "callerToken": caller_token(request),
-            "variables": route.variables,
             "serverVersion": crate::API_VERSION,
             "extensions": extensions(plugins),
         }),
         request: json!({
+            "variables": route.variables,
             "method": request.method.as_str(),
             "scheme": urls.scheme(),
             "host": host,

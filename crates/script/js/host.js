@@ -1,0 +1,247 @@
+// The functions of the server as the library uses them, what it uses of the language, and `require`, `JSGIResponse`, `console`.
+(function (native, shared, need) {
+  'use strict';
+  const { original, put, quoted, matches, handleOf, newStream } = shared;
+  const { apply, parse, stringify, text: textOf, isArray, keys, create, define, exec, ErrorClass, Bytes, isView } = original;
+  const more = native.more(create(null));
+  const uncurried = (f) => apply(original.bind, original.call, [f]);
+  const slice = uncurried(original.slice);
+  const indexOf = uncurried(original.indexOf);
+  const wellFormedText = uncurried(original.wellFormed);
+  const trim = uncurried(original.trim);
+  const wellFormed = (value) => wellFormedText(textOf(value));
+  const CHUNK = 8192;
+
+  const push = (list, value) => {
+    put(list, list.length, value, true);
+  };
+  // Replaces what matches: each match if the pattern is global. `by` is a text, or gets the match. No pattern matches nothing.
+  const replaced = (text, pattern, by) => {
+    let out = '';
+    let from = 0;
+    for (;;) {
+      const found = apply(exec, pattern, [text]);
+      if (found === null) break;
+      out += slice(text, from, found.index) + (typeof by === 'string' ? by : by(found));
+      from = found.index + found[0].length;
+      if (pattern.lastIndex === 0) break;
+    }
+    return out + slice(text, from);
+  };
+  const split = (text, separator) => {
+    const out = [];
+    let from = 0;
+    for (;;) {
+      const at = indexOf(text, separator, from);
+      if (at < 0) break;
+      push(out, slice(text, from, at));
+      from = at + separator.length;
+    }
+    push(out, slice(text, from));
+    return out;
+  };
+  const copy = (target, source) => {
+    if (source === null || source === undefined) return target;
+    const names = keys(source);
+    for (let at = 0; at < names.length; at += 1) put(target, names[at], source[names[at]], true);
+    return target;
+  };
+  const isBuffer = (value) => {
+    try {
+      apply(original.bufferLength, value, []);
+      return true;
+    } catch (_) {
+      return false;
+    }
+  };
+  const js = {
+    __proto__: null,
+    isBytes: (value) => isView(value) || isBuffer(value),
+    parse: parse,
+    stringify: stringify,
+    text: textOf,
+    number: original.number,
+    encode: original.encode,
+    decode: original.decode,
+    isArray: isArray,
+    keys: keys,
+    create: create,
+    define: define,
+    put: put,
+    push: push,
+    copy: copy,
+    quoted: quoted,
+    setPrototype: original.setPrototype,
+    objectPrototype: original.objectPrototype,
+    ErrorClass: ErrorClass,
+    TypeErrorClass: original.TypeErrorClass,
+    ProxyClass: original.ProxyClass,
+    fromCodePoint: original.fromCodePoint,
+    toPrimitive: original.toPrimitive,
+    indexOf: indexOf,
+    slice: slice,
+    trim: trim,
+    lower: uncurried(original.lower),
+    upper: uncurried(original.upper),
+    split: split,
+    replace: replaced,
+    matches: matches,
+    has: uncurried(original.hasOwn),
+  };
+
+  const codedError = (code, message) => {
+    const error = new ErrorClass(message);
+    put(error, 'code', code, true);
+    return error;
+  };
+
+  // The bytes of a buffer or view as a text with one character for each byte.
+  const binaryText = (data) => {
+    let bytes;
+    if (isView(data)) {
+      bytes = new Bytes(data.buffer, data.byteOffset, data.byteLength);
+    } else if (isBuffer(data)) {
+      bytes = new Bytes(data);
+    } else {
+      throw codedError('argument', 'neither a buffer nor a view');
+    }
+    let out = '';
+    for (let at = 0; at < bytes.length; at += CHUNK) {
+      out += apply(original.fromCharCode, null, apply(original.subarray, bytes, [at, at + CHUNK]));
+    }
+    return out;
+  };
+
+  // Kind and text of the body of a request.
+  const sentBody = (body) => {
+    if (body === null || body === undefined) return { __proto__: null, kind: 'none', text: '' };
+    if (typeof body === 'string') return { __proto__: null, kind: 'text', text: wellFormed(body) };
+    if (typeof body === 'number') return { __proto__: null, kind: 'stream', text: textOf(body) };
+    return { __proto__: null, kind: 'binary', text: binaryText(body) };
+  };
+
+  // Sends a request: an object with `method`, `url`, `headers`, `token`, `accept`, `body`.
+  const send = (request) => {
+    const { kind, text } = sentBody(request.body);
+    const names = keys(request.headers);
+    let headers = '';
+    for (let at = 0; at < names.length; at += 1) {
+      headers += (at === 0 ? '[' : ',[') + quoted(textOf(names[at])) + ',' + quoted(textOf(request.headers[names[at]])) + ']';
+    }
+    const head = '{"method":' + quoted(textOf(request.method)) + ',"url":' + quoted(textOf(request.url)) + ',"headers":[' + headers
+      + '],"token":' + (request.token === null ? 'null' : quoted(textOf(request.token))) + ',"kind":' + quoted(kind) + '}';
+    const answer = original.setPrototype(parse(more.send(head, text)), null);
+    const handle = answer.handle;
+    if (request.accept === 'stream') {
+      answer.body = handle;
+    } else if (request.accept === 'bytes') {
+      answer.body = more.readBytes(handle, -1);
+    } else {
+      answer.body = more.readText(handle, 'utf-8');
+    }
+    return answer;
+  };
+
+  // Pairs of kind and text, as JSON.
+  const writtenValues = (values) => {
+    let out = '';
+    for (let at = 0; at < values.length; at += 1) {
+      out += (at === 0 ? '[' : ',[') + quoted(textOf(values[at][0])) + ',' + quoted(textOf(values[at][1])) + ']';
+    }
+    return '[' + out + ']';
+  };
+
+  let context;
+  const host = {
+    __proto__: null,
+    get context() {
+      if (context === undefined) context = shared.context();
+      return context;
+    },
+    send: send,
+    newStream: newStream,
+    handleOf: handleOf,
+    readText: (handle, charset) => more.readText(handle, textOf(charset)),
+    readLine: (handle, charset) => more.readLine(handle, textOf(charset)),
+    decode: (bytes, charset) => more.decode(binaryText(bytes), textOf(charset)),
+    encode: (text, charset) => more.encode(wellFormed(text), textOf(charset)),
+    percentDecode: (text, charset, plusIsBlank) => more.percentDecode(wellFormed(text), textOf(charset), plusIsBlank === true),
+    base64: (bytes) => more.base64(binaryText(bytes)),
+    fromBase64: (text) => more.fromBase64(textOf(text)),
+    sendMail: (mail) => more.sendMail(wellFormed(mail)),
+    callExtension: (extension, method, createdWith, given) => parse(more.callExtension('{"extension":' + quoted(textOf(extension))
+      + ',"method":' + quoted(textOf(method)) + ',"createdWith":' + writtenValues(createdWith) + ',"arguments":' + writtenValues(given) + '}')),
+    log: (level, text) => more.log(textOf(level), wellFormed(text)),
+    tokenOfService: (cellUrl) => more.tokenOfService(wellFormed(cellUrl)),
+  };
+
+  // The number of the last line of a text that is not blank.
+  const linesOf = (text) => {
+    const trimmed = trim('.' + text);
+    let count = 1;
+    for (let at = indexOf(trimmed, '\n'); at >= 0; at = indexOf(trimmed, '\n', at + 1)) count += 1;
+    return count;
+  };
+
+  const require = (name) => {
+    const text = more.readSource(wellFormed(name));
+    if (text === null) {
+      const missing = new ErrorClass('io.personium.engine.PersoniumEngineException: 404 Not Found');
+      put(missing, 'name', 'JavaException', true);
+      throw missing;
+    }
+    let module;
+    try {
+      module = more.evaluate('(function(exports){' + text + '\n})', textOf(name) + '.js');
+    } catch (error) {
+      const stack = textOf(error.stack);
+      let line = matches(/:[0-9]+/, stack) ? more.lineOf(stack) : 1;
+      // What is missing at the end is missing on the last line.
+      if (line > linesOf(text)) line = linesOf(text);
+      const bad = new ErrorClass('syntax error (' + name + '#' + line + ')');
+      put(bad, 'name', 'InternalError', true);
+      throw bad;
+    }
+    const exports = function () {};
+    module(exports);
+    return exports;
+  };
+
+  function JSGIResponse() {}
+  JSGIResponse.prototype = {
+    constructor: JSGIResponse,
+    status: 200,
+    headers: { 'Content-Type': 'application/json;charset=utf-8' },
+    body: [],
+    setResponseData: function (data) {
+      if (data === null || data === undefined) {
+        this.body = [];
+      } else if (indexOf(textOf(this.headers['Content-Type']), 'application/json') >= 0) {
+        this.body = [stringify(data)];
+      } else {
+        this.body = [data];
+      }
+    },
+  };
+
+  const shown = (value) => {
+    if (typeof value === 'string') return value;
+    try {
+      const json = typeof value === 'object' && !(value instanceof ErrorClass) ? stringify(value) : undefined;
+      return json === undefined ? textOf(value) : textOf(json);
+    } catch (_) {
+      return 'unprintable';
+    }
+  };
+  const logger = (level) => function () {
+    let text = '';
+    for (let at = 0; at < arguments.length; at += 1) text += (at > 0 ? ' ' : '') + shown(arguments[at]);
+    host.log(level, text);
+  };
+  const console = {
+    log: logger('info'), info: logger('info'), warn: logger('warn'), error: logger('error'), debug: logger('debug'),
+  };
+  const GLOBALS = { __proto__: null, require: require, JSGIResponse: JSGIResponse, console: console };
+
+  return { __proto__: null, host: host, js: js, globals: (name) => GLOBALS[name] };
+})
