@@ -25,8 +25,11 @@ use personium_odata::key::EntityKey;
 use personium_odata::value::MAX_DATE_MS;
 use personium_types::{Code, Error, NodeId, Result};
 
+pub(crate) use self::acl::{read as read_acl, roles as roles_of_acl};
+pub(crate) use self::objects::LINKS;
 use self::own_urls::OwnUrls;
 pub(crate) use self::refusals::{Refusal, Refusals};
+pub(crate) use self::tree::dead_properties;
 pub(crate) use self::type_map::TypeMap;
 pub(crate) use self::user_data::{USER_DATA, validated};
 pub(crate) use self::values::entity_body;

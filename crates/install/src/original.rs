@@ -2,6 +2,7 @@
 
 mod body;
 mod cell;
+mod comparison_notes;
 mod documents;
 mod downloads;
 mod files;
@@ -9,6 +10,7 @@ mod tree;
 
 pub(crate) use self::body::BodyReader;
 pub(crate) use self::cell::OriginalCell;
+pub(crate) use self::comparison_notes::{ComparisonNotes, NoteKind};
 pub(crate) use self::documents::{CellState, DocumentPages};
 pub use self::documents::{CollectedCell, DocumentCollector, DocumentCounts, Documents};
 pub use self::downloads::{DownloadedChunks, Downloads, IndexState};

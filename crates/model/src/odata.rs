@@ -41,7 +41,7 @@ mod update;
 mod user_schema;
 mod validate;
 
-pub use association::{Association, AssociationSide, Cardinality};
+pub use association::{Association, AssociationSide, Cardinality, parent_of};
 pub use change_set::{ChangeSet, ChangeSetCommit};
 pub use collection_reader::{CollectionReader, LinkPages, ReadEntity, ReadLink, TypePages};
 pub use create::{create, create_with};

@@ -1,6 +1,7 @@
 //! Snapshots of cells: `__snapshot`, `__export` and `__import`.
 
 mod artifacts;
+mod compared_cell;
 mod export;
 mod files;
 mod import;

@@ -1,17 +1,12 @@
 //! Access control lists in a snapshot.
 
-use std::collections::HashMap;
-
-use personium_model::keys::ControlSet;
 use personium_model::{Ace, Acl, Principal, SchemaLevel};
 use personium_types::Privilege;
 use serde_json::Value;
 
-use super::ImportedObject;
-
-/// The list in a description, with the roles of the new cell. Entries for roles that the snapshot does not have grant nothing
-/// and are left out, like privileges that are not known.
-pub(super) fn read(list: &Value, objects: &HashMap<String, ImportedObject>) -> Acl {
+/// The list in a description, with the roles of the new cell, which `role` gives by their ids in the source. Entries for roles that the
+/// source does not have grant nothing and are left out, like privileges that are not known.
+pub(crate) fn read(list: &Value, role: impl Fn(&str) -> Option<String>) -> Acl {
     let level = ["@p.requireSchemaAuthz", "@requireSchemaAuthz"];
     let level = level.iter().find_map(|name| list.get(name)?.as_str());
     let levels = [
@@ -24,20 +19,21 @@ pub(super) fn read(list: &Value, objects: &HashMap<String, ImportedObject>) -> A
             .into_iter()
             .find(|known| Some(known.as_str()) == level),
         aces: items(list.get("D.ace"))
-            .filter_map(|ace| read_ace(ace, objects))
+            .filter_map(|ace| read_ace(ace, &role))
             .collect(),
     }
 }
 
-fn read_ace(ace: &Value, objects: &HashMap<String, ImportedObject>) -> Option<Ace> {
+/// The ids of the roles in a list, in the source.
+pub(crate) fn roles(list: &Value) -> impl Iterator<Item = &str> {
+    let aces = items(list.get("D.ace"));
+    aces.filter_map(|ace| ace.get("D.principal")?.get("D.href")?.as_str())
+}
+
+fn read_ace(ace: &Value, role: impl Fn(&str) -> Option<String>) -> Option<Ace> {
     let principal = ace.get("D.principal")?;
     let principal = match principal.get("D.href").and_then(Value::as_str) {
-        Some(role) => {
-            let found = objects
-                .get(role)
-                .filter(|found| found.set == ControlSet::Role)?;
-            Principal::Role(found.id.clone())
-        }
+        Some(id) => Principal::Role(role(id)?),
         None => principal.get("D.all").map(|_| Principal::All)?,
     };
     let privileges = ace.get("D.grant")?.get("D.privilege");
@@ -69,26 +65,18 @@ fn privilege(name: &str) -> Option<Privilege> {
 
 #[cfg(test)]
 mod tests {
-    use personium_odata::key::EntityKey;
     use serde_json::json;
 
     use super::*;
 
     #[test]
     fn lists_are_read_in_all_their_forms() {
-        let role = ImportedObject {
-            set: ControlSet::Role,
-            id: "new".to_owned(),
-            key: EntityKey::single("r"),
-            name: "r".to_owned(),
-            box_name: None,
-        };
-        let objects = HashMap::from([("old".to_owned(), role)]);
+        let role = |id: &str| (id == "old").then(|| "new".to_owned());
         let one = json!({"@requireSchemaAuthz": "public", "D.ace": {
             "D.principal": {"D.all": null},
             "D.grant": {"D.privilege": {"D.read": null, "p.exec": {}}},
         }});
-        let found = read(&one, &objects);
+        let found = read(&one, role);
         assert_eq!(found.schema_level, Some(SchemaLevel::Public));
         let grants = vec![Privilege::Read, Privilege::Exec];
         assert_eq!(
@@ -105,9 +93,10 @@ mod tests {
         ]});
         let principal = Principal::Role("new".to_owned());
         let grants = vec![Privilege::Write];
-        assert_eq!(read(&many, &objects).aces, [Ace { principal, grants }]);
+        assert_eq!(read(&many, role).aces, [Ace { principal, grants }]);
+        assert_eq!(roles(&many).collect::<Vec<_>>(), ["old", "unknown"]);
         for nothing in [json!({}), json!(null), json!([1]), json!({"D.ace": "x"})] {
-            assert_eq!(read(&nothing, &objects), Acl::default());
+            assert_eq!(read(&nothing, role), Acl::default());
         }
     }
 }

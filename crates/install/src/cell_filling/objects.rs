@@ -14,7 +14,7 @@ use super::{CellFilling, ImportedObject, history};
 use crate::snapshot_package::invalid;
 
 /// The file of links.
-pub(super) const LINKS: &str = "10_odata/80_link.pjson";
+pub(crate) const LINKS: &str = "10_odata/80_link.pjson";
 /// The number of objects of one commit.
 const BATCH_OBJECTS: usize = 100;
 /// The hidden values of an account that are taken.

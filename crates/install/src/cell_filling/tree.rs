@@ -1,9 +1,10 @@
 //! Imports boxes, collections and files as resources.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use personium_archive::snapshot::{self, NodeMeta};
 use personium_dav::proppatch::{self, PropertyChange};
+use personium_model::Unit;
 use personium_model::file::{FileHeaders, Upload};
 use personium_model::keys::{self, ControlSet};
 use personium_model::node::{Node, NodeKind, SERVICE_SOURCE};
@@ -204,31 +205,48 @@ impl CellFilling<'_> {
         let mut node = Node::new(id, kind, valid_time(meta.created));
         node.updated = valid_time(meta.updated);
         node.version = meta.version.clamp(1, u64::from(u32::MAX));
-        node.acl = acl::read(&meta.acl, &self.objects);
-        let limits = XmlLimits {
-            bytes: self.unit().settings().dav.xml_max_bytes,
-            ..XmlLimits::REQUEST
-        };
-        for (name, xml) in &meta.properties {
-            let text = format!(
-                "<D:propertyupdate xmlns:D=\"DAV:\"><D:set><D:prop>{xml}</D:prop></D:set></D:propertyupdate>"
-            );
-            let patch = match proppatch::parse(text.as_bytes(), &limits) {
-                Ok(patch) => patch,
-                Err(error) => {
-                    self.refuse(path, name, invalid(path, error))?;
-                    continue;
-                }
-            };
-            for change in patch.changes {
-                if let PropertyChange::Set(set) = change {
-                    node.properties.insert(set.key, set.xml);
-                }
-            }
+        node.acl = acl::read(&meta.acl, |role| {
+            let found = self.objects.get(role);
+            let found = found.filter(|found| found.set == ControlSet::Role)?;
+            Some(found.id.clone())
+        });
+        let (properties, refused) = dead_properties(&meta.properties, self.unit());
+        for (name, error) in refused {
+            self.refuse(path, &name, invalid(path, error))?;
         }
+        node.properties = properties;
         properties::check_size(&node, self.unit())?;
         Ok(node)
     }
+}
+
+/// The dead properties of a description as a request would set them: their elements by their names; and those that are refused, with
+/// the reasons.
+pub(crate) fn dead_properties(
+    described: &BTreeMap<String, String>,
+    unit: &Unit,
+) -> (BTreeMap<String, String>, Vec<(String, String)>) {
+    let limits = XmlLimits {
+        bytes: unit.settings().dav.xml_max_bytes,
+        ..XmlLimits::REQUEST
+    };
+    let (mut properties, mut refused) = (BTreeMap::new(), Vec::new());
+    for (name, xml) in described {
+        let text = format!(
+            "<D:propertyupdate xmlns:D=\"DAV:\"><D:set><D:prop>{xml}</D:prop></D:set></D:propertyupdate>"
+        );
+        match proppatch::parse(text.as_bytes(), &limits) {
+            Ok(patch) => {
+                let changes = patch.changes.into_iter();
+                properties.extend(changes.filter_map(|change| match change {
+                    PropertyChange::Set(set) => Some((set.key, set.xml)),
+                    PropertyChange::Remove(_) => None,
+                }));
+            }
+            Err(error) => refused.push((name.clone(), error.to_string())),
+        }
+    }
+    (properties, refused)
 }
 
 /// Whether a text can be the value of a header.

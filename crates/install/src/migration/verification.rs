@@ -1,7 +1,12 @@
-//! Compares what was taken over of a cell with the original: numbers of objects, hashed passwords, values of entities, and checksums of
-//! files.
+//! Compares what was taken over of a cell with the original: numbers of objects, hashed passwords, values of entities, checksums of files,
+//! links, access control lists and WebDAV properties.
 
-use std::collections::{BTreeMap, HashMap};
+mod descriptions;
+mod links;
+mod objects;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
@@ -20,7 +25,7 @@ use personium_types::{NodeId, Result};
 use super::{Migration, entry};
 use crate::cell_export::is_of_schema;
 use crate::cell_filling::{TypeMap, USER_DATA, entity_body, validated};
-use crate::original::{CellState, CollectedCell, OriginalCell};
+use crate::original::{CellState, CollectedCell, ComparisonNotes, OriginalCell};
 use crate::snapshot_package::reason_of;
 
 /// The number of entities of a collection whose values are compared, at most twice as many.
@@ -39,6 +44,10 @@ pub struct ComparedCell {
     pub entities: u64,
     /// The number of files whose content was compared.
     pub files: u64,
+    /// The number of links that were compared.
+    pub links: u64,
+    /// The number of cells, boxes, collections and files whose access control lists and properties were compared.
+    pub descriptions: u64,
     /// The differences, for people; at most 100.
     pub differences: Vec<String>,
 }
@@ -65,10 +74,13 @@ struct Comparison<'c> {
     migration: &'c Migration,
     source: OriginalCell,
     state: CellState,
-    context: std::sync::Arc<CellContext>,
+    context: Arc<CellContext>,
     records: Records,
     /// OData collections by their ids there: the id of their parents, their names and their ids here.
     collections: HashMap<String, (NodeId, String, NodeId)>,
+    notes: ComparisonNotes,
+    /// The objects that were left out: kind or path, and the id there.
+    refused: HashSet<(String, String)>,
     found: ComparedCell,
 }
 
@@ -104,6 +116,9 @@ impl Migration {
                 return Ok(found);
             }
         };
+        let refused = state.refused.iter();
+        let refused = refused.map(|(place, id, _)| (place.clone(), id.clone()));
+        let refused = refused.collect();
         let mut comparison = Comparison {
             migration: self,
             source,
@@ -111,11 +126,16 @@ impl Migration {
             records: context.records().clone(),
             context,
             collections: HashMap::new(),
+            notes: self.documents.notes().await?,
+            refused,
             found,
         };
         comparison.compare_objects().await?;
+        comparison.compare_object_links().await?;
+        comparison.compare_cell_node().await?;
         comparison.compare_tree().await?;
         comparison.compare_collections().await?;
+        comparison.notes.clear().await?;
         Ok(comparison.found)
     }
 }
@@ -127,8 +147,15 @@ impl Comparison<'_> {
         refused.filter(|(place, _, _)| place == kind).count() as u64
     }
 
+    /// Whether an object with this id there was left out.
+    fn is_refused(&self, place: &str, id: &str) -> bool {
+        self.refused.contains(&(place.to_owned(), id.to_owned()))
+    }
+
     /// Compares the numbers of control objects, and the hashed passwords.
     async fn compare_objects(&mut self) -> Result<()> {
+        let unit = Arc::clone(&self.migration.unit);
+        let root = ServiceRoot::of_cell(unit, Arc::clone(&self.context));
         for (kind, path) in snapshot::DOCUMENTS {
             let Some(set) = ControlSet::named(kind).filter(|set| !is_of_schema(*set)) else {
                 continue;
@@ -137,10 +164,13 @@ impl Comparison<'_> {
             let mut documents = self.source.documents(path);
             while let Some(document) = documents.next().await? {
                 there += 1;
+                let key = SetKey::control(set);
+                self.note_object(&root, (set, &key), &document).await?;
                 if set == ControlSet::Account {
                     self.compare_account(&document).await?;
                 }
             }
+            self.notes.flush().await?;
             let here = self.counted(&SetKey::control(set)).await?;
             let refused = self.refused(kind);
             self.found.count(kind, there.max(refused) - refused, here);
@@ -230,6 +260,7 @@ impl Comparison<'_> {
                 continue;
             };
             let node = node.value;
+            self.compare_description(&path, &meta, &node).await?;
             if node.kind == NodeKind::File {
                 self.compare_file(&path, &folder, &meta, &node).await?;
                 continue;
@@ -309,6 +340,8 @@ impl Comparison<'_> {
 
     /// Compares schemas and user data.
     async fn compare_collections(&mut self) -> Result<()> {
+        let unit = Arc::clone(&self.migration.unit);
+        let root = ServiceRoot::of_cell(unit, Arc::clone(&self.context));
         let mut types = TypeMap::default();
         for (kind, path) in snapshot::DOCUMENTS {
             let Some(set) = ControlSet::named(kind).filter(|set| is_of_schema(*set)) else {
@@ -320,9 +353,14 @@ impl Comparison<'_> {
                 let name = document.source.properties.as_ref();
                 let name = name.and_then(|properties| properties.get("Name")?.as_str());
                 let _ = types.note(set, &document, name.unwrap_or_default());
-                let collection = document.source.collection.unwrap_or_default();
+                let collection = document.source.collection.clone().unwrap_or_default();
+                if let Some((.., node)) = self.collections.get(&collection) {
+                    let key = SetKey::schema(node, set);
+                    self.note_object(&root, (set, &key), &document).await?;
+                }
                 *there.entry(collection).or_default() += 1;
             }
+            self.notes.flush().await?;
             let (mut total, mut here) = (0, 0);
             for (collection, count) in there {
                 total += count;
@@ -333,7 +371,9 @@ impl Comparison<'_> {
             let refused = self.refused(kind);
             self.found.count(kind, total.max(refused) - refused, here);
         }
-        self.compare_user_data(&types).await
+        self.compare_associations().await?;
+        self.compare_user_data(&types).await?;
+        self.compare_entity_links(&types).await
     }
 
     async fn compare_user_data(&mut self, types: &TypeMap) -> Result<()> {
@@ -402,8 +442,8 @@ impl Comparison<'_> {
         let Some(located) = locate::child(&self.context, parent, name).await? else {
             return Ok(None);
         };
-        let unit = std::sync::Arc::clone(&self.migration.unit);
-        let context = std::sync::Arc::clone(&self.context);
+        let unit = Arc::clone(&self.migration.unit);
+        let context = Arc::clone(&self.context);
         ServiceRoot::of_data(unit, context, &located)
             .await
             .map(Some)

@@ -12,6 +12,7 @@ use personium_store::{Batch, Direction, Key, KeyRange, Limit, RecordStore, Space
 use personium_types::{CellId, Code, Error, Result};
 use serde::{Deserialize, Serialize};
 
+use super::comparison_notes::ComparisonNotes;
 use super::downloads::Downloads;
 use crate::snapshot_package::invalid;
 
@@ -187,6 +188,11 @@ impl Documents {
     /// All records of a cell, for its checksum.
     pub(crate) fn all_of_cell(&self, cell: &str) -> DocumentPages {
         self.pages(Some(Key::table(DOCUMENT).text(cell).build()))
+    }
+
+    /// The notes of a comparison, of which one runs at a time.
+    pub(crate) async fn notes(&self) -> Result<ComparisonNotes> {
+        ComparisonNotes::begin(&self.records).await
     }
 
     /// The state of a cell, if it was migrated.

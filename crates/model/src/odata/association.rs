@@ -52,7 +52,8 @@ fn cardinality(multiplicity: Multiplicity) -> Cardinality {
 }
 
 /// The set that is part of the key of `set`, with the name of the key member for it.
-pub(super) fn parent_of(set: ControlSet) -> Option<(ControlSet, &'static str)> {
+#[must_use]
+pub fn parent_of(set: ControlSet) -> Option<(ControlSet, &'static str)> {
     Some(match set {
         ControlSet::Role
         | ControlSet::Relation

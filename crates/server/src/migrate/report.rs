@@ -14,7 +14,7 @@ pub(super) struct MigrationReport {
     path: PathBuf,
     out: BufWriter<File>,
     lines: u64,
-    compared: (u64, u64, u64),
+    compared: ComparedCell,
 }
 
 impl MigrationReport {
@@ -29,7 +29,7 @@ impl MigrationReport {
             path: path.to_owned(),
             out: BufWriter::new(file),
             lines: 0,
-            compared: (0, 0, 0),
+            compared: ComparedCell::default(),
         })
     }
 
@@ -57,9 +57,12 @@ impl MigrationReport {
 
     /// Counts what was compared.
     pub fn add_compared(&mut self, compared: &ComparedCell) {
-        self.compared.0 += compared.documents;
-        self.compared.1 += compared.entities;
-        self.compared.2 += compared.files;
+        let sums = &mut self.compared;
+        sums.documents += compared.documents;
+        sums.entities += compared.entities;
+        sums.files += compared.files;
+        sums.links += compared.links;
+        sums.descriptions += compared.descriptions;
     }
 
     /// Ends the report. Returns a summary.
@@ -74,10 +77,18 @@ impl MigrationReport {
             0 => format!("Nothing was left out ({path} is empty).\n"),
             lines => format!("{path} has {lines} lines about what was left out or differs.\n"),
         };
-        let (documents, entities, files) = self.compared;
+        let ComparedCell {
+            documents,
+            entities,
+            files,
+            links,
+            descriptions,
+            ..
+        } = self.compared;
         if documents > 0 {
             text.push_str(&format!(
-                "Compared: the numbers of {documents} documents, {entities} entities, the checksums of {files} files.\n"
+                "Compared: the numbers of {documents} documents, {entities} entities, the checksums of {files} files, {links} links, \
+                 the access control lists and properties of {descriptions} resources.\n"
             ));
         }
         Ok(text)
