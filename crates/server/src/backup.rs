@@ -6,17 +6,22 @@
 mod file_stamps;
 mod forget;
 mod generation_writer;
+pub(crate) mod journal_pass;
+mod journal_writer;
 mod lease;
 pub(crate) mod manifest;
 pub mod place;
 pub(crate) mod record_file;
 mod retention;
 mod sealed_bodies;
+pub(crate) mod segment_file;
 mod small_files;
 pub(crate) mod store;
 
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use personium_model::records::Records;
 use personium_model::{keys, unit_mark};
@@ -28,6 +33,7 @@ use serde_json::{Value, json};
 
 use self::file_stamps::FileStamps;
 use self::generation_writer::{GenerationWriter, NewContent};
+use self::journal_writer::{JournalReach, JournalWriter, PassError, PassOutcome};
 use self::manifest::{Manifest, member};
 use self::place::BackupPlace;
 use self::store::BackupStore;
@@ -148,15 +154,7 @@ async fn back_up(
     options: &BackupOptions,
     secret: Option<&Secret<String>>,
 ) -> BackupResult<(String, bool)> {
-    let records = Records::new(Arc::clone(&unit.records), Space::Unit);
-    let mark = mark(unit).await?;
-    let stores = records.find_bytes(&keys::store_id()).await;
-    let stores = stores.map_err(|error| chain(&error))?;
-    let stores = stores.map(|id| String::from_utf8_lossy(&id).into_owned());
-    let stores = match unit.history().await {
-        None => stores,
-        Some(history) => Some(format!("{} timeline {history}", stores.unwrap_or_default())),
-    };
+    let (mark, stores) = (mark(unit).await?, stores(unit).await?);
     let store = BackupStore::create(&options.to, &mark, secret).await?;
     let done = Box::pin(make_generation(config, (unit, &store), options, stores)).await;
     store.close().await;
@@ -177,18 +175,23 @@ async fn make_generation(
     }
     let former = former(store, &generations, &progress).await;
     let former = former.filter(|former| former.stores == stores && !options.full);
-    let name = new_name(system::clock().now_ms(), generations.last());
+    let (passes, wrong) = store.passes().await?;
+    for text in wrong {
+        progress.note(&text);
+    }
+    let latest = journal_writer::latest_name(&generations, &passes);
+    let name = new_name(system::clock().now_ms(), latest);
     let mut writer = GenerationWriter {
         unit,
         store,
         former: former.as_ref(),
-        journal: store.begin_journal(&name).await?,
+        begun: store.begin_list(&name).await?,
         stamps: FileStamps::of(config),
         progress: &progress,
         new: NewContent::default(),
     };
     let (cells, unit_space) = Box::pin(writer.write()).await?;
-    let (new, journal) = (writer.new, writer.journal);
+    let (new, begun) = (writer.new, writer.begun);
     let keys = match options.without_keys {
         true => None,
         false => Some(store_keys(store, config).await?),
@@ -203,10 +206,15 @@ async fn make_generation(
     };
     let id = manifest.store(&*store.files).await;
     let id = id.map_err(|error| format!("{}: {}", store.place, chain(&error)))?;
-    let summary = summary(&manifest, &new);
+    let mut summary = summary(&manifest, &new);
+    if let Value::Object(members) = &mut summary {
+        members.insert("stores".to_owned(), json!(manifest.stores));
+        // Each cell was read before.
+        members.insert("ended".to_owned(), json!(system::clock().now_ms()));
+    }
     store.complete(&name, &id, &summary).await?;
     store.confirm_completion(&name).await?;
-    store.end_journal(&journal).await?;
+    store.end_lists(&begun).await?;
     let removed = Box::pin(retention::clean(store, options.keep, &name)).await;
     progress.end();
     let mut text = format!("Generation {name}: {}\n", describe(&summary));
@@ -223,8 +231,95 @@ async fn make_generation(
             return Ok((text, false));
         }
     }
-    let is_complete = manifest.problems().next().is_none();
+    let mut is_complete = manifest.problems().next().is_none();
+    let stores = manifest.stores.clone();
+    let writer = JournalWriter::new(unit, store);
+    match Box::pin(writer.write(stores, None)).await {
+        Ok(outcome) => text.push_str(&outcome.text),
+        Err(PassError::NoJournal) => {}
+        Err(PassError::Failed(error)) => {
+            text.push_str(&format!("the journal could not be copied: {error}\n"));
+            is_complete = false;
+        }
+    }
     Ok((text, is_complete))
+}
+
+/// Copies what the journals of the unit have since the last pass. Returns the text that is shown at the end, and whether nothing is missing.
+///
+/// # Errors
+/// A text for the operator, also if the unit keeps no journal. What was copied before is as it was.
+pub async fn copy_journal(
+    config: &Config,
+    place: &BackupPlace,
+    key_file: Option<&Path>,
+) -> BackupResult<(String, bool)> {
+    let secret = read_secret(key_file)?;
+    let unit = Box::pin(UnitReader::open(config)).await?;
+    let done = Box::pin(pass(&unit, place, secret.as_ref(), None)).await;
+    unit.close().await;
+    done.map(|outcome| (outcome.text, outcome.is_whole))
+}
+
+/// Copies what the journals of the unit have again and again, while it runs. What is said about each pass is given to `say`.
+///
+/// # Errors
+/// A text for the operator if the key cannot be read. A pass that fails is repeated.
+pub async fn follow_journal(
+    config: &Config,
+    (place, key_file): (&BackupPlace, Option<&Path>),
+    interval: Duration,
+    say: impl Fn(&str),
+) -> BackupResult<Infallible> {
+    let secret = read_secret(key_file)?;
+    let mut known = None;
+    loop {
+        let done = async {
+            let unit = Box::pin(UnitReader::open_running(config)).await?;
+            let done = Box::pin(pass(&unit, place, secret.as_ref(), known.take())).await;
+            unit.close().await;
+            done
+        };
+        match Box::pin(done).await {
+            Ok(outcome) => {
+                say(&outcome.text);
+                known = Some(outcome.reach);
+            }
+            Err(error) => say(&format!("{error}\n")),
+        }
+        tokio::time::sleep(interval).await;
+    }
+}
+
+async fn pass(
+    unit: &UnitReader,
+    place: &BackupPlace,
+    secret: Option<&Secret<String>>,
+    known: Option<JournalReach>,
+) -> BackupResult<PassOutcome> {
+    let (mark, stores) = (mark(unit).await?, stores(unit).await?);
+    let store = BackupStore::open_to_change(place, &mark, secret).await?;
+    let writer = JournalWriter::new(unit, &store);
+    let done = Box::pin(writer.write(stores, known)).await;
+    store.close().await;
+    done.map_err(|error| match error {
+        PassError::Failed(text) => text,
+        PassError::NoJournal => {
+            "the unit keeps no journal; set store.journalInHours and start it again".to_owned()
+        }
+    })
+}
+
+/// The name of the stores of the unit: numbers of commits of others say nothing.
+async fn stores(unit: &UnitReader) -> BackupResult<Option<String>> {
+    let records = Records::new(Arc::clone(&unit.records), Space::Unit);
+    let stores = records.find_bytes(&keys::store_id()).await;
+    let stores = stores.map_err(|error| chain(&error))?;
+    let stores = stores.map(|id| String::from_utf8_lossy(&id).into_owned());
+    Ok(match unit.history().await {
+        None => stores,
+        Some(history) => Some(format!("{} timeline {history}", stores.unwrap_or_default())),
+    })
 }
 
 /// The list of the last generation that can be read.
@@ -243,13 +338,13 @@ async fn former(
 }
 
 /// The name of a generation: the time, or what follows the last name if that is not earlier.
-fn new_name(now_ms: i64, last: Option<&Generation>) -> String {
+fn new_name(now_ms: i64, last: Option<&str>) -> String {
     let name: String = iso_time(now_ms)
         .chars()
         .filter(char::is_ascii_alphanumeric)
         .collect();
     match last {
-        Some(last) if last.name >= name => format!("{}+", last.name),
+        Some(last) if *last >= *name => format!("{last}+"),
         _ => name,
     }
 }
@@ -311,16 +406,11 @@ mod tests {
 
     #[test]
     fn names_of_generations_ascend_also_if_the_clock_goes_back() {
-        let generation = |name: &str| Generation {
-            name: name.to_owned(),
-            manifest: BlobId::from_bytes([0; 16]),
-            summary: Value::Null,
-        };
         let first = new_name(1_700_000_000_123, None);
         assert_eq!(first, "20231114T221320123Z");
-        let second = new_name(1_700_000_000_123, Some(&generation(&first)));
-        let third = new_name(1_600_000_000_000, Some(&generation(&second)));
-        let fourth = new_name(1_800_000_000_000, Some(&generation(&third)));
+        let second = new_name(1_700_000_000_123, Some(&first));
+        let third = new_name(1_600_000_000_000, Some(&second));
+        let fourth = new_name(1_800_000_000_000, Some(&third));
         assert!([first, second, third, fourth].is_sorted());
     }
 }

@@ -9,7 +9,7 @@ use personium_model::records::Records;
 use personium_model::unit::Ports;
 use personium_model::{ServerAuthority, Settings, Unit, UnitUrls};
 use personium_object_store::{Addressing, S3BlobStore, S3Credentials, S3Settings};
-use personium_sqlite::{CommitSync, SpaceCreation, SqliteSettings, SqliteStore};
+use personium_sqlite::{CommitSync, JournalSettings, SpaceCreation, SqliteSettings, SqliteStore};
 use personium_store::{BlobStore, EventPublisher, Space, StoreError, StoreHealth};
 use personium_types::error::chain;
 use personium_types::{Clock, Random, Secret};
@@ -23,6 +23,7 @@ use crate::key_files::{self, KeyFileError};
 use crate::message_broker::{self, BrokerError, StreamQueue};
 use crate::model_settings::model_settings;
 use crate::record_engine::{self, DatabaseError, RecordEngine};
+use crate::system;
 use crate::unit_url::unit_urls;
 
 /// A component that could not be built.
@@ -238,6 +239,10 @@ pub fn record_settings(config: &Config) -> SqliteSettings {
         cache_kib: store.page_cache_kib,
         spaces: SpaceCreation::Explicit,
         reserve_bytes: store.reserve_mib << 20,
+        journal: store.journal_time().map(|keep| JournalSettings {
+            keep,
+            clock: system::clock(),
+        }),
         ..SqliteSettings::new(store.data_dir.join(RECORDS_DIR))
     }
 }
@@ -355,6 +360,7 @@ fn open_bodies(
         exclusive,
         witness: Some(data_folder::MARK_FILE.to_owned()),
         health: Arc::clone(health),
+        keep_removed: config.store.journal_time(),
     };
     let opened = FolderStore::open(&settings, Arc::clone(random));
     Ok(Arc::new(opened.map_err(files_error)?))

@@ -306,6 +306,7 @@ impl Config {
             );
         }
         self.check_logins(reader);
+        self.store.check(&self.files, reader);
         self.postgres.check(reader);
         self.events.check(reader);
         self.stream.check(reader);

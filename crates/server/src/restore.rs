@@ -3,28 +3,34 @@
 //! The generation is read as the stores of a unit are, and copied as `personium copy` does: compared at the end, not a unit before that,
 //! and continued when the command is repeated.
 
+mod changes;
 mod generation_records;
 pub mod one_cell;
+mod point_in_time;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use personium_model::keys;
+use personium_model::entity::StoredEntity;
+use personium_model::keys::{self, ControlSet, SetKey};
 use personium_model::node::Node;
 use personium_model::records::decode;
 use personium_model::verification::VerifiedStores;
-use personium_store::{BlobStore, Key, Space};
+use personium_store::{Direction, Key, Limit, RecordStore, Space};
 use personium_token::at_rest::sealed_len;
-use personium_types::BlobId;
 use personium_types::error::chain;
+use personium_types::time::iso_time;
+use personium_types::{BlobId, CellId};
 
+use self::changes::Changes;
 use self::generation_records::GenerationRecords;
-use crate::backup::manifest::{Manifest, SpaceEntry};
+use self::point_in_time::PointInTime;
+use crate::backup::manifest::{Manifest, SpaceEntry, ended_ms};
 use crate::backup::place::BackupPlace;
-use crate::backup::record_file::RecordFileReader;
+use crate::backup::record_file::RecordSum;
 use crate::backup::store::BackupStore;
 use crate::backup::{BackupResult, Generation, describe, read_secret};
 use crate::config::Config;
@@ -43,6 +49,8 @@ pub struct RestoreOptions {
     pub from: BackupPlace,
     /// The name of the generation; the last one if absent.
     pub generation: Option<String>,
+    /// The time to go back to, in milliseconds since 1970-01-01 UTC, in place of that of a generation.
+    pub at_ms: Option<i64>,
     /// The file with the secret that the back-ups are encrypted with.
     pub key_file: Option<PathBuf>,
 }
@@ -50,7 +58,44 @@ pub struct RestoreOptions {
 /// An opened generation, all of whose checksums were compared.
 struct OpenGeneration {
     store: BackupStore,
+    /// Its list. With a later time, the cells are those of that time.
     manifest: Arc<Manifest>,
+    /// The later time.
+    point: Option<Arc<PointInTime>>,
+}
+
+impl OpenGeneration {
+    /// Notes what is wrong with some cells.
+    fn note(&mut self, problems: Vec<(Space, String)>) {
+        let mut manifest = (*self.manifest).clone();
+        for (space, problem) in problems {
+            let entry = match &space {
+                Space::Unit => Some(&mut manifest.unit_space),
+                Space::Cell(id) => manifest.cells.get_mut(id),
+            };
+            if let Some(entry) = entry {
+                entry.problem.get_or_insert(problem);
+            }
+        }
+        self.manifest = Arc::new(manifest);
+    }
+
+    fn records(&self) -> GenerationRecords {
+        let (files, manifest) = (Arc::clone(&self.store.files), Arc::clone(&self.manifest));
+        GenerationRecords::new(files, manifest, self.point.clone())
+    }
+
+    /// The name of the generation and the time, for people.
+    fn name(&self) -> String {
+        let generation = &self.manifest.generation;
+        match &self.point {
+            None => format!("generation {generation}"),
+            Some(point) => format!(
+                "generation {generation}, with the journals until {}",
+                iso_time(point.at_ms)
+            ),
+        }
+    }
 }
 
 /// Returns the generations, for people.
@@ -71,34 +116,45 @@ pub async fn list(options: &RestoreOptions) -> BackupResult<String> {
     if generations.is_empty() {
         text.push_str("There is no complete generation.\n");
     }
+    text.push_str(&point_in_time::describe(&store).await?);
     Ok(text)
 }
 
-/// Compares all checksums of a generation. Returns the text that is shown at the end.
+/// Compares all checksums of a generation. Returns the text that is shown at the end, and whether all cells lead to the wanted time.
 ///
 /// # Errors
 /// A text for the operator, which names what is damaged.
-pub async fn check(options: &RestoreOptions) -> BackupResult<String> {
+pub async fn check(options: &RestoreOptions) -> BackupResult<(String, bool)> {
     let progress = Progress::new("restore", system::clock());
     let opened = Box::pin(open(options, &progress)).await?;
     progress.end();
     let manifest = &opened.manifest;
-    Ok(format!(
-        "The generation {} is whole: {} cells. Nothing was restored.\n",
-        manifest.generation,
+    let mut text = format!(
+        "The {} is whole: {} cells. Nothing was restored.\n",
+        opened.name(),
         manifest.cells.len()
-    ))
+    );
+    if opened.point.is_none() {
+        text.push_str(&point_in_time::describe(&opened.store).await?);
+        return Ok((text, true));
+    }
+    let problems = problems(manifest);
+    match problems.is_empty() {
+        true => Ok((text, true)),
+        false => Ok((format!("{problems}Nothing was restored.\n"), false)),
+    }
 }
 
-/// Restores a generation into stores without a unit. Returns the text that is shown at the end.
+/// Restores a generation into stores without a unit. Returns the text that is shown at the end, and whether all cells lead to the wanted time.
 ///
 /// # Errors
 /// A text for the operator. Until the restore is repeated and complete, no unit starts there.
-pub async fn run(options: &RestoreOptions, to: &Config) -> BackupResult<String> {
+pub async fn run(options: &RestoreOptions, to: &Config) -> BackupResult<(String, bool)> {
     let progress = Progress::new("restore", system::clock());
     let opened = Box::pin(open(options, &progress)).await?;
     let text = Box::pin(restore(&opened, to, &progress)).await?;
-    Ok(text + "The unit is restored.\n")
+    let is_whole = opened.point.is_none() || opened.manifest.problems().next().is_none();
+    Ok((text + "The unit is restored.\n", is_whole))
 }
 
 /// Restores a generation into a folder of its own, verifies the unit there, and removes the folder. Returns what is shown at the end, and whether the
@@ -144,17 +200,17 @@ async fn drill_in(options: &RestoreOptions, folder: &Path) -> BackupResult<(Stri
 }
 
 async fn restore(
-    OpenGeneration { store, manifest }: &OpenGeneration,
+    opened: &OpenGeneration,
     to: &Config,
     progress: &Progress,
 ) -> BackupResult<String> {
+    let (store, manifest) = (&opened.store, &opened.manifest);
     let keys = read_keys(store, manifest).await?;
     let incomplete = manifest.cells.iter();
     let incomplete = incomplete.filter(|(_, entry)| entry.problem.is_some());
     let incomplete = incomplete.map(|(id, _)| *id);
-    let records = GenerationRecords::new(Arc::clone(&store.files), Arc::clone(manifest));
     let source = Source::of_generation(
-        Arc::new(records),
+        Arc::new(opened.records()),
         Arc::clone(&store.files),
         manifest.unit.clone(),
         manifest.cells.keys().copied().collect(),
@@ -165,11 +221,16 @@ async fn restore(
         None => KeySet::expect_given(to),
     };
     let text = Box::pin(copy::copy_from(source, to, put_keys, progress)).await?;
-    let mut text = format!("Generation {}. {text}", manifest.generation);
-    for (cell, problem) in manifest.problems() {
-        text.push_str(&format!("cell {cell} is not complete: {problem}\n"));
-    }
-    Ok(text)
+    let name = opened.name().replacen('g', "G", 1);
+    Ok(format!("{name}. {text}{}", problems(manifest)))
+}
+
+/// The cells that are not as they were, for people.
+fn problems(manifest: &Manifest) -> String {
+    let lines = manifest.problems();
+    lines
+        .map(|(cell, problem)| format!("cell {cell} is not complete: {problem}\n"))
+        .collect()
 }
 
 /// The keys of the unit, if they are in the generation.
@@ -188,35 +249,45 @@ async fn read_keys(store: &BackupStore, manifest: &Manifest) -> BackupResult<Opt
 
 /// Opens a generation and compares all its checksums.
 async fn open(options: &RestoreOptions, progress: &Progress) -> BackupResult<OpenGeneration> {
-    let opened = open_unchecked(options, progress).await?;
+    let mut opened = open_unchecked(options, progress).await?;
     let manifest = Arc::clone(&opened.manifest);
-    check_spaces(&opened, manifest.spaces(), progress).await?;
+    let found = check_spaces(&opened, manifest.spaces(), progress).await?;
     read_keys(&opened.store, &manifest).await?;
+    opened.note(found);
     Ok(opened)
 }
 
-/// Compares the checksums of some spaces of a generation.
+/// Compares the checksums of some spaces of a generation. Returns those that do not lead to the wanted time, and why.
 async fn check_spaces(
-    OpenGeneration { store, manifest }: &OpenGeneration,
+    opened: &OpenGeneration,
     spaces: impl Iterator<Item = (Space, &SpaceEntry)>,
     progress: &Progress,
-) -> BackupResult {
+) -> BackupResult<Vec<(Space, String)>> {
     let spaces: Vec<_> = spaces.collect();
     progress.start("checked", spaces.len());
-    let mut damaged = Vec::new();
+    let records = opened.records();
+    let (mut damaged, mut incomplete) = (Vec::new(), Vec::new());
     for (space, entry) in spaces {
-        if let Err(problem) = Box::pin(check_space(&*store.files, &space, entry)).await {
-            let name = copy::name(&space);
-            progress.note(&format!("{name} ({}): {problem}", entry.name));
-            damaged.push(format!("{name} ({}): {problem}", entry.name));
+        let checked = Box::pin(check_space(opened, &records, (&space, entry))).await;
+        let name = copy::name(&space);
+        match checked {
+            Ok(None) => {}
+            Ok(Some(problem)) if opened.point.is_some() => {
+                progress.note(&format!("{name} ({}): {problem}", entry.name));
+                incomplete.push((space, problem));
+            }
+            Err(problem) | Ok(Some(problem)) => {
+                progress.note(&format!("{name} ({}): {problem}", entry.name));
+                damaged.push(format!("{name} ({}): {problem}", entry.name));
+            }
         }
         progress.end_space();
     }
     match damaged.first() {
-        None => Ok(()),
+        None => Ok(incomplete),
         Some(first) => Err(format!(
             "the generation {} is damaged in {} of its cells: {first}",
-            manifest.generation,
+            opened.manifest.generation,
             damaged.len()
         )),
     }
@@ -233,6 +304,9 @@ async fn open_unchecked(
     for text in wrong {
         progress.note(&text);
     }
+    if let Some(at_ms) = options.at_ms {
+        return Box::pin(open_at(store, at_ms)).await;
+    }
     let wanted = match &options.generation {
         None => generations.last(),
         Some(name) => generations
@@ -241,24 +315,129 @@ async fn open_unchecked(
     };
     let wanted =
         wanted.ok_or("there is no such generation; `personium restore --list` lists them")?;
-    let manifest = store.manifest(wanted).await?;
-    if manifest.generation != wanted.name || manifest.unit != store.unit {
-        return Err(format!(
-            "the list of the generation {} is another one's",
-            wanted.name
-        ));
-    }
+    let manifest = read_manifest(&store, wanted).await?;
     Ok(OpenGeneration {
         store,
         manifest: Arc::new(manifest),
+        point: None,
     })
 }
 
-/// Compares the checksums of a space in a generation.
-async fn check_space(files: &dyn BlobStore, space: &Space, entry: &SpaceEntry) -> BackupResult {
+async fn read_manifest(store: &BackupStore, wanted: &Generation) -> BackupResult<Manifest> {
+    let manifest = store.manifest(wanted).await?;
+    match manifest.generation == wanted.name && manifest.unit == store.unit {
+        true => Ok(manifest),
+        false => Err(format!(
+            "the list of the generation {} is another one's",
+            wanted.name
+        )),
+    }
+}
+
+/// Opens a generation with the journals until a time. Its cells are those of that time.
+async fn open_at(store: BackupStore, at_ms: i64) -> BackupResult<OpenGeneration> {
+    let (generation, mut point) = point_in_time::resolve(&store, at_ms).await?;
+    let mut manifest = read_manifest(&store, &generation).await?;
+    let mut opened = OpenGeneration {
+        manifest: Arc::new(manifest.clone()),
+        point: Some(Arc::new(point.clone())),
+        store,
+    };
+    let records = opened.records();
+    let failed = |error: personium_store::StoreError| format!("the unit: {}", chain(&error));
+    let changes = records.changes(&Space::Unit).await.map_err(failed)?;
+    if let Some(problem) = &changes.problem {
+        return Err(format!(
+            "the unit: {problem}; until then the back-ups lead to {}",
+            reached(&changes, &generation)
+        ));
+    }
+    let cells = catalogue(&records).await.map_err(failed)?;
+    let mut former = std::mem::take(&mut manifest.cells);
+    for (id, name) in cells {
+        let entry = match former.remove(&id) {
+            Some(entry) => SpaceEntry { name, ..entry },
+            None => {
+                point.new_cells.insert(id);
+                SpaceEntry {
+                    name,
+                    commit: 0,
+                    records: manifest.unit_space.records,
+                    sum: RecordSum::default(),
+                    bodies: 0,
+                    body_bytes: 0,
+                    problem: None,
+                    stamp: None,
+                }
+            }
+        };
+        manifest.cells.insert(id, entry);
+    }
+    drop(records);
+    point.cells = i64::try_from(manifest.cells.len()).ok();
+    opened.manifest = Arc::new(manifest);
+    opened.point = Some(Arc::new(point));
+    Ok(opened)
+}
+
+/// The time that changes lead to.
+fn reached(changes: &Changes, generation: &Generation) -> String {
+    let reached = changes.reached_ms.or_else(|| ended_ms(generation));
+    iso_time(reached.unwrap_or(0))
+}
+
+/// Returns the cells of the catalogue with their names.
+async fn catalogue(
+    records: &GenerationRecords,
+) -> personium_store::Result<BTreeMap<CellId, String>> {
+    let mut rest = keys::entities(&SetKey::control(ControlSet::Cell));
+    let prefix = rest.start.as_bytes().len();
+    let mut cells = BTreeMap::new();
+    loop {
+        let page = records.scan(&Space::Unit, &rest, Direction::Up, Limit::records(1_000));
+        let page = page.await?.value;
+        let Some((last, _)) = page.last() else {
+            return Ok(cells);
+        };
+        rest = rest.after(last);
+        for (key, record) in page {
+            let Some(id) = keys::last_text(&key, prefix).and_then(|id| id.parse().ok()) else {
+                continue;
+            };
+            let stored = decode::<StoredEntity>(&record.value).ok();
+            let name = stored.and_then(|stored| stored.text("Name"));
+            cells.insert(id, name.unwrap_or_else(|| id.to_string()));
+        }
+    }
+}
+
+/// Compares the checksums of a space in a generation, and of the journal since. Returns what is missing of its file bodies, or why the journal
+/// does not lead to the wanted time.
+async fn check_space(
+    opened: &OpenGeneration,
+    generation: &GenerationRecords,
+    (space, entry): (&Space, &SpaceEntry),
+) -> BackupResult<Option<String>> {
+    let files = &*opened.store.files;
     let failed = |error: personium_store::StoreError| chain(&error);
-    let body = files.open(space, &entry.records).await.map_err(failed)?;
-    let mut records = RecordFileReader::new(body.ok_or("the file of its records is missing")?);
+    let changes = generation.changes(space).await.map_err(failed)?;
+    let records = generation.open(space).await.map_err(failed)?;
+    let mut records = records.ok_or("the file of its records is missing")?;
+    let mut found = changes.problem.as_ref().map(|problem| {
+        let reached = changes.reached_ms.map_or_else(
+            || format!("the generation {}", opened.manifest.generation),
+            iso_time,
+        );
+        format!("{problem}; it is as it was at {reached}")
+    });
+    if let (Some(point), Space::Cell(id)) = (&opened.point, space)
+        && let Some(gone_ms) = point.gone.get(id).filter(|gone_ms| **gone_ms < point.at_ms)
+    {
+        let gone = iso_time(*gone_ms);
+        found.get_or_insert(format!(
+            "it was removed before its journal was read again; it is as it was at {gone}, or later"
+        ));
+    }
     // Nodes come before references in the order of keys.
     let mut checked = HashSet::new();
     while let Some((key, value)) = records.next().await.map_err(failed)? {
@@ -277,12 +456,12 @@ async fn check_space(files: &dyn BlobStore, space: &Space, entry: &SpaceEntry) -
         match problem {
             // Known when the generation was made.
             Some(_) if entry.problem.is_some() => {}
-            Some(problem) => return Err(format!("file body {id}: {problem}")),
+            Some(problem) => drop(found.get_or_insert(format!("file body {id}: {problem}"))),
             None => {}
         }
     }
-    match records.sum() == entry.sum {
-        true => Ok(()),
+    match records.base_sum() == entry.sum {
+        true => Ok(found),
         false => Err("its records are not those that were backed up".to_owned()),
     }
 }

@@ -78,6 +78,23 @@ impl UnitReader {
         Err(problem)
     }
 
+    /// Opens the unit of these settings, whose records are in files, if it runs. The files are not locked, so it can be started at any time.
+    ///
+    /// # Errors
+    /// A text for the operator, also if it does not run.
+    pub(crate) async fn open_running(config: &Config) -> Result<Self, String> {
+        let (clock, random) = (system::clock(), system::random());
+        let health = Arc::<StoreHealth>::default();
+        let place = body_place(config, &clock, &random, &health).map_err(|error| chain(&error))?;
+        let records = RemoteRecords::connect(&config.store.data_dir).await;
+        let bodies = open_files_to_read(config, &place, &random, &health);
+        Ok(Self {
+            records: Arc::new(records.map_err(|error| chain(&error))?),
+            bodies: bodies.map_err(|error| chain(&error))?,
+            database: None,
+        })
+    }
+
     /// The name of the history of a database: after a restore to a point in time the numbers of its commits may be those of others.
     /// `None` if the records are in files, or the database has none.
     pub(crate) async fn history(&self) -> Option<String> {

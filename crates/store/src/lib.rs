@@ -9,6 +9,7 @@ pub mod checksums;
 mod error;
 mod event_publisher;
 mod health;
+pub mod journal;
 mod key;
 pub mod memory;
 mod message_queue;
@@ -24,6 +25,7 @@ pub use cache::Cache;
 pub use error::{ErrorDetail, Result, StoreError};
 pub use event_publisher::{EventPublisher, OutgoingEvent, PublishError};
 pub use health::StoreHealth;
+pub use journal::{JournalChanges, JournalEntry, JournalPage, JournalPosition};
 pub use key::{Key, KeyBuilder, KeyRange};
 pub use message_queue::{
     Channel, ChannelKind, Delivery, Message, MessageQueue, SubscriptionEnd, TopicMessage,

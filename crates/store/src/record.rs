@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use personium_types::CellId;
 
-use crate::{Key, KeyRange, Result};
+use crate::{JournalPage, JournalPosition, Key, KeyRange, Result};
 
 /// A namespace of records. Every call names the space, so that one cell can never read the data of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -409,6 +409,22 @@ pub trait RecordStore: Send + Sync + 'static {
     /// # Errors
     /// As [`get`](Self::get).
     async fn list_spaces(&self, after: Option<&Space>, limit: usize) -> Result<Vec<Space>>;
+
+    /// Returns the first entries of the journal of the space after a place, up to the limit, but at least one if there is any. `None`: the store
+    /// keeps no journal.
+    ///
+    /// A journal holds each commit since some time with all that it has changed; a commit and its entries are durable together.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    async fn journal(
+        &self,
+        _space: &Space,
+        _after: JournalPosition,
+        _limit: Limit,
+    ) -> Result<Option<JournalPage>> {
+        Ok(None)
+    }
 
     /// Whether other processes may use the same records at the same time. A store that is not shared belongs to this process
     /// alone from when it is opened until it is closed.

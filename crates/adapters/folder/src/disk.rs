@@ -33,6 +33,14 @@ pub(crate) fn body_path(space_folder: &Path, id: &BlobId) -> PathBuf {
     space_folder.join(id.get(..2).unwrap_or_default()).join(id)
 }
 
+/// The folder of the removed bodies of a space, in its folder.
+pub(crate) const REMOVED: &str = "removed";
+
+/// Returns the path of a removed body.
+pub(crate) fn removed_path(space_folder: &Path, id: &BlobId) -> PathBuf {
+    space_folder.join(REMOVED).join(id.to_string())
+}
+
 /// Runs a file operation on a blocking thread. `operation` is the message of its error.
 ///
 /// # Errors

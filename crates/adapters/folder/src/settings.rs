@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use personium_store::StoreHealth;
 
@@ -27,6 +28,8 @@ pub struct FolderSettings {
     /// The name of a file that is in the folder as long as it is mounted. Without it, nothing is read as empty, and nothing is
     /// written.
     pub witness: Option<String>,
-    /// Where the store reports damaged bodies.
+    /// Where the store reports damaged bodies, and learns that the disk is full.
     pub health: Arc<StoreHealth>,
+    /// The time for which a removed body can still be read by its id. While the disk is full, none is kept.
+    pub keep_removed: Option<Duration>,
 }

@@ -35,6 +35,7 @@ pub struct FolderStore {
     large_buffers: LargeBuffers,
     exclusive: bool,
     health: Arc<StoreHealth>,
+    keep_removed: Option<Duration>,
     random: Arc<dyn Random>,
 }
 
@@ -68,12 +69,18 @@ impl FolderStore {
             large_buffers: LargeBuffers::default(),
             exclusive: settings.exclusive,
             health: Arc::clone(&settings.health),
+            keep_removed: settings.keep_removed,
             random,
         })
     }
 
     fn space_folder(&self, space: &Space) -> PathBuf {
         self.root.join(disk::space_name(space))
+    }
+
+    /// The time for which removed bodies are kept now.
+    fn kept_time(&self) -> Option<Duration> {
+        self.keep_removed.filter(|_| !self.health.is_full())
     }
 }
 
@@ -91,15 +98,22 @@ impl BlobStore for FolderStore {
     }
 
     async fn open(&self, space: &Space, id: &BlobId) -> Result<Option<Box<dyn BlobReader>>> {
-        let path = disk::body_path(&self.space_folder(space), id);
-        let reports = DamageReports {
-            path: path.clone(),
-            space: *space,
-            health: Arc::clone(&self.health),
+        let folder = self.space_folder(space);
+        let open = |path: &Path| {
+            let reports = DamageReports {
+                path: path.to_owned(),
+                space: *space,
+                health: Arc::clone(&self.health),
+            };
+            file_calls::open(path)
+                .and_then(|file| FolderBlobReader::new(file, reports).map(Some))
+                .or_else(|error| ignore_not_found(error, None))
         };
-        let opened = file_calls::open(&path)
-            .and_then(|file| FolderBlobReader::new(file, reports).map(Some))
-            .or_else(|error| ignore_not_found(error, None))
+        let opened = open(&disk::body_path(&folder, id))
+            .and_then(|opened| match opened {
+                None if self.keep_removed.is_some() => open(&disk::removed_path(&folder, id)),
+                opened => Ok(opened),
+            })
             .and_then(|opened| match opened {
                 Some(reader) => Ok(Some(reader)),
                 None => self.root.check().map(|()| None),
@@ -109,11 +123,24 @@ impl BlobStore for FolderStore {
     }
 
     async fn remove(&self, space: &Space, id: &BlobId) -> Result<()> {
-        let path = disk::body_path(&self.space_folder(space), id);
+        let folder = self.space_folder(space);
+        let path = disk::body_path(&folder, id);
         let (root, id) = (self.root.clone(), *id);
+        if self.kept_time().is_some() {
+            return blocking(REMOVAL_FAILED, move || {
+                root.check()?;
+                keep(&folder, &path, &id)
+            })
+            .await;
+        }
+        let is_keeping = self.keep_removed.is_some();
         if self.exclusive {
             return blocking(REMOVAL_FAILED, move || {
                 root.check()?;
+                if is_keeping {
+                    // The disk is full.
+                    remove_old(&folder.join(disk::REMOVED), Duration::ZERO)?;
+                }
                 file_calls::remove(&path)
             })
             .await;
@@ -147,8 +174,11 @@ impl BlobStore for FolderStore {
         let folder = self.space_folder(space);
         let root = self.root.clone();
         let after = after.copied();
+        let kept_time = self.kept_time().unwrap_or_default();
         blocking("failed to list file bodies", move || {
             root.check()?;
+            // Each scan for orphans comes by here.
+            retry_stale(|| remove_old(&folder.join(disk::REMOVED), kept_time))?;
             for leftover in [disk::UNFINISHED, disk::TRASH] {
                 retry_stale(|| remove_old(&root.join(leftover), ORPHAN_AGE))?;
             }
@@ -211,6 +241,33 @@ impl BlobStore for FolderStore {
             }))
         })
         .await
+    }
+}
+
+/// Removes a body from those of its space, and keeps it under another name. Its time becomes that of its removal. Succeeds if there is none.
+fn keep(space_folder: &Path, path: &Path, id: &BlobId) -> io::Result<()> {
+    let kept = disk::removed_path(space_folder, id);
+    let moved = retry_stale(|| fs::rename(path, &kept)).or_else(|error| {
+        if error.kind() != io::ErrorKind::NotFound || !path.try_exists()? {
+            return Err(error);
+        }
+        fs::create_dir_all(space_folder.join(disk::REMOVED))?;
+        fs::rename(path, &kept)
+    });
+    match moved {
+        Ok(()) => {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "compared with the times of files, which the operating system sets"
+            )]
+            let now = SystemTime::now();
+            let file = File::options().append(true).open(&kept);
+            file.and_then(|file| file.set_modified(now))
+                .or_else(|error| ignore_not_found(error, ()))
+        }
+        // A removal must free space then.
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => file_calls::remove(path),
+        Err(error) => ignore_not_found(error, ()),
     }
 }
 

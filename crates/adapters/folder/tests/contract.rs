@@ -25,6 +25,7 @@ fn open(folder: &Path, exclusive: bool) -> FolderStore {
             exclusive,
             witness: None,
             health: Arc::default(),
+            keep_removed: None,
         },
         random(),
     )
@@ -59,6 +60,7 @@ async fn folder_store_without_sync_keeps_the_contract() {
         exclusive: true,
         witness: None,
         health: Arc::default(),
+        keep_removed: None,
     };
     contract::blobs(Arc::new(FolderStore::open(&settings, random()).unwrap())).await;
 }
@@ -114,6 +116,7 @@ async fn error_names_the_folder_that_cannot_be_opened() {
             exclusive: true,
             witness: None,
             health: Arc::default(),
+            keep_removed: None,
         },
         random(),
     )

@@ -8,7 +8,8 @@ use personium_store::{
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::file::WriteConnection;
-use crate::{read, sql};
+use crate::settings::JournalSettings;
+use crate::{journal, read, sql};
 
 /// The value in the row of a record with a body.
 const NO_VALUE: &[u8] = &[];
@@ -22,17 +23,22 @@ const NO_VALUE: &[u8] = &[];
 pub(crate) fn group<'b>(
     writer: &mut WriteConnection,
     batches: impl Iterator<Item = &'b Batch>,
+    journal: Option<&JournalSettings>,
 ) -> rusqlite::Result<Vec<Result<CommitSeq>>> {
     let before = SpaceState {
         last_commit: writer.last_commit,
         structure: writer.structure,
         is_sealed: writer.is_sealed,
     };
+    let mut entries = journal.map(|settings| JournalEntries {
+        time_ms: settings.clock.now_ms(),
+        added: 0,
+    });
     let db = &writer.db;
     execute(db, sql::BEGIN_WRITE, [])?;
     let mut state = before;
     let results = batches
-        .map(|batch| apply(db, batch, &mut state))
+        .map(|batch| apply(db, batch, &mut state, entries.as_mut()))
         .collect::<rusqlite::Result<_>>()?;
     if state == before {
         execute(db, sql::ROLLBACK, [])?;
@@ -52,6 +58,10 @@ pub(crate) fn group<'b>(
             params![last_commit, structure, is_sealed],
         )?;
     }
+    if let (Some(settings), Some(entries)) = (journal, entries) {
+        let settings = (settings, entries.time_ms);
+        writer.journal.prune(db, entries.added, settings)?;
+    }
     execute(db, sql::COMMIT, [])?;
     writer.last_commit = last_commit;
     writer.structure = structure;
@@ -67,6 +77,12 @@ struct SpaceState {
     is_sealed: bool,
 }
 
+/// The entries of the journal in one transaction.
+struct JournalEntries {
+    time_ms: i64,
+    added: u64,
+}
+
 fn execute(db: &Connection, sql: &str, params: impl rusqlite::Params) -> rusqlite::Result<()> {
     db.prepare_cached(sql)?.execute(params).map(drop)
 }
@@ -76,6 +92,7 @@ fn apply(
     db: &Connection,
     batch: &Batch,
     state: &mut SpaceState,
+    journal: Option<&mut JournalEntries>,
 ) -> rusqlite::Result<Result<CommitSeq>> {
     if state.is_sealed && !batch.unseals() {
         return Ok(Err(StoreError::Sealed));
@@ -97,6 +114,13 @@ fn apply(
     state.is_sealed = batch.sealed_after().unwrap_or(state.is_sealed);
     if batch.changes_structure() {
         state.structure = seq;
+    }
+    if let Some(entries) = journal {
+        let sequenced: Vec<_> = batch.sequenced(seq).collect();
+        let changed = changes.iter().map(|(key, value)| (*key, value.as_deref()));
+        let sequenced = sequenced.iter().map(|(key, value)| (key, Some(&value[..])));
+        let commit = (seq, entries.time_ms);
+        entries.added += journal::append(db, commit, changed.chain(sequenced))?;
     }
     let mut delete = db.prepare_cached(sql::DELETE)?;
     for (key, value) in changes {

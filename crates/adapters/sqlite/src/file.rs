@@ -10,6 +10,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{io_error, sqlite_error};
+use crate::journal::{self, JournalState};
 use crate::settings::{CommitSync, SqliteSettings};
 use crate::sql;
 use crate::storage_limits::FileLimits;
@@ -83,6 +84,7 @@ pub(crate) struct WriteConnection {
     pub(crate) last_commit: CommitSeq,
     pub(crate) structure: StructureVersion,
     pub(crate) is_sealed: bool,
+    pub(crate) journal: JournalState,
     uses_until_cache_fit: u32,
 }
 
@@ -255,6 +257,7 @@ impl DbFile {
                 db.pragma_update(None, "max_page_count", pages)?;
             }
             db.pragma_update(None, "journal_size_limit", MAX_IDLE_LOG_BYTES)?;
+            journal::prepare(&db, settings.journal.is_some())?;
             db.query_row(sql::STATE, [], |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?))
             })
@@ -267,6 +270,7 @@ impl DbFile {
             last_commit,
             structure,
             is_sealed,
+            journal: JournalState::default(),
             uses_until_cache_fit: 0,
         })
     }

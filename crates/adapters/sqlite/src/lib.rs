@@ -8,6 +8,7 @@ mod data_folder;
 mod engine;
 mod error;
 mod file;
+mod journal;
 mod read;
 mod ready_files;
 mod reserve;
@@ -22,5 +23,5 @@ mod write_queue;
 mod writer_pool;
 
 pub use data_folder::record_file;
-pub use settings::{CommitSync, SpaceCreation, SqliteSettings};
+pub use settings::{CommitSync, JournalSettings, SpaceCreation, SqliteSettings};
 pub use store::SqliteStore;

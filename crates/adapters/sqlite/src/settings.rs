@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use personium_store::StoreHealth;
+use personium_types::Clock;
 
 /// The time at which a commit is synced to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,6 +26,15 @@ pub enum SpaceCreation {
     /// Only [`create_space`](personium_store::RecordStore::create_space) creates a space. A space without a file has lost its
     /// data: reads and commits are refused as those of damaged data, unless the space was dropped.
     Explicit,
+}
+
+/// The settings of the journals.
+#[derive(Debug, Clone)]
+pub struct JournalSettings {
+    /// The time for which an entry is kept at least. It is removed with one of the commits that follow.
+    pub keep: Duration,
+    /// The clock of the times of commits.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// The settings of a store.
@@ -53,6 +64,8 @@ pub struct SqliteSettings {
     pub reserve_bytes: u64,
     /// Where the store reports a full disk and damaged data.
     pub health: Arc<StoreHealth>,
+    /// How each space keeps a journal of its commits; without it, none does.
+    pub journal: Option<JournalSettings>,
 }
 
 impl SqliteSettings {
@@ -71,6 +84,7 @@ impl SqliteSettings {
             spaces: SpaceCreation::ByCommit,
             reserve_bytes: 0,
             health: Arc::default(),
+            journal: None,
         }
     }
 }

@@ -99,3 +99,23 @@ pub(crate) const COUNT_TO_END: &str =
     "SELECT count(*) FROM (SELECT 1 FROM record WHERE key >= ?1 LIMIT ?2)";
 pub(crate) const ANY: &str = "SELECT 1 FROM record WHERE key >= ?1 AND key < ?2 LIMIT 1";
 pub(crate) const ANY_TO_END: &str = "SELECT 1 FROM record WHERE key >= ?1 LIMIT 1";
+
+/// The journal of the commits, in a file whose store keeps one. The id is the place of an entry.
+pub(crate) const CREATE_JOURNAL: &str = "
+    CREATE TABLE IF NOT EXISTS journal (
+        id INTEGER PRIMARY KEY,
+        time INTEGER NOT NULL,
+        sum INTEGER NOT NULL,
+        changes BLOB NOT NULL
+    ) STRICT;
+";
+pub(crate) const DROP_JOURNAL: &str = "DROP TABLE IF EXISTS journal";
+pub(crate) const HAS_JOURNAL: &str =
+    "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'journal'";
+pub(crate) const APPEND_TO_JOURNAL: &str =
+    "INSERT INTO journal (id, time, sum, changes) VALUES (?1, ?2, ?3, ?4)";
+pub(crate) const SCAN_JOURNAL: &str =
+    "SELECT id, time, sum, changes FROM journal WHERE id > ?1 ORDER BY id LIMIT ?2";
+/// Removes what is older than ?1 of the first ?2 entries.
+pub(crate) const PRUNE_JOURNAL: &str =
+    "DELETE FROM journal WHERE id IN (SELECT id FROM journal ORDER BY id LIMIT ?2) AND time < ?1";

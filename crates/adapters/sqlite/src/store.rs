@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use personium_store::{
-    Batch, CommitSeq, Direction, Key, KeyRange, Limit, Record, RecordSnapshot, RecordStore, Result,
-    Snapshot, Space, StructureVersion, check_sizes,
+    Batch, CommitSeq, Direction, JournalPage, JournalPosition, Key, KeyRange, Limit, Record,
+    RecordSnapshot, RecordStore, Result, Snapshot, Space, StructureVersion, check_sizes,
 };
 use personium_types::CellId;
 use rusqlite::Connection;
@@ -15,12 +15,12 @@ use tokio::task::spawn_blocking;
 
 use crate::engine::Engine;
 use crate::error::{closed, io_error, panicked, sqlite_error};
-use crate::read;
 use crate::settings::SqliteSettings;
 use crate::snapshot::SqliteSnapshot;
 use crate::verification;
 use crate::write_queue::{PendingCommit, WriteJob};
 use crate::writer_pool::WriterPool;
+use crate::{journal, read};
 
 /// The maximum number of records that are read on the calling thread. Larger reads run on a blocking thread.
 const MAX_INLINE_RECORDS: usize = 512;
@@ -227,6 +227,21 @@ impl RecordStore for SqliteStore {
         let (engine, file) = (Arc::clone(&self.engine), self.engine.file(space)?);
         let begun = spawn_blocking(move || SqliteSnapshot::begin(engine, file));
         Ok(Box::new(begun.await.map_err(panicked)??))
+    }
+
+    async fn journal(
+        &self,
+        space: &Space,
+        after: JournalPosition,
+        limit: Limit,
+    ) -> Result<Option<JournalPage>> {
+        if self.engine.settings.journal.is_none() {
+            return Ok(None);
+        }
+        let absent = JournalPage::default();
+        let read = move |db: &Connection| journal::read(db, after, limit);
+        let found = self.read_blocking(space, absent, read).await?;
+        Ok(Some(found.value))
     }
 
     async fn find_damage(&self, space: &Space) -> Result<Option<String>> {

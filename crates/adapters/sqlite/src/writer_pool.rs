@@ -203,7 +203,8 @@ fn write<'b>(
     let mut connection = file.writer.lock();
     let mut writer = open_writer(engine, file, connection.take())?;
     file.fit_writer_cache(&mut writer, &engine.settings)?;
-    let results = apply::group(&mut writer, batches).map_err(|error| {
+    let journal = engine.settings.journal.as_ref();
+    let results = apply::group(&mut writer, batches, journal).map_err(|error| {
         let (storage, health) = (&engine.storage, &engine.settings.health);
         let error = storage.commit_failed(&engine.folder, health, file, error);
         engine.reported(file, error)

@@ -4,19 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use personium_model::keys::{self, ControlSet, SetKey};
 use personium_model::records::count_of;
-use personium_store::{Key, Space, StoreError};
-use personium_types::CellId;
+use personium_store::{JournalEntry, Key, Space, StoreError};
 use personium_types::error::chain;
+use personium_types::{BlobId, CellId};
 use serde_json::Value;
 
 use super::generation_writer::NewContent;
+use super::journal_pass::{JournalPass, PassList};
 use super::manifest::{Manifest, SpaceEntry};
 use super::record_file::{RecordFileReader, RecordFileWriter, damaged};
+use super::segment_file::{SegmentReader, SegmentWriter};
 use super::store::BackupStore;
 use super::{BackupResult, Generation, retention, summary};
 
 /// The end of the name of the list of cells that are being removed.
-const JOURNAL: &str = "forget";
+const FORGOTTEN: &str = "forget";
 
 /// Removes the cells with this name or id from all generations, but for those that the unit has. Returns the text that is shown.
 ///
@@ -38,12 +40,25 @@ pub(super) async fn forget(
     for generation in &generations {
         manifests.push((generation, store.manifest(generation).await?));
     }
-    let named: BTreeSet<CellId> = manifests
+    let (passes, wrong) = store.passes().await?;
+    if !wrong.is_empty() {
+        return Err(format!("nothing is removed, since {}", wrong.join(", ")));
+    }
+    let mut lists = Vec::new();
+    for pass in passes {
+        let list = store.pass_list(&pass).await?;
+        lists.push((pass, list));
+    }
+    let mut named: BTreeSet<CellId> = manifests
         .iter()
         .flat_map(|(_, manifest)| &manifest.cells)
         .filter(|(id, entry)| entry.name == name || id.to_string() == name)
         .map(|(id, _)| *id)
         .collect();
+    for segment in lists.iter().flat_map(|(_, list)| &list.segments) {
+        let id = segment.cell();
+        named.extend(id.filter(|id| segment.name == name || id.to_string() == name));
+    }
     let removed: BTreeSet<CellId> = named.difference(living).copied().collect();
     if removed.is_empty() && !named.is_empty() {
         return Err(format!(
@@ -51,15 +66,19 @@ pub(super) async fn forget(
         ));
     }
     // The next back-up or removal goes on with what an interrupted one has left.
-    let mut journal = store.begin_journal(&format!("{JOURNAL}-{now_ms}")).await?;
+    let mut begun = store.begin_list(&format!("{FORGOTTEN}-{now_ms}")).await?;
     let noted: Vec<CellId> = removed.iter().copied().collect();
-    store.note(&mut journal, &noted).await?;
+    store.note(&mut begun, &noted).await?;
     let mut changed = 0;
     for (generation, manifest) in manifests {
         if removed.iter().any(|id| manifest.cells.contains_key(id)) {
             Box::pin(replace(store, (generation, manifest), &removed)).await?;
             changed += 1;
         }
+    }
+    // Those that one cell was removed from are rewritten again after an interruption, which changes nothing.
+    for (pass, list) in lists {
+        Box::pin(replace_pass(store, (pass, list), &removed)).await?;
     }
     Box::pin(retention::clean(store, None, "")).await?;
     match removed.is_empty() {
@@ -93,6 +112,71 @@ async fn replace(
         described.extend(counted.into_iter().filter(|(name, _)| !is_of_change(name)));
     }
     store.complete(&generation.name, &id, &described).await
+}
+
+/// Replaces a pass by one without these cells, if it has something of them.
+async fn replace_pass(
+    store: &BackupStore,
+    (mut pass, mut list): (JournalPass, PassList),
+    removed: &BTreeSet<CellId>,
+) -> BackupResult {
+    let failed = |error: StoreError| format!("the journal {}: {}", pass.name, chain(&error));
+    let names: Vec<CellNames> = removed.iter().map(CellNames::of).collect();
+    let before = list.clone();
+    list.segments
+        .retain(|segment| segment.cell().is_none_or(|id| !removed.contains(&id)));
+    list.gone.retain(|id| !removed.contains(id));
+    for segment in &mut list.segments {
+        if segment.space == Space::Unit {
+            let replaced = unit_segment(store, &segment.file, &names).await;
+            segment.file = replaced.map_err(failed)?.unwrap_or(segment.file);
+        }
+    }
+    if list == before {
+        return Ok(());
+    }
+    pass.list = list.store(&*store.files).await.map_err(failed)?;
+    store.complete_pass(&pass).await
+}
+
+/// Stores a segment of the journal of the unit without the changes that name these cells; `None` if there is none.
+async fn unit_segment(
+    store: &BackupStore,
+    segment: &BlobId,
+    names: &[CellNames],
+) -> Result<Option<BlobId>, StoreError> {
+    let mut has_any = false;
+    let open = async || -> Result<SegmentReader, StoreError> {
+        let body = store.files.open(&Space::Unit, segment).await?;
+        let body =
+            body.ok_or_else(|| damaged("a segment of the journal of the unit is missing"))?;
+        Ok(SegmentReader::new(body))
+    };
+    let is_named = |key: &Key, value: Option<&[u8]>| {
+        let value = value.unwrap_or_default();
+        names.iter().any(|cell| cell.are_in(key, value))
+    };
+    let mut reader = open().await?;
+    while let Some((_, entry)) = reader.next().await? {
+        let changes = entry.decode()?.changes;
+        has_any |= changes
+            .iter()
+            .any(|(key, value)| is_named(key, value.as_deref()));
+    }
+    if !has_any {
+        return Ok(None);
+    }
+    let mut reader = open().await?;
+    let mut writer = SegmentWriter::new(store.files.create(&Space::Unit).await?);
+    while let Some((_, entry)) = reader.next().await? {
+        let mut changes = entry.decode()?;
+        changes
+            .changes
+            .retain(|(key, value)| !is_named(key, value.as_deref()));
+        let changes = changes.encode();
+        writer.append(&JournalEntry { changes, ..entry }).await?;
+    }
+    writer.finish().await.map(Some)
 }
 
 /// Stores the records of the unit without those of these cells.

@@ -14,7 +14,7 @@ use super::BackupResult;
 use super::file_stamps::FileStamps;
 use super::manifest::{Manifest, SpaceEntry, is_damage};
 use super::record_file::RecordFileWriter;
-use super::store::{BackupStore, Journal};
+use super::store::{BackupStore, BegunCells};
 use crate::copy::bodies::{BodyCheck, BodyCopyError, copy_body};
 use crate::progress::Progress;
 use crate::unit_reader::UnitReader;
@@ -26,7 +26,7 @@ const PAGE: Limit = Limit {
 };
 
 /// The number of bodies that are copied at the same time.
-const BODIES_AT_ONCE: usize = 4;
+pub(super) const BODIES_AT_ONCE: usize = 4;
 
 /// The number of cells that are noted at once as begun.
 const CELLS_NOTED_AT_ONCE: usize = 1_000;
@@ -51,7 +51,7 @@ pub(super) struct GenerationWriter<'a> {
     pub(super) store: &'a BackupStore,
     /// The last generation, if the numbers of commits in it are those of these stores.
     pub(super) former: Option<&'a Manifest>,
-    pub(super) journal: Journal,
+    pub(super) begun: BegunCells,
     pub(super) stamps: FileStamps,
     pub(super) progress: &'a Progress,
     pub(super) new: NewContent,
@@ -125,7 +125,7 @@ impl GenerationWriter<'_> {
             }
             for part in pending.chunks(CELLS_NOTED_AT_ONCE) {
                 let ids: Vec<CellId> = part.iter().map(|(id, _)| **id).collect();
-                self.store.note(&mut self.journal, &ids).await?;
+                self.store.note(&mut self.begun, &ids).await?;
                 for (id, name) in part {
                     match Box::pin(self.cell(id, name)).await? {
                         Some(entry) => drop(done.insert(**id, entry)),
@@ -356,13 +356,13 @@ async fn body_len(
 }
 
 /// The records of a space that say something about its store or the processes on it.
-struct OmittedRecords {
+pub(super) struct OmittedRecords {
     keys: Vec<Key>,
     ranges: Vec<KeyRange>,
 }
 
 impl OmittedRecords {
-    fn of(space: &Space) -> Self {
+    pub(super) fn of(space: &Space) -> Self {
         match space {
             Space::Unit => Self {
                 keys: vec![keys::unit_mark(), keys::unfinished_copy(), keys::store_id()],
@@ -380,7 +380,7 @@ impl OmittedRecords {
         }
     }
 
-    fn has(&self, key: &Key) -> bool {
+    pub(super) fn has(&self, key: &Key) -> bool {
         self.keys.contains(key) || self.ranges.iter().any(|range| range.contains(key))
     }
 }
@@ -425,6 +425,27 @@ pub(super) async fn references(
     let mut found = Vec::new();
     while let Some((key, _)) = file.next().await? {
         found.extend(keys::referenced_blob(&key));
+    }
+    Ok(found)
+}
+
+/// Returns the bodies that a segment of a journal names.
+///
+/// # Errors
+/// A failure of the store of the back-up.
+pub(super) async fn references_of_segment(
+    store: &BackupStore,
+    space: &Space,
+    segment: &BlobId,
+) -> personium_store::Result<Vec<BlobId>> {
+    let body = store.files.open(space, segment).await?;
+    let body = body.ok_or_else(|| super::record_file::damaged("a segment is missing"))?;
+    let mut reader = super::segment_file::SegmentReader::new(body);
+    let mut found = Vec::new();
+    while let Some((_, entry)) = reader.next().await? {
+        for (key, value) in entry.decode()?.changes {
+            found.extend(value.and_then(|_| keys::referenced_blob(&key)));
+        }
     }
     Ok(found)
 }

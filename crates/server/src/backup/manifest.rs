@@ -9,6 +9,7 @@ use personium_store::{BlobStore, Result, Space, StoreError};
 use personium_types::{BlobId, CellId};
 use serde_json::{Value, json};
 
+use super::Generation;
 use super::record_file::{RecordSum, damaged};
 
 /// The version of the format.
@@ -119,7 +120,7 @@ impl Manifest {
 }
 
 /// A member of a JSON object; null if it has none.
-pub(super) fn member<'v>(object: &'v Value, name: &str) -> &'v Value {
+pub(crate) fn member<'v>(object: &'v Value, name: &str) -> &'v Value {
     object.get(name).unwrap_or(&Value::Null)
 }
 
@@ -190,6 +191,11 @@ fn parse(text: &[u8]) -> Option<Manifest> {
         }
     }
     None
+}
+
+/// The time at which a generation was complete. Those of former versions have none.
+pub(crate) fn ended_ms(generation: &Generation) -> Option<i64> {
+    member(&generation.summary, "ended").as_i64()
 }
 
 /// The error of a generation that has a store error.

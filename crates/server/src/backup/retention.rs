@@ -8,7 +8,8 @@ use personium_store::Space;
 use personium_types::error::chain;
 use personium_types::{BlobId, CellId};
 
-use super::generation_writer::references;
+use super::generation_writer::{references, references_of_segment};
+use super::journal_pass::{JournalPass, Segment};
 use super::store::BackupStore;
 use super::{BackupResult, Generation};
 
@@ -17,6 +18,13 @@ const IDS_AT_ONCE: usize = 1_000;
 
 /// The number of removals at the same time, of cells and of bodies of each.
 const REQUESTS_AT_ONCE: usize = 8;
+
+/// The files of a cell that lead to what is kept.
+#[derive(Debug, Clone, Default)]
+struct KeptFiles {
+    records: BTreeSet<BlobId>,
+    segments: BTreeSet<BlobId>,
+}
 
 /// Removes all generations but the last `keep`, and what interrupted back-ups and removals have left. Returns how many
 /// generations were removed.
@@ -35,20 +43,45 @@ pub(super) async fn clean(
     }
     let (kept, wrong) = store.generations().await?;
     let removed = store.removed().await?;
-    let journals = store.journals(current).await?;
-    if removed.is_empty() && journals.is_empty() {
+    let begun_lists = store.begun_lists(current).await?;
+    let (passes, wrong_passes) = store.passes().await?;
+    // Nothing goes on from before the oldest generation.
+    let oldest = kept.first().map(|oldest| oldest.name.as_str());
+    let is_needed = |pass: &JournalPass| oldest.is_none_or(|oldest| *pass.name > *oldest);
+    let (passes, surplus): (Vec<_>, Vec<_>) = passes.into_iter().partition(is_needed);
+    if removed.is_empty() && begun_lists.is_empty() && surplus.is_empty() {
         return Ok(0);
     }
+    let wrong = [wrong, wrong_passes].concat();
     if !wrong.is_empty() {
         // It may need what would be removed.
         return Err(format!("nothing is removed, since {}", wrong.join(", ")));
     }
     let mut cells = BTreeSet::new();
-    for (_, text) in &journals {
+    for (_, text) in &begun_lists {
         cells.extend(text.lines().filter_map(|line| line.parse::<CellId>().ok()));
     }
     add_changed_cells(store, &removed, &kept, &mut cells).await?;
-    let (kept_files, kept_of_unit) = kept_files(store, &kept, &cells).await?;
+    for pass in &surplus {
+        // What only a list that cannot be read has led to stays.
+        if let Ok(list) = store.pass_list(pass).await {
+            cells.extend(list.segments.iter().filter_map(Segment::cell));
+        }
+    }
+    let (mut kept_files, mut kept_of_unit) = kept_files(store, &kept, &cells).await?;
+    for pass in &passes {
+        kept_of_unit.insert(pass.list);
+        for segment in store.pass_list(pass).await?.segments {
+            match segment.cell() {
+                None => drop(kept_of_unit.insert(segment.file)),
+                Some(id) if cells.contains(&id) => {
+                    let files = kept_files.entry(id).or_default();
+                    files.segments.insert(segment.file);
+                }
+                Some(_) => {}
+            }
+        }
+    }
     let sweeps = cells.iter().map(|cell| {
         let files = kept_files.get(cell).cloned().unwrap_or_default();
         async move { sweep_cell(store, cell, &files).await }
@@ -60,7 +93,10 @@ pub(super) async fn clean(
     for generation in &removed {
         store.end_removal(&generation.name).await?;
     }
-    for (name, _) in &journals {
+    for pass in &surplus {
+        store.remove_pass(&pass.name).await?;
+    }
+    for (name, _) in &begun_lists {
         store.end_list(name).await?;
     }
     Ok(removed.len())
@@ -97,8 +133,8 @@ async fn kept_files(
     store: &BackupStore,
     kept: &[Generation],
     cells: &BTreeSet<CellId>,
-) -> BackupResult<(BTreeMap<CellId, BTreeSet<BlobId>>, HashSet<BlobId>)> {
-    let mut files: BTreeMap<CellId, BTreeSet<BlobId>> = BTreeMap::new();
+) -> BackupResult<(BTreeMap<CellId, KeptFiles>, HashSet<BlobId>)> {
+    let mut files: BTreeMap<CellId, KeptFiles> = BTreeMap::new();
     let mut of_unit = HashSet::new();
     for generation in kept {
         let manifest = store.manifest(generation).await?;
@@ -107,7 +143,7 @@ async fn kept_files(
         of_unit.extend(manifest.keys);
         for id in cells {
             if let Some(entry) = manifest.cells.get(id) {
-                files.entry(*id).or_default().insert(entry.records);
+                files.entry(*id).or_default().records.insert(entry.records);
             }
         }
     }
@@ -115,17 +151,21 @@ async fn kept_files(
 }
 
 /// Removes the bodies of a cell that these files of records do not name.
-async fn sweep_cell(store: &BackupStore, cell: &CellId, files: &BTreeSet<BlobId>) -> BackupResult {
+async fn sweep_cell(store: &BackupStore, cell: &CellId, files: &KeptFiles) -> BackupResult {
     store.check_lock()?;
     let space = Space::Cell(*cell);
-    if files.is_empty() {
+    if files.records.is_empty() && files.segments.is_empty() {
         let dropped = store.files.drop_space(&space).await;
         return dropped.map_err(|error| format!("cell {cell}: {}", chain(&error)));
     }
-    let mut kept: HashSet<BlobId> = files.iter().copied().collect();
-    for file in files {
-        let named = references(store, &space, file).await;
-        kept.extend(named.map_err(|error| format!("cell {cell}: {}", chain(&error)))?);
+    let failed = |error| format!("cell {cell}: {}", chain(&error));
+    let mut kept: HashSet<BlobId> = files.records.union(&files.segments).copied().collect();
+    for file in &files.records {
+        kept.extend(references(store, &space, file).await.map_err(failed)?);
+    }
+    for file in &files.segments {
+        let named = references_of_segment(store, &space, file).await;
+        kept.extend(named.map_err(failed)?);
     }
     remove_others(store, &space, &kept).await
 }

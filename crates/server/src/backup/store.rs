@@ -17,6 +17,7 @@ use personium_types::error::chain;
 use personium_types::{BlobId, CellId, Secret, hex};
 use serde_json::{Value, json};
 
+use super::journal_pass::{JournalPass, PassList};
 use super::lease::{LOCK_OBJECT, Lease};
 use super::manifest::{Manifest, member};
 use super::place::{BackupPlace, FILES_DIR};
@@ -33,6 +34,8 @@ const LOCK_FILE: &str = "lock";
 const GENERATIONS_DIR: &str = "generations";
 /// The end of the name of the file of a complete generation.
 const COMPLETE: &str = "json";
+/// The end of the name of the file of a pass.
+const PASS: &str = "journal";
 /// The end of the name of a generation that is being removed.
 const REMOVED: &str = "removed";
 /// The end of the names of the lists of the cells that an interrupted back-up has begun with.
@@ -67,7 +70,7 @@ pub(crate) struct BackupStore {
 }
 
 /// The lists of the cells that a back-up has begun with.
-pub(super) struct Journal {
+pub(super) struct BegunCells {
     name: String,
     /// The numbers of its parts.
     parts: Range<usize>,
@@ -245,12 +248,65 @@ impl BackupStore {
         manifest: &BlobId,
         summary: &Value,
     ) -> BackupResult {
-        let text = json!({"manifest": manifest.to_string(), "summary": summary}).to_string();
+        self.write_summary((name, COMPLETE), manifest, summary)
+            .await
+    }
+
+    async fn write_summary(
+        &self,
+        (name, end): (&str, &str),
+        list: &BlobId,
+        summary: &Value,
+    ) -> BackupResult {
+        let text = json!({"manifest": list.to_string(), "summary": summary}).to_string();
         let sum = record_checksum::of(name.as_bytes(), 0, text.as_bytes());
-        let path = path(name, COMPLETE);
+        let path = path(name, end);
         self.confirm_lock().await?;
         let text = format!("{text}\n{sum:x}\n").into_bytes();
         self.small_files.write(&path, text).await
+    }
+
+    /// Returns the passes, the oldest first, and what is wrong with others.
+    ///
+    /// # Errors
+    /// A text for the operator if the store cannot be read.
+    pub(crate) async fn passes(&self) -> BackupResult<(Vec<JournalPass>, Vec<String>)> {
+        let (files, mut wrong) = self.parsed(PASS).await?;
+        let mut found = Vec::new();
+        for file in &files {
+            match JournalPass::parse(file) {
+                Some(pass) => found.push(pass),
+                None => wrong.push(format!("{} cannot be read", path(&file.name, PASS))),
+            }
+        }
+        Ok((found, wrong))
+    }
+
+    /// Reads the list of a pass.
+    ///
+    /// # Errors
+    /// A text for the operator.
+    pub(crate) async fn pass_list(&self, pass: &JournalPass) -> BackupResult<PassList> {
+        let loaded = PassList::load(&*self.files, &pass.list).await;
+        loaded.map_err(|error| format!("the journal {}: {}", pass.name, chain(&error)))
+    }
+
+    /// Makes a pass complete, or replaces one of its name.
+    ///
+    /// # Errors
+    /// A text for the operator if the file cannot be written, or the lock was lost.
+    pub(super) async fn complete_pass(&self, pass: &JournalPass) -> BackupResult {
+        let of = (&*pass.name, PASS);
+        self.write_summary(of, &pass.list, &pass.summary()).await
+    }
+
+    /// Removes a pass.
+    ///
+    /// # Errors
+    /// A text for the operator.
+    pub(super) async fn remove_pass(&self, name: &str) -> BackupResult {
+        self.check_lock()?;
+        self.small_files.remove(&path(name, PASS)).await
     }
 
     /// Checks that nobody else has worked here while a generation was made. Otherwise it may lack what that one has removed, and is
@@ -289,7 +345,7 @@ impl BackupStore {
     ///
     /// # Errors
     /// A text for the operator.
-    pub(super) async fn begin_journal(&self, name: &str) -> BackupResult<Journal> {
+    pub(super) async fn begin_list(&self, name: &str) -> BackupResult<BegunCells> {
         let parts = self.list(UNFINISHED).await?;
         let parts = parts.iter().filter_map(|part| {
             let (of, number) = part.rsplit_once('.')?;
@@ -297,27 +353,24 @@ impl BackupStore {
         });
         // An interrupted one can have had the same name.
         let first = parts.max().map_or(0, |last| last.saturating_add(1));
-        let mut journal = Journal {
+        let mut begun = BegunCells {
             name: name.to_owned(),
             parts: first..first,
         };
         // So that the next one finds what is made for no cell.
-        self.note(&mut journal, &[]).await?;
-        Ok(journal)
+        self.note(&mut begun, &[]).await?;
+        Ok(begun)
     }
 
     /// Adds cells to the lists, before anything is written for them.
     ///
     /// # Errors
     /// A text for the operator.
-    pub(super) async fn note(&self, journal: &mut Journal, cells: &[CellId]) -> BackupResult {
+    pub(super) async fn note(&self, begun: &mut BegunCells, cells: &[CellId]) -> BackupResult {
         self.check_lock()?;
         let text: String = cells.iter().map(|id| format!("{id}\n")).collect();
-        let path = path(
-            &format!("{}.{}", journal.name, journal.parts.end),
-            UNFINISHED,
-        );
-        journal.parts.end += 1;
+        let path = path(&format!("{}.{}", begun.name, begun.parts.end), UNFINISHED);
+        begun.parts.end += 1;
         self.small_files.write(&path, text.into_bytes()).await
     }
 
@@ -326,7 +379,7 @@ impl BackupStore {
     ///
     /// # Errors
     /// A text for the operator.
-    pub(super) async fn journals(&self, current: &str) -> BackupResult<Vec<(String, String)>> {
+    pub(super) async fn begun_lists(&self, current: &str) -> BackupResult<Vec<(String, String)>> {
         let mut found = Vec::new();
         for name in self.list(UNFINISHED).await? {
             let of = name.split_once('.').map_or(name.as_str(), |(of, _)| of);
@@ -346,9 +399,9 @@ impl BackupStore {
     ///
     /// # Errors
     /// A text for the operator.
-    pub(super) async fn end_journal(&self, journal: &Journal) -> BackupResult {
-        for part in journal.parts.clone() {
-            let list = format!("{}.{part}", journal.name);
+    pub(super) async fn end_lists(&self, begun: &BegunCells) -> BackupResult {
+        for part in begun.parts.clone() {
+            let list = format!("{}.{part}", begun.name);
             self.end_list(&list).await?;
         }
         Ok(())
@@ -490,6 +543,7 @@ async fn open_files(
                 exclusive: true,
                 witness: None,
                 health: Arc::default(),
+                keep_removed: None,
             };
             let files = FolderStore::open(&settings, Arc::clone(&random));
             Arc::new(files.map_err(|error| chain(&error))?)
@@ -604,20 +658,20 @@ mod tests {
         let place = BackupPlace::Folder(folder.path().to_owned());
         let store = BackupStore::create(&place, "unit", None).await.unwrap();
         let cell = CellId::from_bytes([7; 16]);
-        let mut killed = store.begin_journal("a").await.unwrap();
+        let mut killed = store.begin_list("a").await.unwrap();
         store.note(&mut killed, &[cell]).await.unwrap();
-        let current = store.begin_journal("a+").await.unwrap();
-        let again = store.begin_journal("a").await.unwrap();
+        let current = store.begin_list("a+").await.unwrap();
+        let again = store.begin_list("a").await.unwrap();
         assert_eq!(again.parts, 2..3);
-        store.end_journal(&again).await.unwrap();
-        let found = store.journals("a+").await.unwrap();
+        store.end_lists(&again).await.unwrap();
+        let found = store.begun_lists("a+").await.unwrap();
         let names: Vec<_> = found.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["a.0", "a.1"]);
         assert_eq!(found[1].1, format!("{cell}\n"));
-        store.end_journal(&current).await.unwrap();
+        store.end_lists(&current).await.unwrap();
         for (name, _) in &found {
             store.end_list(name).await.unwrap();
         }
-        assert!(store.journals("").await.unwrap().is_empty());
+        assert!(store.begun_lists("").await.unwrap().is_empty());
     }
 }

@@ -4,8 +4,10 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
+use personium_types::time::parse_iso_time;
 
 use super::options::environment;
 use super::{load_settings, print, runtime};
@@ -35,6 +37,13 @@ pub(super) struct BackupArguments {
     /// Read every cell, also those without a change since the last generation.
     #[arg(long)]
     full: bool,
+    /// Only copy what the journal of the unit has since the last time (store.journalInHours), so that the unit and each cell can be restored
+    /// to any time. No generation is made.
+    #[arg(long, conflicts_with_all = ["keep", "without_keys", "full", "forget"])]
+    journal: bool,
+    /// As --journal, again and again while the unit runs, with a pause of this number of seconds.
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["keep", "without_keys", "full", "forget"], value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    follow: Option<u32>,
     /// Remove this cell, which the unit does not have any more, from all generations, by its name or id. No generation is made.
     #[arg(long, value_name = "CELL", conflicts_with_all = ["keep", "without_keys", "full"])]
     forget: Option<String>,
@@ -65,6 +74,21 @@ impl BackupArguments {
             let done = runtime(0)?.block_on(Box::pin(forgotten));
             return finish(done.map(|text| (text, true)));
         }
+        if let Some(seconds) = self.follow {
+            let interval = Duration::from_secs(seconds.into());
+            let say = |text: &str| {
+                // Nobody may read it any more.
+                let _ = print(text);
+            };
+            let place = (&to, self.key.as_deref());
+            let followed = backup::follow_journal(&config, place, interval, say);
+            let Err(error) = runtime(0)?.block_on(Box::pin(followed));
+            return Err(error);
+        }
+        if self.journal {
+            let copied = backup::copy_journal(&config, &to, self.key.as_deref());
+            return finish(runtime(0)?.block_on(Box::pin(copied)));
+        }
         let options = BackupOptions {
             to,
             keep: self.keep.and_then(|keep| usize::try_from(keep).ok()),
@@ -87,6 +111,9 @@ pub(super) struct RestoreArguments {
     /// Name of the generation, such as 20261129T160000000Z [default: the last one].
     #[arg(long, value_name = "NAME")]
     generation: Option<String>,
+    /// Time to go back to, such as 2026-11-30T02:15:00Z: a generation from before, and the journals of the unit since.
+    #[arg(long, value_name = "TIME", value_parser = parse_time, conflicts_with_all = ["generation", "list"])]
+    at: Option<i64>,
     /// File with the secret by which the back-ups are encrypted.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -131,6 +158,7 @@ impl RestoreArguments {
         let options = RestoreOptions {
             from: self.bucket.place(self.from)?,
             generation: self.generation,
+            at_ms: self.at,
             key_file: self.key,
         };
         let cell = self.cell.map(|name| CellOptions {
@@ -157,15 +185,11 @@ impl RestoreArguments {
                 let listed = runtime.block_on(Box::pin(restore::list(&options)));
                 listed.map(|text| (text, true))
             }
-            (_, _, true, _) => {
-                let checked = runtime.block_on(Box::pin(restore::check(&options)));
-                checked.map(|text| (text, true))
-            }
+            (_, _, true, _) => runtime.block_on(Box::pin(restore::check(&options))),
             (Some(to), ..) => {
                 make_data_folder(&to)?;
                 let to = copy::load(&to)?;
-                let restored = runtime.block_on(Box::pin(restore::run(&options, &to)));
-                restored.map(|text| (text, true))
+                runtime.block_on(Box::pin(restore::run(&options, &to)))
             }
             (_, _, _, Some(folder)) => {
                 runtime.block_on(Box::pin(restore::drill(&options, &folder)))
@@ -174,6 +198,11 @@ impl RestoreArguments {
         };
         finish(done)
     }
+}
+
+/// The milliseconds of a time.
+fn parse_time(text: &str) -> Result<i64, String> {
+    parse_iso_time(text).ok_or_else(|| "it is no time such as 2026-11-30T02:15:00Z".to_owned())
 }
 
 /// Makes the data folder of the restored unit. A path with an extension is that of a settings file.

@@ -1,7 +1,10 @@
 //! Settings of the record store.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use super::ConfigReader;
+use super::files::{BlobStoreKind, FileConfig};
 use super::section::section;
 use super::value_parser::{FilePath, Number, OneOf, Optional, Text};
 
@@ -22,6 +25,8 @@ pub enum RecordStoreKind {
     /// In a PostgreSQL database.
     Postgres,
 }
+
+const JOURNAL_KEY: &str = "store.journalInHours";
 
 section! {
     /// Settings of the record store.
@@ -54,6 +59,31 @@ section! {
         min_free_percent: u64 = "store.minFreePercent", "2", Number(0..=90);
         /// The free space in percent of the limit (store.minFreeInMiB) with which data is stored again.
         resume_free_percent: u64 = "store.resumeFreePercent", "125", Number(100..=1_000);
+        /// The number of hours for which each change is kept in a journal in the database files, and each removed file in its folder, so
+        /// that back-ups can take them and lead to any time in between. With 0 there is no journal.
+        journal_hours: u64 = "store.journalInHours", "0", Number(0..=8_760);
+    }
+}
+
+impl StoreConfig {
+    /// The time for which changes and removed files are kept; `None`: they are not.
+    pub(crate) fn journal_time(&self) -> Option<Duration> {
+        (self.journal_hours > 0).then(|| Duration::from_secs(self.journal_hours * 3600))
+    }
+
+    /// Checks conditions on several keys.
+    pub(super) fn check(&self, files: &FileConfig, reader: &mut ConfigReader) {
+        if self.journal_hours == 0 {
+            return;
+        }
+        if self.kind == RecordStoreKind::Postgres {
+            let text = "must be 0 if store.type is postgres, which has a journal of its own";
+            reader.add_key_problem(JOURNAL_KEY, text);
+        }
+        if files.kind == BlobStoreKind::S3 {
+            let text = "must be 0 if blobStore.type is s3: removed files are kept in a folder only";
+            reader.add_key_problem(JOURNAL_KEY, text);
+        }
     }
 }
 

@@ -151,6 +151,8 @@ async fn open_records(
     if config.store.kind == RecordStoreKind::Sqlite {
         let settings = SqliteSettings {
             health: Arc::clone(health),
+            // It begins when the unit is started.
+            journal: None,
             ..record_settings(config)
         };
         let records = SqliteStore::open(settings).map_err(|error| chain(&error))?;

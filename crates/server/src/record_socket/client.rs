@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use personium_store::{
-    Batch, CommitSeq, Direction, ErrorDetail, Key, KeyRange, Limit, Record, RecordSnapshot,
-    RecordStore, Result, Snapshot, Space, StoreError, StructureVersion,
+    Batch, CommitSeq, Direction, ErrorDetail, JournalPage, JournalPosition, Key, KeyRange, Limit,
+    Record, RecordSnapshot, RecordStore, Result, Snapshot, Space, StoreError, StructureVersion,
 };
 use tokio::net::UnixStream;
 
@@ -147,6 +147,19 @@ impl RecordStore for RemoteRecords {
         let is_damaged = parts.byte().map_err(malformed)? != 0;
         let text = parts.text().map_err(malformed)?;
         Ok(is_damaged.then_some(text))
+    }
+
+    async fn journal(
+        &self,
+        space: &Space,
+        after: JournalPosition,
+        limit: Limit,
+    ) -> Result<Option<JournalPage>> {
+        let request = RecordRequest::Journal(*space, after, limit);
+        let mut parts = self.call(&request).await?;
+        let is_kept = parts.byte().map_err(malformed)? != 0;
+        let page = parts.journal().map_err(malformed)?;
+        Ok(is_kept.then_some(page))
     }
 
     async fn snapshot(&self, space: &Space) -> Result<Box<dyn RecordSnapshot>> {

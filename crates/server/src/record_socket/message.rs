@@ -1,7 +1,10 @@
 //! The form of requests and responses.
 
 use bytes::Bytes;
-use personium_store::{Direction, ErrorDetail, Key, KeyRange, Limit, Record, Space, StoreError};
+use personium_store::{
+    Direction, ErrorDetail, JournalEntry, JournalPage, JournalPosition, Key, KeyRange, Limit,
+    Record, Space, StoreError,
+};
 use personium_types::CellId;
 use personium_types::error::chain;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -25,6 +28,8 @@ pub(super) enum RecordRequest {
     Snapshot(Space),
     /// Reads from the snapshot.
     ScanSnapshot(KeyRange, Limit),
+    /// Reads from the journal of a space.
+    Journal(Space, JournalPosition, Limit),
 }
 
 /// Bytes that do not have the form of a message.
@@ -82,6 +87,16 @@ impl MessageWriter {
         for (key, record) in records {
             self.bytes(key.as_bytes());
             self.record(record);
+        }
+    }
+
+    pub(super) fn journal(&mut self, page: &JournalPage) {
+        self.number(page.last_commit);
+        self.number(page.entries.len() as u64);
+        for entry in &page.entries {
+            self.number(entry.position.number());
+            self.number(entry.time_ms.cast_unsigned());
+            self.bytes(&entry.changes);
         }
     }
 
@@ -177,6 +192,22 @@ impl MessageReader {
             .map(|_| Ok((self.key()?, self.record()?)))
             .collect()
     }
+
+    pub(super) fn journal(&mut self) -> Decoded<JournalPage> {
+        let last_commit = self.number()?;
+        let length = self.length()?;
+        let entry = |_| {
+            Ok(JournalEntry {
+                position: JournalPosition::from_number(self.number()?),
+                time_ms: self.number()?.cast_signed(),
+                changes: self.bytes()?,
+            })
+        };
+        Ok(JournalPage {
+            last_commit,
+            entries: (0..length).map(entry).collect::<Decoded<_>>()?,
+        })
+    }
 }
 
 impl RecordRequest {
@@ -229,6 +260,12 @@ impl RecordRequest {
                 out.range(range);
                 out.limit(*limit);
             }
+            Self::Journal(space, after, limit) => {
+                out.byte(9);
+                out.space(space);
+                out.number(after.number());
+                out.limit(*limit);
+            }
         }
         out.finish()
     }
@@ -265,6 +302,10 @@ impl RecordRequest {
             6 => Self::FindDamage(parts.space()?),
             7 => Self::Snapshot(parts.space()?),
             8 => Self::ScanSnapshot(parts.range()?, parts.limit()?),
+            9 => {
+                let (space, after) = (parts.space()?, parts.number()?);
+                Self::Journal(space, JournalPosition::from_number(after), parts.limit()?)
+            }
             _ => return Err(MalformedMessage),
         })
     }
@@ -408,6 +449,7 @@ mod tests {
             RecordRequest::FindDamage(cell),
             RecordRequest::Snapshot(cell),
             RecordRequest::ScanSnapshot(range(), limit),
+            RecordRequest::Journal(cell, JournalPosition::new(3, 1), limit),
         ] {
             let message = Bytes::from(request.encode());
             let decoded = RecordRequest::decode(message.clone()).unwrap();

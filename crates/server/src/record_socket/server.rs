@@ -160,6 +160,13 @@ async fn answer(
             limit.bytes = limit.bytes.min(PAGE_MAX_BYTES);
             out.records(&snapshot.scan(&range, limit).await?);
         }
+        RecordRequest::Journal(space, after, mut limit) => {
+            limit.records = limit.records.min(PAGE_MAX_RECORDS);
+            limit.bytes = limit.bytes.min(PAGE_MAX_BYTES);
+            let found = records.journal(&space, after, limit).await?;
+            out.byte(u8::from(found.is_some()));
+            out.journal(&found.unwrap_or_default());
+        }
     }
     Ok(out)
 }

@@ -1,29 +1,35 @@
-//! The records of a generation as a record port, which can be read only.
+//! The records of a generation, as they were then or at a later time, as a record port, which can be read only.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use personium_model::keys::{self, ControlSet, SetKey};
 use personium_store::{
     Batch, BlobStore, CommitSeq, Direction, ErrorDetail, Key, KeyRange, Limit, Record, RecordStore,
     Result, Snapshot, Space, StoreError, StructureVersion,
 };
 use tokio::sync::Mutex;
 
+use super::changes::{ChangedRecords, Changes};
+use super::point_in_time::PointInTime;
 use crate::backup::manifest::Manifest;
-use crate::backup::record_file::RecordFileReader;
 
 /// The records of a generation. Scans upwards are fast if each goes on where the last one ended.
 pub(super) struct GenerationRecords {
     files: Arc<dyn BlobStore>,
     manifest: Arc<Manifest>,
+    /// The later time.
+    point: Option<Arc<PointInTime>>,
+    /// The changes until then of the space that was read last.
+    changes: Mutex<Option<(Space, Arc<Changes>)>>,
     cursor: Mutex<Option<Cursor>>,
 }
 
 /// A place in the file of the records of a space.
 struct Cursor {
     space: Space,
-    reader: RecordFileReader,
+    reader: ChangedRecords,
     /// The record that was read last and not returned.
     next: Option<(Key, Bytes)>,
     /// The last key that was passed.
@@ -31,12 +37,62 @@ struct Cursor {
 }
 
 impl GenerationRecords {
-    pub(super) fn new(files: Arc<dyn BlobStore>, manifest: Arc<Manifest>) -> Self {
+    pub(super) fn new(
+        files: Arc<dyn BlobStore>,
+        manifest: Arc<Manifest>,
+        point: Option<Arc<PointInTime>>,
+    ) -> Self {
         Self {
             files,
             manifest,
+            point,
+            changes: Mutex::new(None),
             cursor: Mutex::new(None),
         }
+    }
+
+    /// Returns what has changed in a space since the generation.
+    ///
+    /// # Errors
+    /// A failure of the store of the back-up.
+    pub(super) async fn changes(&self, space: &Space) -> Result<Arc<Changes>> {
+        let Some(point) = &self.point else {
+            return Ok(Arc::default());
+        };
+        let mut kept = self.changes.lock().await;
+        if let Some((of, changes)) = &*kept
+            && of == space
+        {
+            return Ok(Arc::clone(changes));
+        }
+        *kept = None;
+        let segments = point.segments.get(space).map_or(&[][..], Vec::as_slice);
+        let base = self.manifest.entry(space).map_or(0, |entry| entry.commit);
+        let until = (base, point.at_ms);
+        let mut changes = Changes::read(&*self.files, space, segments, until).await?;
+        if let (Space::Unit, Some(cells)) = (space, point.cells) {
+            let number = keys::entity_count(&SetKey::control(ControlSet::Cell));
+            changes.set(number, Bytes::copy_from_slice(&cells.to_le_bytes()));
+        }
+        let changes = Arc::new(changes);
+        *kept = Some((*space, Arc::clone(&changes)));
+        Ok(changes)
+    }
+
+    /// Opens the records of a space; `None` if there is no such space.
+    ///
+    /// # Errors
+    /// As a read.
+    pub(super) async fn open(&self, space: &Space) -> Result<Option<ChangedRecords>> {
+        let Some(entry) = self.manifest.entry(space) else {
+            return Ok(None);
+        };
+        let changes = self.changes(space).await?;
+        let is_new = |point: &Arc<PointInTime>| matches!(space, Space::Cell(id) if point.new_cells.contains(id));
+        let base = Some(&entry.records).filter(|_| !self.point.as_ref().is_some_and(is_new));
+        let base = (space, base);
+        let opened = ChangedRecords::open(&self.files, base, changes).await?;
+        Ok(Some(opened))
     }
 
     /// A cursor before the first record of a range; `None` if there is no such space.
@@ -53,14 +109,9 @@ impl GenerationRecords {
                 kept
             }
             _ => {
-                let Some(entry) = self.manifest.entry(space) else {
+                let Some(mut reader) = self.open(space).await? else {
                     return Ok(None);
                 };
-                let body = self.files.open(space, &entry.records).await?;
-                let body = body.ok_or_else(|| {
-                    StoreError::Corrupt(ErrorDetail::new("a file of records is missing"))
-                })?;
-                let mut reader = RecordFileReader::new(body);
                 Cursor {
                     space: *space,
                     next: reader.next().await?,

@@ -14,7 +14,7 @@ use personium_types::name::CellName;
 use personium_types::{CellId, Operation};
 
 use super::generation_records::GenerationRecords;
-use super::{OpenGeneration, RestoreOptions, check_spaces, open_unchecked};
+use super::{OpenGeneration, RestoreOptions, check_spaces, open_unchecked, point_in_time};
 use crate::backup::BackupResult;
 use crate::command_audit::AuditedCommand;
 use crate::components::Components;
@@ -50,10 +50,14 @@ pub async fn check(options: &RestoreOptions, cell: &CellOptions) -> BackupResult
     let (opened, id, counts) = Box::pin(open(options, cell, &progress)).await?;
     progress.end();
     let name = &cell.name;
-    Ok(format!(
-        "The cell {name} ({id}) is whole in the generation {}: {counts}. Nothing was restored.\n",
-        opened.manifest.generation
-    ))
+    let mut text = format!(
+        "The cell {name} ({id}) is whole in the {}{counts}. Nothing was restored.\n",
+        opened.name()
+    );
+    if opened.point.is_none() {
+        text.push_str(&point_in_time::describe(&opened.store).await?);
+    }
+    Ok(text)
 }
 
 /// Opens a generation and compares the checksums of one cell. Returns its id and what it has.
@@ -70,8 +74,8 @@ async fn open(
         .iter()
         .filter(|(_, entry)| entry.name == *name);
     let (id, entry) = named.next().ok_or_else(|| {
-        let generation = &manifest.generation;
-        format!("the generation {generation} has no cell {name}; give another --generation")
+        let generation = opened.name();
+        format!("the {generation} has no cell {name}; give another --generation, or another time")
     })?;
     if let Some(problem) = &entry.problem {
         return Err(format!(
@@ -82,11 +86,19 @@ async fn open(
         (Space::Unit, &manifest.unit_space),
         (Space::Cell(*id), entry),
     ];
-    check_spaces(&opened, spaces.into_iter(), progress).await?;
-    let counts = format!(
-        "{} records, {} file bodies ({} bytes)",
-        entry.sum.records, entry.bodies, entry.body_bytes
-    );
+    let problems = check_spaces(&opened, spaces.into_iter(), progress).await?;
+    if let Some((_, problem)) = problems.first() {
+        return Err(format!(
+            "the cell {name} is not complete at this time: {problem}; give an earlier time, or one after the next generation"
+        ));
+    }
+    let counts = match opened.point {
+        Some(_) => String::new(),
+        None => format!(
+            ": {} records, {} file bodies ({} bytes)",
+            entry.sum.records, entry.bodies, entry.body_bytes
+        ),
+    };
     Ok((opened, *id, counts))
 }
 
@@ -152,7 +164,7 @@ async fn restore(
     if mark.as_deref() != Some(&manifest.unit) {
         return Err("the back-ups are those of another unit".to_owned());
     }
-    let records = GenerationRecords::new(Arc::clone(&opened.store.files), Arc::clone(manifest));
+    let records = opened.records();
     let entry = find_entry(&records, &id).await?;
     let name = cell.new_name.as_ref().unwrap_or(&cell.name);
     let place = place(api, name, cell.replace).await?;
@@ -192,8 +204,8 @@ async fn restore(
         false => format!(", which was {}", cell.name),
     };
     Ok(format!(
-        "Restored the cell {name}{of}, from the generation {}: {records} records, {bodies} file bodies ({body_bytes} bytes).\n",
-        manifest.generation
+        "Restored the cell {name}{of}, from the {}: {records} records, {bodies} file bodies ({body_bytes} bytes).\n",
+        opened.name()
     ))
 }
 

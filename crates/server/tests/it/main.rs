@@ -51,6 +51,7 @@ mod hostile_requests;
 mod http2;
 mod interrupted_import;
 mod interrupted_installation;
+mod journal;
 mod kafka_event_bus;
 mod layer_loss;
 mod ldap_login;

@@ -73,6 +73,7 @@ fn store(folder: &Path) -> FolderStore {
         exclusive: false,
         witness: Some(WITNESS.to_owned()),
         health: Arc::default(),
+        keep_removed: None,
     };
     let store = FolderStore::open(&settings, Arc::new(SystemRandom::new())).unwrap();
     std::fs::write(folder.join(WITNESS), "").unwrap();

@@ -109,7 +109,7 @@ impl Stage {
     }
 
     /// Starts the unit on the copy, in place of its own data.
-    fn start_on(&mut self, side: &Side) {
+    pub fn start_on(&mut self, side: &Side) {
         let own = self.unit.folder().join("data");
         let (settings, kept) = (
             self.unit.folder().join("unit.properties"),
@@ -123,7 +123,7 @@ impl Stage {
         self.unit.restart();
     }
 
-    fn stop_on(&mut self, side: &Side) {
+    pub fn stop_on(&mut self, side: &Side) {
         self.unit.terminate();
         assert!(self.unit.wait());
         let folder = self.unit.folder();

@@ -1,0 +1,212 @@
+//! A pass: the segments of the journals of all cells since the pass before it.
+//!
+//! Its list is a body of JSON lines: a head, a line for each segment and for each cell that was gone, and an end without which it is not
+//! complete. Its small file has what is needed to find the times that can be reached.
+
+use personium_store::{BlobStore, CommitSeq, Result, Space};
+use personium_types::{BlobId, CellId};
+use serde_json::{Value, json};
+
+use super::Generation;
+use super::manifest::member;
+use super::record_file::damaged;
+
+/// The version of the format.
+const FORMAT: u64 = 1;
+
+/// The bytes that are read at once.
+const PART_BYTES: usize = 256 << 10;
+
+/// A pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct JournalPass {
+    pub(crate) name: String,
+    /// Its list.
+    pub(crate) list: BlobId,
+    /// The id of the stores of the unit. Numbers of commits of other stores say nothing.
+    pub(crate) stores: Option<String>,
+    /// The pass that it goes on from. Without one, it goes on from its generation.
+    pub(crate) after: Option<String>,
+    /// The last generation when it was made.
+    pub(crate) generation: String,
+    /// The time until which the journals were read before.
+    pub(crate) from_ms: i64,
+    /// All that was acknowledged before this time is in it and those before.
+    pub(crate) until_ms: i64,
+    /// The number of spaces whose journal does not go on from where it was read before.
+    pub(crate) gaps: u64,
+}
+
+/// A segment of the journal of a space.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Segment {
+    pub(crate) space: Space,
+    /// The name of the cell.
+    pub(crate) name: String,
+    pub(crate) file: BlobId,
+    /// The last commit in it.
+    pub(crate) last: CommitSeq,
+}
+
+/// The list of a pass.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct PassList {
+    pub(crate) segments: Vec<Segment>,
+    /// The cells that the unit did not have any more.
+    pub(crate) gone: Vec<CellId>,
+}
+
+impl Segment {
+    /// The cell; `None` if it is the unit's.
+    pub(super) const fn cell(&self) -> Option<CellId> {
+        match self.space {
+            Space::Unit => None,
+            Space::Cell(id) => Some(id),
+        }
+    }
+}
+
+impl JournalPass {
+    /// The pass in a small file.
+    pub(super) fn parse(file: &Generation) -> Option<Self> {
+        let of = |name: &str| member(&file.summary, name);
+        let text = |name: &str| of(name).as_str().map(str::to_owned);
+        Some(Self {
+            name: file.name.clone(),
+            list: file.manifest,
+            stores: text("stores"),
+            after: text("after"),
+            generation: text("generation")?,
+            from_ms: of("from").as_i64()?,
+            until_ms: of("until").as_i64()?,
+            gaps: of("gaps").as_u64()?,
+        })
+    }
+
+    /// The content of its small file beside its list.
+    pub(super) fn summary(&self) -> Value {
+        json!({
+            "stores": self.stores, "after": self.after, "generation": self.generation,
+            "from": self.from_ms, "until": self.until_ms, "gaps": self.gaps,
+        })
+    }
+}
+
+impl PassList {
+    /// Stores the list. Returns its id.
+    ///
+    /// # Errors
+    /// A failure of the store of the back-up.
+    pub(super) async fn store(&self, files: &dyn BlobStore) -> Result<BlobId> {
+        let cell = |space: &Space| match space {
+            Space::Unit => Value::Null,
+            Space::Cell(id) => id.to_string().into(),
+        };
+        let segments = self.segments.iter().map(|segment| {
+            json!({
+                "cell": cell(&segment.space), "name": segment.name, "file": segment.file.to_string(),
+                "last": segment.last,
+            })
+        });
+        let gone = self.gone.iter().map(|id| json!({"gone": id.to_string()}));
+        let lines = self.segments.len() + self.gone.len();
+        let head = [json!({"format": FORMAT, "program": crate::VERSION})];
+        let end = [json!({"end": true, "lines": lines})];
+        let mut body = files.create(&Space::Unit).await?;
+        let mut part = String::new();
+        for line in head.into_iter().chain(segments).chain(gone).chain(end) {
+            part.push_str(&line.to_string());
+            part.push('\n');
+            if part.len() >= PART_BYTES {
+                body.write(std::mem::take(&mut part).into()).await?;
+            }
+        }
+        body.write(part.into()).await?;
+        body.finish().await
+    }
+
+    /// Reads a list.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`](personium_store::StoreError::Corrupt) if it is missing, damaged or not complete; another failure of the store.
+    pub(crate) async fn load(files: &dyn BlobStore, id: &BlobId) -> Result<Self> {
+        let body = files.open(&Space::Unit, id).await?;
+        let mut body = body.ok_or_else(|| damaged("the list of a pass is missing"))?;
+        let mut text = Vec::new();
+        while (text.len() as u64) < body.len() {
+            let part = body.read_at(text.len() as u64, PART_BYTES).await?;
+            if part.is_empty() {
+                return Err(damaged("the list of a pass ends too early"));
+            }
+            text.extend_from_slice(&part);
+        }
+        parse(&text).ok_or_else(|| damaged("the list of a pass cannot be read"))
+    }
+}
+
+fn parse(text: &[u8]) -> Option<PassList> {
+    let lines = text
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty());
+    let mut lines = lines.map(|line| serde_json::from_slice::<Value>(line).ok());
+    if member(&lines.next()??, "format") != FORMAT {
+        return None;
+    }
+    let mut list = PassList::default();
+    for line in lines {
+        let line = line?;
+        if member(&line, "end") == true {
+            let found = u64::try_from(list.segments.len() + list.gone.len()).ok();
+            return (member(&line, "lines").as_u64() == found).then_some(list);
+        }
+        if let Some(id) = member(&line, "gone").as_str() {
+            list.gone.push(id.parse().ok()?);
+            continue;
+        }
+        let space = match member(&line, "cell") {
+            Value::String(id) => Space::Cell(id.parse().ok()?),
+            _ => Space::Unit,
+        };
+        list.segments.push(Segment {
+            space,
+            name: member(&line, "name").as_str()?.to_owned(),
+            file: member(&line, "file").as_str()?.parse().ok()?,
+            last: member(&line, "last").as_u64()?,
+        });
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use personium_store::memory::MemoryBlobs;
+
+    use super::*;
+    use crate::system;
+
+    #[tokio::test]
+    async fn list_is_read_as_it_was_stored_and_a_cut_one_is_damage() {
+        let files = MemoryBlobs::new(system::clock(), system::random());
+        let segment = |space, name: &str| Segment {
+            space,
+            name: name.to_owned(),
+            file: BlobId::from_bytes([3; 16]),
+            last: 9,
+        };
+        let cell = CellId::from_bytes([7; 16]);
+        let list = PassList {
+            segments: vec![
+                segment(Space::Unit, ""),
+                segment(Space::Cell(cell), "alice"),
+            ],
+            gone: vec![CellId::from_bytes([8; 16])],
+        };
+        let id = list.store(&files).await.unwrap();
+        assert_eq!(PassList::load(&files, &id).await.unwrap(), list);
+        let mut body = files.open(&Space::Unit, &id).await.unwrap().unwrap();
+        let whole = body.read_at(0, 1 << 20).await.unwrap();
+        for len in (0..whole.len()).step_by(5) {
+            assert!(parse(&whole[..len]).is_none(), "{len}");
+        }
+    }
+}

@@ -1,0 +1,406 @@
+//! Makes a pass: copies what the journals of the unit have since the pass before, and the file bodies that it names.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt, stream};
+use personium_model::keys;
+use personium_store::{
+    CommitSeq, JournalChanges, JournalEntry, JournalPosition, Limit, Space, StoreError,
+};
+use personium_types::error::chain;
+use personium_types::time::iso_time;
+use personium_types::{BlobId, CellId};
+
+use super::generation_writer::{BODIES_AT_ONCE, OmittedRecords, catalogue};
+use super::journal_pass::{JournalPass, PassList, Segment};
+use super::manifest::{ended_ms, is_damage};
+use super::segment_file::SegmentWriter;
+use super::store::BackupStore;
+use super::{BackupResult, Generation, new_name};
+use crate::copy::bodies::{BodyCheck, BodyCopyError, copy_body};
+use crate::system;
+use crate::unit_reader::UnitReader;
+
+/// The size of a page of entries.
+const PAGE: Limit = Limit {
+    records: 1_000,
+    bytes: 4 << 20,
+};
+
+/// The number of cells that are looked at before what has changed in them is copied.
+const CELLS_AT_ONCE: usize = 1_000;
+
+/// Until where the journals were read.
+#[derive(Debug, Clone)]
+pub(super) struct JournalReach {
+    /// The last pass.
+    last: Option<JournalPass>,
+    /// The time until which they were read.
+    until_ms: i64,
+    commits: BTreeMap<Space, CommitSeq>,
+}
+
+/// The outcome of a pass.
+#[derive(Debug)]
+pub(super) struct PassOutcome {
+    pub(super) reach: JournalReach,
+    /// For people.
+    pub(super) text: String,
+    /// Whether nothing is missing.
+    pub(super) is_whole: bool,
+}
+
+/// Why there is no pass.
+#[derive(Debug)]
+pub(super) enum PassError {
+    /// The unit keeps no journal.
+    NoJournal,
+    /// A text for the operator.
+    Failed(String),
+}
+
+impl From<String> for PassError {
+    fn from(text: String) -> Self {
+        Self::Failed(text)
+    }
+}
+
+/// Makes one pass.
+pub(super) struct JournalWriter<'a> {
+    unit: &'a UnitReader,
+    store: &'a BackupStore,
+    list: PassList,
+    gaps: u64,
+    commits: u64,
+    problems: Vec<String>,
+}
+
+impl<'a> JournalWriter<'a> {
+    pub(super) const fn new(unit: &'a UnitReader, store: &'a BackupStore) -> Self {
+        Self {
+            unit,
+            store,
+            list: PassList {
+                segments: Vec::new(),
+                gone: Vec::new(),
+            },
+            gaps: 0,
+            commits: 0,
+            problems: Vec::new(),
+        }
+    }
+
+    /// Copies what the journals have of these stores of the unit since the last pass. `known` is until where they were read then, if this
+    /// process has made it.
+    ///
+    /// # Errors
+    /// [`PassError`]. What was read before is as it was.
+    pub(super) async fn write(
+        mut self,
+        stores: Option<String>,
+        known: Option<JournalReach>,
+    ) -> Result<PassOutcome, PassError> {
+        let (generations, _) = self.store.generations().await?;
+        let newest = generations.last().ok_or_else(|| {
+            PassError::Failed("there is no generation that a journal could go on from; run personium backup without --journal".to_owned())
+        })?;
+        let passes = self.store.passes().await?.0;
+        let last = passes.last().filter(|pass| pass.stores == stores);
+        let mut reach = match known {
+            Some(known) if same(known.last.as_ref(), last) && last.is_some() => known,
+            _ => {
+                self.load_reach(&generations, &passes, (&stores, last))
+                    .await?
+            }
+        };
+        let until_ms = system::clock().now_ms().max(reach.until_ms);
+        let now_ms = system::clock().now_ms();
+        let first = self.look(&Space::Unit, &reach).await?;
+        if first.is_none() {
+            return Err(PassError::NoJournal);
+        }
+        let name = new_name(now_ms, latest_name(&generations, &passes));
+        let mut begun = self.store.begin_list(&name).await?;
+        self.copy(&Space::Unit, "", &mut reach).await?;
+        let snapshot = self.unit.records.snapshot(&Space::Unit).await;
+        let mut snapshot = snapshot.map_err(|error| format!("the unit: {}", chain(&error)))?;
+        let cells = catalogue(&mut *snapshot).await?;
+        drop(snapshot);
+        let all: Vec<_> = cells.iter().collect();
+        for part in all.chunks(CELLS_AT_ONCE) {
+            let mut changed = Vec::new();
+            for (id, name) in part {
+                if self.look(&Space::Cell(**id), &reach).await? == Some(true) {
+                    changed.push((**id, *name));
+                }
+            }
+            if changed.is_empty() {
+                continue;
+            }
+            let ids: Vec<CellId> = changed.iter().map(|(id, _)| *id).collect();
+            self.store.note(&mut begun, &ids).await?;
+            for (id, name) in changed {
+                Box::pin(self.copy(&Space::Cell(id), name, &mut reach)).await?;
+            }
+        }
+        let is_gone = |space: &Space| matches!(space, Space::Cell(id) if !cells.contains_key(id));
+        let gone: Vec<Space> = reach
+            .commits
+            .keys()
+            .filter(|s| is_gone(s))
+            .copied()
+            .collect();
+        for space in gone {
+            reach.commits.remove(&space);
+            if let Space::Cell(id) = space {
+                self.list.gone.push(id);
+            }
+        }
+        let (segments, gaps, commits) = (self.list.segments.len(), self.gaps, self.commits);
+        let is_same = segments == 0 && self.list.gone.is_empty() && gaps == 0;
+        let pass = match reach.last.take() {
+            // Nothing has happened: the last pass reaches until now.
+            Some(last) if is_same && last.generation == newest.name => {
+                JournalPass { until_ms, ..last }
+            }
+            last => {
+                let id = self.list.store(&*self.store.files).await;
+                let list =
+                    id.map_err(|error| format!("{}: {}", self.store.place, chain(&error)))?;
+                JournalPass {
+                    name,
+                    list,
+                    stores,
+                    after: last.map(|last| last.name),
+                    generation: newest.name.clone(),
+                    from_ms: reach.until_ms,
+                    until_ms,
+                    gaps,
+                }
+            }
+        };
+        self.store.complete_pass(&pass).await?;
+        self.store.end_lists(&begun).await?;
+        let mut text = format!(
+            "Journal until {}: {commits} commits of {segments} cells since {}\n",
+            iso_time(until_ms),
+            iso_time(reach.until_ms),
+        );
+        if gaps > 0 {
+            text.push_str(&format!(
+                "the journals of {gaps} cells do not go on from there; run personium backup without --journal, from whose end on all times are reached again\n"
+            ));
+        }
+        for problem in &self.problems {
+            text.push_str(problem);
+            text.push('\n');
+        }
+        reach.until_ms = until_ms;
+        reach.last = Some(pass);
+        Ok(PassOutcome {
+            reach,
+            text,
+            is_whole: gaps == 0 && self.problems.is_empty(),
+        })
+    }
+
+    /// Finds out until where the journals were read.
+    async fn load_reach(
+        &self,
+        generations: &[Generation],
+        passes: &[JournalPass],
+        (stores, last): (&Option<String>, Option<&JournalPass>),
+    ) -> BackupResult<JournalReach> {
+        let named = |name: &str| generations.iter().find(|found| found.name == name);
+        let of_last = last.and_then(|last| Some((last, named(&last.generation)?)));
+        let (last, base) = match of_last {
+            Some((last, base)) => (Some(last), Some(base)),
+            None => (None, generations.last()),
+        };
+        let base = base.ok_or("there is no generation")?;
+        let manifest = self.store.manifest(base).await?;
+        if manifest.stores != *stores {
+            return Err(
+                "the last generation is that of other stores; run personium backup without --journal"
+                    .to_owned(),
+            );
+        }
+        let commits = manifest
+            .spaces()
+            .map(|(space, entry)| (space, entry.commit));
+        let mut reach = JournalReach {
+            last: last.cloned(),
+            until_ms: last.map_or_else(|| ended_ms(base).unwrap_or(0), |last| last.until_ms),
+            commits: commits.collect(),
+        };
+        if last.is_none() {
+            return Ok(reach);
+        }
+        let since = |pass: &&JournalPass| pass.generation == base.name && pass.stores == *stores;
+        for pass in passes.iter().filter(since) {
+            let list = self.store.pass_list(pass).await?;
+            for segment in list.segments {
+                let known = reach.commits.entry(segment.space).or_default();
+                *known = segment.last.max(*known);
+            }
+            for id in list.gone {
+                reach.commits.remove(&Space::Cell(id));
+            }
+        }
+        Ok(reach)
+    }
+
+    /// Whether a space has changed since; `None` if it has no journal.
+    async fn look(&mut self, space: &Space, reach: &JournalReach) -> BackupResult<Option<bool>> {
+        let known = reach.commits.get(space).copied().unwrap_or(0);
+        let after = JournalPosition::end_of(known);
+        let found = self
+            .unit
+            .records
+            .journal(space, after, Limit::records(1))
+            .await;
+        match found {
+            Ok(page) => Ok(page.map(|page| page.last_commit != known)),
+            // The next catalogue does not have it.
+            Err(StoreError::SpaceDropped) => Ok(Some(false)),
+            Err(error) if is_damage(&error) => {
+                self.problems
+                    .push(format!("{}: {}", name_of(space), chain(&error)));
+                Ok(Some(false))
+            }
+            Err(error) => Err(format!("the unit: {}", chain(&error))),
+        }
+    }
+
+    /// Copies what the journal of a space has since.
+    async fn copy(&mut self, space: &Space, name: &str, reach: &mut JournalReach) -> BackupResult {
+        let known = reach.commits.get(space).copied().unwrap_or(0);
+        let omitted = OmittedRecords::of(space);
+        let mut after = JournalPosition::end_of(known);
+        let (mut writer, mut last, mut has_gap, mut goal) = (None, known, false, None);
+        loop {
+            let page = self.unit.records.journal(space, after, PAGE).await;
+            let page = match page {
+                Ok(page) => page.unwrap_or_default(),
+                Err(StoreError::SpaceDropped) => break,
+                Err(error) if is_damage(&error) => {
+                    has_gap = true;
+                    self.problems
+                        .push(format!("{}: {}", name_of(space), chain(&error)));
+                    break;
+                }
+                Err(error) => return Err(format!("the unit: {}", chain(&error))),
+            };
+            let goal = *goal.get_or_insert(page.last_commit);
+            if writer.is_none() {
+                let first = page.entries.first().map(|entry| entry.position.commit());
+                has_gap |= goal < known || (goal > known && first != Some(known + 1));
+                if goal < known {
+                    // Older files were put in the place of newer ones.
+                    last = goal;
+                    break;
+                }
+            }
+            let Some(end) = page.entries.last().map(|entry| entry.position) else {
+                last = goal.max(last);
+                break;
+            };
+            if writer.is_none() {
+                let body = self.store.files.create(space).await;
+                writer = Some(SegmentWriter::new(body.map_err(|e| self.of_target(&e))?));
+            }
+            let mut is_complete = false;
+            let mut bodies = Vec::new();
+            for entry in page.entries {
+                let decoded = entry.decode();
+                let mut changes =
+                    decoded.map_err(|error| format!("the unit: {}", chain(&error)))?;
+                is_complete = changes.is_last;
+                self.commits += u64::from(is_complete);
+                bodies.extend(named_bodies(&changes));
+                changes.changes.retain(|(key, _)| !omitted.has(key));
+                let entry = JournalEntry {
+                    changes: changes.encode(),
+                    ..entry
+                };
+                if let Some(writer) = &mut writer {
+                    let appended = writer.append(&entry).await;
+                    appended.map_err(|error| self.of_target(&error))?;
+                }
+            }
+            Box::pin(self.copy_bodies(space, name, bodies)).await?;
+            after = end;
+            last = end.commit();
+            if is_complete && last >= goal {
+                break;
+            }
+        }
+        self.gaps += u64::from(has_gap);
+        reach.commits.insert(*space, last);
+        if let Some(writer) = writer {
+            let finished = writer.finish().await;
+            self.list.segments.push(Segment {
+                space: *space,
+                name: name.to_owned(),
+                file: finished.map_err(|error| self.of_target(&error))?,
+                last,
+            });
+        }
+        Ok(())
+    }
+
+    /// Copies file bodies that the store of back-ups has not.
+    async fn copy_bodies(&mut self, space: &Space, name: &str, ids: Vec<BlobId>) -> BackupResult {
+        let (source, target) = (&*self.unit.bodies, &*self.store.files);
+        let copies = ids.into_iter().map(async |id| {
+            let copied = copy_body((source, target), space, id, BodyCheck::Length).await;
+            (id, copied)
+        });
+        let mut copies = stream::iter(copies).buffer_unordered(BODIES_AT_ONCE);
+        let mut missing = Vec::new();
+        while let Some((id, copied)) = copies.next().await {
+            match copied {
+                Ok(_) => {}
+                Err(BodyCopyError::Missing | BodyCopyError::TooShort) => missing.push(id),
+                Err(BodyCopyError::Source(error)) if is_damage(&error) => missing.push(id),
+                Err(error) => return Err(format!("cell {name}: file body {id}: {error}")),
+            }
+        }
+        drop(copies);
+        self.problems.extend(missing.into_iter().map(|id| {
+            format!("cell {name}: file body {id} is missing or damaged; it was there for a time that the journal has")
+        }));
+        Ok(())
+    }
+
+    fn of_target(&self, error: &StoreError) -> String {
+        format!("{}: {}", self.store.place, chain(error))
+    }
+}
+
+fn name_of(space: &Space) -> String {
+    match space {
+        Space::Unit => "the unit".to_owned(),
+        Space::Cell(id) => format!("cell {id}"),
+    }
+}
+
+fn same(one: Option<&JournalPass>, other: Option<&JournalPass>) -> bool {
+    one.map(|pass| &pass.name) == other.map(|pass| &pass.name)
+}
+
+/// The last name of all that is there.
+pub(super) fn latest_name<'n>(
+    generations: &'n [Generation],
+    passes: &'n [JournalPass],
+) -> Option<&'n str> {
+    let generations = generations.iter().map(|found| &*found.name);
+    let passes = passes.iter().map(|found| &*found.name);
+    generations.chain(passes).max()
+}
+
+/// The file bodies that changes name.
+fn named_bodies(changes: &JournalChanges) -> impl Iterator<Item = BlobId> {
+    let puts = changes.changes.iter().filter(|(_, value)| value.is_some());
+    puts.filter_map(|(key, _)| keys::referenced_blob(key))
+}

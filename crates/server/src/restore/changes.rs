@@ -1,0 +1,289 @@
+//! The changes of a space between a generation and a later time, and its records with them.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use personium_store::{
+    BlobReader, BlobStore, CommitSeq, ErrorDetail, JournalEntry, Key, Result, Space, StoreError,
+};
+use personium_types::BlobId;
+
+use super::point_in_time::SegmentOnWay;
+use crate::backup::record_file::{RecordFileReader, RecordSum};
+use crate::backup::segment_file::SegmentReader;
+
+/// The length of the lengths of a change, before its key.
+const HEAD_BYTES: u64 = 8;
+
+/// The largest value that is kept in memory.
+const INLINE_MAX_BYTES: usize = 256;
+
+/// A new value.
+#[derive(Debug, Clone)]
+enum ChangedValue {
+    Removed,
+    Short(Bytes),
+    /// A part of a segment.
+    Long {
+        segment: usize,
+        offset: u64,
+        len: usize,
+    },
+}
+
+/// The changes of a space.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    segments: Vec<BlobId>,
+    values: BTreeMap<Key, ChangedValue>,
+    /// The time of the last commit; `None` if there is none.
+    pub(super) reached_ms: Option<i64>,
+    /// Why they do not lead to the wanted time.
+    pub(super) problem: Option<String>,
+}
+
+impl Changes {
+    /// Reads the changes of a space in these segments, from after a commit until a time. What is damaged or missing ends them after the last whole
+    /// commit before.
+    ///
+    /// # Errors
+    /// A failure of the store of the back-up.
+    pub(super) async fn read(
+        files: &dyn BlobStore,
+        space: &Space,
+        segments: &[SegmentOnWay],
+        (base, at_ms): (CommitSeq, i64),
+    ) -> Result<Self> {
+        let mut changes = Self {
+            segments: segments.iter().map(|segment| segment.file).collect(),
+            ..Self::default()
+        };
+        let mut commits = CommitReader {
+            last: base,
+            part: 0,
+            pending: Vec::new(),
+        };
+        for (number, segment) in segments.iter().enumerate() {
+            let read =
+                changes.read_segment(files, (space, &segment.file, number), (&mut commits, at_ms));
+            match read.await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(StoreError::Corrupt(_)) if !segment.is_needed => break,
+                Err(StoreError::Corrupt(detail)) => {
+                    let damage = StoreError::Corrupt(detail);
+                    let text = personium_types::error::chain(&damage);
+                    changes.problem = Some(format!("its journal is damaged: {text}"));
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(changes)
+    }
+
+    /// Returns whether the changes go on in the next segment.
+    async fn read_segment(
+        &mut self,
+        files: &dyn BlobStore,
+        (space, id, number): (&Space, &BlobId, usize),
+        (commits, at_ms): (&mut CommitReader, i64),
+    ) -> Result<bool> {
+        let body = files
+            .open(space, id)
+            .await?
+            .ok_or_else(|| StoreError::Corrupt(ErrorDetail::new("a segment of it is missing")))?;
+        let mut reader = SegmentReader::new(body);
+        while let Some((begin, entry)) = reader.next().await? {
+            if entry.position.commit() <= commits.last {
+                continue;
+            }
+            if entry.time_ms > at_ms {
+                return Ok(false);
+            }
+            if !commits.goes_on(&entry) {
+                let last = commits.last;
+                self.problem = Some(format!("its journal has a gap after the commit {last}"));
+                return Ok(false);
+            }
+            let decoded = entry.decode()?;
+            let mut offset = begin + 1;
+            for (key, value) in decoded.changes {
+                offset += HEAD_BYTES + key.len() as u64;
+                let changed = match value {
+                    None => ChangedValue::Removed,
+                    Some(value) if value.len() <= INLINE_MAX_BYTES => {
+                        // A copy, so that a short value does not keep the whole entry in memory.
+                        ChangedValue::Short(Bytes::copy_from_slice(&value))
+                    }
+                    Some(value) => ChangedValue::Long {
+                        segment: number,
+                        offset,
+                        len: value.len(),
+                    },
+                };
+                offset += match &changed {
+                    ChangedValue::Removed => 0,
+                    ChangedValue::Short(value) => value.len() as u64,
+                    ChangedValue::Long { len, .. } => *len as u64,
+                };
+                commits.pending.push((key, changed));
+            }
+            commits.part += 1;
+            if decoded.is_last {
+                commits.last = entry.position.commit();
+                commits.part = 0;
+                self.values.extend(commits.pending.drain(..));
+                self.reached_ms = Some(entry.time_ms);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Sets the value of a short record.
+    pub(super) fn set(&mut self, key: Key, value: Bytes) {
+        self.values.insert(key, ChangedValue::Short(value));
+    }
+
+    /// The first change after a key.
+    fn after(&self, key: Option<&Key>) -> Option<(&Key, &ChangedValue)> {
+        let from = key.map_or(Bound::Unbounded, Bound::Excluded);
+        self.values.range((from, Bound::Unbounded)).next()
+    }
+}
+
+/// Until where the commits of a journal were read.
+struct CommitReader {
+    /// The last whole commit.
+    last: CommitSeq,
+    /// The number of the next part of the commit after it.
+    part: u64,
+    /// The changes of its former parts.
+    pending: Vec<(Key, ChangedValue)>,
+}
+
+impl CommitReader {
+    /// Whether nothing is missing before an entry.
+    fn goes_on(&self, entry: &JournalEntry) -> bool {
+        let is_next = entry.position.commit() == self.last + 1;
+        // Of very large commits, the number of the last part says nothing.
+        is_next && entry.position.part() == self.part.min(u64::from(u16::MAX))
+    }
+}
+
+/// Reads the records of a space in the order of their keys: those of a generation, with changes.
+pub(super) struct ChangedRecords {
+    files: Arc<dyn BlobStore>,
+    space: Space,
+    /// `None`: the generation does not have the space.
+    base: Option<RecordFileReader>,
+    next_of_base: Option<(Key, Bytes)>,
+    changes: Arc<Changes>,
+    /// The last change that was passed.
+    passed: Option<Key>,
+    /// The segment that a value was read from last.
+    open: Option<(usize, Box<dyn BlobReader>)>,
+}
+
+impl ChangedRecords {
+    /// Opens the records of a space.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if the file of the generation is missing or damaged; another failure of the store.
+    pub(super) async fn open(
+        files: &Arc<dyn BlobStore>,
+        (space, base): (&Space, Option<&BlobId>),
+        changes: Arc<Changes>,
+    ) -> Result<Self> {
+        let mut base = match base {
+            None => None,
+            Some(id) => {
+                let body = files.open(space, id).await?;
+                let body = body.ok_or_else(|| {
+                    StoreError::Corrupt(ErrorDetail::new("the file of its records is missing"))
+                })?;
+                Some(RecordFileReader::new(body))
+            }
+        };
+        let next_of_base = match &mut base {
+            Some(base) => base.next().await?,
+            None => None,
+        };
+        Ok(Self {
+            files: Arc::clone(files),
+            space: *space,
+            base,
+            next_of_base,
+            changes,
+            passed: None,
+            open: None,
+        })
+    }
+
+    /// The sum of the records of the generation that were read so far.
+    pub(super) fn base_sum(&self) -> RecordSum {
+        self.base
+            .as_ref()
+            .map_or_else(RecordSum::default, RecordFileReader::sum)
+    }
+
+    /// The next record; `None` at the end.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if a file is damaged, or another failure of the store.
+    pub(super) async fn next(&mut self) -> Result<Option<(Key, Bytes)>> {
+        loop {
+            let changed = self.changes.after(self.passed.as_ref());
+            let changed = changed.map(|(key, value)| (key.clone(), value.clone()));
+            let of_base = self.next_of_base.as_ref().map(|(key, _)| key);
+            let Some((key, value)) = changed else {
+                return self.take_of_base().await;
+            };
+            match of_base {
+                Some(of_base) if *of_base < key => return self.take_of_base().await,
+                Some(of_base) if *of_base == key => drop(self.take_of_base().await?),
+                _ => {}
+            }
+            self.passed = Some(key.clone());
+            let value = match value {
+                ChangedValue::Removed => continue,
+                ChangedValue::Short(value) => value,
+                ChangedValue::Long {
+                    segment,
+                    offset,
+                    len,
+                } => self.read(segment, offset, len).await?,
+            };
+            return Ok(Some((key, value)));
+        }
+    }
+
+    async fn take_of_base(&mut self) -> Result<Option<(Key, Bytes)>> {
+        let next = match &mut self.base {
+            Some(base) => base.next().await?,
+            None => None,
+        };
+        Ok(std::mem::replace(&mut self.next_of_base, next))
+    }
+
+    async fn read(&mut self, segment: usize, offset: u64, len: usize) -> Result<Bytes> {
+        let damaged =
+            || StoreError::Corrupt(ErrorDetail::new("a segment of a journal was changed"));
+        let mut reader = match self.open.take() {
+            Some((open, reader)) if open == segment => reader,
+            _ => {
+                let id = self.changes.segments.get(segment).ok_or_else(damaged)?;
+                let opened = self.files.open(&self.space, id).await?;
+                opened.ok_or_else(damaged)?
+            }
+        };
+        let value = reader.read_at(offset, len).await?;
+        self.open = Some((segment, reader));
+        match value.len() == len {
+            true => Ok(value),
+            false => Err(damaged()),
+        }
+    }
+}
