@@ -5,11 +5,12 @@
 
 mod file_stamps;
 mod forget;
-mod generation_writer;
+pub(crate) mod generation_writer;
 pub(crate) mod journal_pass;
 mod journal_writer;
 mod lease;
 pub(crate) mod manifest;
+pub(crate) mod parts;
 pub mod place;
 pub(crate) mod record_file;
 mod retention;

@@ -14,7 +14,6 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use personium_model::entity::StoredEntity;
 use personium_model::keys::{self, ControlSet, SetKey};
 use personium_model::node::Node;
 use personium_model::records::decode;
@@ -28,6 +27,7 @@ use personium_types::{BlobId, CellId};
 use self::changes::Changes;
 use self::generation_records::GenerationRecords;
 use self::point_in_time::PointInTime;
+use crate::backup::generation_writer::cells_of_page;
 use crate::backup::manifest::{Manifest, SpaceEntry, ended_ms};
 use crate::backup::place::BackupPlace;
 use crate::backup::record_file::RecordSum;
@@ -400,14 +400,7 @@ async fn catalogue(
             return Ok(cells);
         };
         rest = rest.after(last);
-        for (key, record) in page {
-            let Some(id) = keys::last_text(&key, prefix).and_then(|id| id.parse().ok()) else {
-                continue;
-            };
-            let stored = decode::<StoredEntity>(&record.value).ok();
-            let name = stored.and_then(|stored| stored.text("Name"));
-            cells.insert(id, name.unwrap_or_else(|| id.to_string()));
-        }
+        cells.extend(cells_of_page(&page, prefix));
     }
 }
 

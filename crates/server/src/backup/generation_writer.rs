@@ -6,7 +6,7 @@ use futures_util::{StreamExt, stream};
 use personium_model::entity::StoredEntity;
 use personium_model::keys::{self, ControlSet, SetKey};
 use personium_model::records::decode;
-use personium_store::{BlobStore, Key, KeyRange, Limit, RecordSnapshot, Space, StoreError};
+use personium_store::{BlobStore, Key, KeyRange, Limit, Record, RecordSnapshot, Space, StoreError};
 use personium_types::error::chain;
 use personium_types::{BlobId, CellId};
 
@@ -385,6 +385,19 @@ impl OmittedRecords {
     }
 }
 
+/// The cells of a page of the catalogue with their names. `prefix` is the length of what all keys begin with.
+pub(crate) fn cells_of_page(
+    page: &[(Key, Record)],
+    prefix: usize,
+) -> impl Iterator<Item = (CellId, String)> {
+    page.iter().filter_map(move |(key, record)| {
+        let id: CellId = keys::last_text(key, prefix)?.parse().ok()?;
+        let stored = decode::<StoredEntity>(&record.value).ok();
+        let name = stored.and_then(|stored| stored.text("Name"));
+        Some((id, name.unwrap_or_else(|| id.to_string())))
+    })
+}
+
 /// Returns the cells of the catalogue with their names.
 pub(super) async fn catalogue(
     snapshot: &mut dyn RecordSnapshot,
@@ -399,14 +412,7 @@ pub(super) async fn catalogue(
             return Ok(cells);
         };
         rest = rest.after(last);
-        for (key, record) in page {
-            let Some(id) = keys::last_text(&key, prefix).and_then(|id| id.parse().ok()) else {
-                continue;
-            };
-            let stored = decode::<StoredEntity>(&record.value).ok();
-            let name = stored.and_then(|stored| stored.text("Name"));
-            cells.insert(id, name.unwrap_or_else(|| id.to_string()));
-        }
+        cells.extend(cells_of_page(&page, prefix));
     }
 }
 
@@ -420,7 +426,7 @@ pub(super) async fn references(
     records: &BlobId,
 ) -> personium_store::Result<Vec<BlobId>> {
     let body = store.files.open(space, records).await?;
-    let body = body.ok_or_else(|| super::record_file::damaged("a file of records is missing"))?;
+    let body = body.ok_or_else(|| super::parts::damaged("a file of records is missing"))?;
     let mut file = super::record_file::RecordFileReader::new(body);
     let mut found = Vec::new();
     while let Some((key, _)) = file.next().await? {
@@ -439,7 +445,7 @@ pub(super) async fn references_of_segment(
     segment: &BlobId,
 ) -> personium_store::Result<Vec<BlobId>> {
     let body = store.files.open(space, segment).await?;
-    let body = body.ok_or_else(|| super::record_file::damaged("a segment is missing"))?;
+    let body = body.ok_or_else(|| super::parts::damaged("a segment is missing"))?;
     let mut reader = super::segment_file::SegmentReader::new(body);
     let mut found = Vec::new();
     while let Some((_, entry)) = reader.next().await? {

@@ -9,13 +9,10 @@ use serde_json::{Value, json};
 
 use super::Generation;
 use super::manifest::member;
-use super::record_file::damaged;
+use super::parts::{damaged, read_list, store_list};
 
 /// The version of the format.
 const FORMAT: u64 = 1;
-
-/// The bytes that are read at once.
-const PART_BYTES: usize = 256 << 10;
 
 /// A pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,17 +109,8 @@ impl PassList {
         let lines = self.segments.len() + self.gone.len();
         let head = [json!({"format": FORMAT, "program": crate::VERSION})];
         let end = [json!({"end": true, "lines": lines})];
-        let mut body = files.create(&Space::Unit).await?;
-        let mut part = String::new();
-        for line in head.into_iter().chain(segments).chain(gone).chain(end) {
-            part.push_str(&line.to_string());
-            part.push('\n');
-            if part.len() >= PART_BYTES {
-                body.write(std::mem::take(&mut part).into()).await?;
-            }
-        }
-        body.write(part.into()).await?;
-        body.finish().await
+        let lines = head.into_iter().chain(segments).chain(gone).chain(end);
+        store_list(files, lines).await
     }
 
     /// Reads a list.
@@ -130,16 +118,7 @@ impl PassList {
     /// # Errors
     /// [`StoreError::Corrupt`](personium_store::StoreError::Corrupt) if it is missing, damaged or not complete; another failure of the store.
     pub(crate) async fn load(files: &dyn BlobStore, id: &BlobId) -> Result<Self> {
-        let body = files.open(&Space::Unit, id).await?;
-        let mut body = body.ok_or_else(|| damaged("the list of a pass is missing"))?;
-        let mut text = Vec::new();
-        while (text.len() as u64) < body.len() {
-            let part = body.read_at(text.len() as u64, PART_BYTES).await?;
-            if part.is_empty() {
-                return Err(damaged("the list of a pass ends too early"));
-            }
-            text.extend_from_slice(&part);
-        }
+        let text = read_list(files, id).await?;
         parse(&text).ok_or_else(|| damaged("the list of a pass cannot be read"))
     }
 }

@@ -10,13 +10,11 @@ use personium_types::{BlobId, CellId};
 use serde_json::{Value, json};
 
 use super::Generation;
-use super::record_file::{RecordSum, damaged};
+use super::parts::{damaged, read_list, store_list};
+use super::record_file::RecordSum;
 
 /// The version of the format.
 const FORMAT: u64 = 1;
-
-/// The bytes that are read at once.
-const PART_BYTES: usize = 256 << 10;
 
 /// A space in a generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +75,6 @@ impl Manifest {
     /// # Errors
     /// A failure of the store of the back-up.
     pub(super) async fn store(&self, files: &dyn BlobStore) -> Result<BlobId> {
-        let mut body = files.create(&Space::Unit).await?;
         let head = json!({
             "format": FORMAT, "generation": self.generation, "unit": self.unit, "stores": self.stores,
             "program": crate::VERSION,
@@ -87,16 +84,7 @@ impl Manifest {
         let cells = self.cells.iter().map(|(id, entry)| line(Some(id), entry));
         let lines = [head].into_iter().chain(cells);
         let lines = lines.chain([line(None, &self.unit_space), keys, end]);
-        let mut part = String::new();
-        for line in lines {
-            part.push_str(&line.to_string());
-            part.push('\n');
-            if part.len() >= PART_BYTES {
-                body.write(std::mem::take(&mut part).into()).await?;
-            }
-        }
-        body.write(part.into()).await?;
-        body.finish().await
+        store_list(files, lines).await
     }
 
     /// Reads a list.
@@ -104,17 +92,7 @@ impl Manifest {
     /// # Errors
     /// [`StoreError::Corrupt`] if it is missing, damaged or not complete; another failure of the store.
     pub(super) async fn load(files: &dyn BlobStore, id: &BlobId) -> Result<Self> {
-        let body = files.open(&Space::Unit, id).await?;
-        let mut body = body.ok_or_else(|| damaged("the list of a generation is missing"))?;
-        let (mut text, mut offset) = (Vec::new(), 0);
-        while offset < body.len() {
-            let part = body.read_at(offset, PART_BYTES).await?;
-            if part.is_empty() {
-                return Err(damaged("the list of a generation ends too early"));
-            }
-            offset += part.len() as u64;
-            text.extend_from_slice(&part);
-        }
+        let text = read_list(files, id).await?;
         parse(&text).ok_or_else(|| damaged("the list of a generation cannot be read"))
     }
 }

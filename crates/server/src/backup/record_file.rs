@@ -5,13 +5,11 @@
 
 use bytes::Bytes;
 use personium_store::{
-    BlobReader, BlobWriter, ErrorDetail, Key, MAX_KEY_BYTES, MAX_RECORD_BYTES, Result, StoreError,
-    record_checksum,
+    BlobReader, BlobWriter, Key, MAX_KEY_BYTES, MAX_RECORD_BYTES, Result, record_checksum,
 };
 use personium_types::BlobId;
 
-/// The bytes that are written and read at once.
-const PART_BYTES: usize = 256 << 10;
+use super::parts::{PART_BYTES, PartReader, damaged};
 
 /// The length of the lengths of a record.
 const HEAD_BYTES: usize = 8;
@@ -83,18 +81,14 @@ impl RecordFileWriter {
 
 /// Reads the records of a space.
 pub(crate) struct RecordFileReader {
-    body: Box<dyn BlobReader>,
-    offset: u64,
-    rest: Bytes,
+    body: PartReader,
     sum: RecordSum,
 }
 
 impl RecordFileReader {
     pub(crate) fn new(body: Box<dyn BlobReader>) -> Self {
         Self {
-            body,
-            offset: 0,
-            rest: Bytes::new(),
+            body: PartReader::new(body),
             sum: RecordSum::default(),
         }
     }
@@ -104,29 +98,27 @@ impl RecordFileReader {
     /// # Errors
     /// [`StoreError::Corrupt`] if the file is damaged, or another failure of the store.
     pub(crate) async fn next(&mut self) -> Result<Option<(Key, Bytes)>> {
-        if !self.fill(HEAD_BYTES).await? {
-            return match self.rest.is_empty() {
-                true => Ok(None),
-                false => Err(damaged("a file of records ends too early")),
-            };
+        let head = self.body.take(HEAD_BYTES).await?;
+        if head.is_empty() {
+            return Ok(None);
         }
-        let head = self.rest.split_to(HEAD_BYTES);
         let length = |at: usize| {
             let bytes: [u8; 4] = head.get(at..at + 4)?.try_into().ok()?;
             usize::try_from(u32::from_le_bytes(bytes)).ok()
         };
         let (Some(key), Some(value)) = (length(0), length(4)) else {
-            return Err(damaged("a file of records has no lengths"));
+            return Err(damaged("a file of records ends too early"));
         };
         if key > MAX_KEY_BYTES || value > MAX_RECORD_BYTES {
             return Err(damaged("a file of records has a record that is too long"));
         }
-        if !self.fill(key + value).await? {
+        let mut record = self.body.take(key + value).await?;
+        if record.len() < key + value {
             return Err(damaged("a file of records ends too early"));
         }
-        let key = Key::from_bytes(self.rest.split_to(key).to_vec());
+        let key = Key::from_bytes(record.split_to(key).to_vec());
         // A copy, so that one value does not keep the whole part in memory.
-        let value = Bytes::copy_from_slice(&self.rest.split_to(value));
+        let value = Bytes::copy_from_slice(&record);
         self.sum.add(&key, &value);
         Ok(Some((key, value)))
     }
@@ -135,34 +127,12 @@ impl RecordFileReader {
     pub(crate) const fn sum(&self) -> RecordSum {
         self.sum
     }
-
-    /// Reads until at least this number of bytes is there. Returns whether they are.
-    async fn fill(&mut self, wanted: usize) -> Result<bool> {
-        while self.rest.len() < wanted {
-            let missing = (wanted - self.rest.len()).max(PART_BYTES);
-            let part = self.body.read_at(self.offset, missing).await?;
-            if part.is_empty() {
-                return Ok(false);
-            }
-            self.offset += part.len() as u64;
-            self.rest = match self.rest.is_empty() {
-                true => part,
-                false => [&self.rest[..], &part[..]].concat().into(),
-            };
-        }
-        Ok(true)
-    }
-}
-
-/// The error of content that is not what was written.
-pub(super) fn damaged(text: &'static str) -> StoreError {
-    StoreError::Corrupt(ErrorDetail::new(text))
 }
 
 #[cfg(test)]
 mod tests {
     use personium_store::memory::MemoryBlobs;
-    use personium_store::{BlobStore, Space};
+    use personium_store::{BlobStore, Space, StoreError};
 
     use super::*;
     use crate::system;

@@ -10,10 +10,7 @@ use personium_store::{
 };
 use personium_types::BlobId;
 
-use super::record_file::damaged;
-
-/// The bytes that are written and read at once.
-const PART_BYTES: usize = 256 << 10;
+use super::parts::{PART_BYTES, PartReader, damaged};
 
 /// The length of what precedes the changes of an entry.
 const HEAD_BYTES: usize = 20;
@@ -70,17 +67,13 @@ impl SegmentWriter {
 
 /// Reads a segment.
 pub(crate) struct SegmentReader {
-    body: Box<dyn BlobReader>,
-    offset: u64,
-    rest: Bytes,
+    body: PartReader,
 }
 
 impl SegmentReader {
     pub(crate) fn new(body: Box<dyn BlobReader>) -> Self {
         Self {
-            body,
-            offset: 0,
-            rest: Bytes::new(),
+            body: PartReader::new(body),
         }
     }
 
@@ -89,13 +82,13 @@ impl SegmentReader {
     /// # Errors
     /// [`StoreError::Corrupt`](personium_store::StoreError::Corrupt) if the segment is damaged, or another failure of the store.
     pub(crate) async fn next(&mut self) -> Result<Option<(u64, JournalEntry)>> {
-        if !self.fill(HEAD_BYTES).await? {
-            return match self.rest.is_empty() {
-                true => Ok(None),
-                false => Err(damaged("a segment of a journal ends too early")),
-            };
+        let mut head = self.body.take(HEAD_BYTES).await?;
+        if head.is_empty() {
+            return Ok(None);
         }
-        let mut head = self.rest.split_to(HEAD_BYTES);
+        if head.len() < HEAD_BYTES {
+            return Err(damaged("a segment of a journal ends too early"));
+        }
         let position = JournalPosition::from_number(head.get_u64_le());
         let time_ms = head.get_i64_le();
         let len = usize::try_from(head.get_u32_le()).unwrap_or(usize::MAX);
@@ -104,34 +97,19 @@ impl SegmentReader {
                 "a segment of a journal has an entry that is too long",
             ));
         }
-        let begin = self.offset - self.rest.len() as u64;
-        if !self.fill(len).await? {
+        let begin = self.body.position();
+        let changes = self.body.take(len).await?;
+        if changes.len() < len {
             return Err(damaged("a segment of a journal ends too early"));
         }
-        let changes = Bytes::copy_from_slice(&self.rest.split_to(len));
+        // A copy, so that one entry does not keep the whole part in memory.
+        let changes = Bytes::copy_from_slice(&changes);
         let entry = JournalEntry {
             position,
             time_ms,
             changes,
         };
         Ok(Some((begin, entry)))
-    }
-
-    /// Reads until at least this number of bytes is there. Returns whether they are.
-    async fn fill(&mut self, wanted: usize) -> Result<bool> {
-        while self.rest.len() < wanted {
-            let missing = (wanted - self.rest.len()).max(PART_BYTES);
-            let part = self.body.read_at(self.offset, missing).await?;
-            if part.is_empty() {
-                return Ok(false);
-            }
-            self.offset += part.len() as u64;
-            self.rest = match self.rest.is_empty() {
-                true => part,
-                false => [&self.rest[..], &part[..]].concat().into(),
-            };
-        }
-        Ok(true)
     }
 }
 

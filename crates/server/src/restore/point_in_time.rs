@@ -62,7 +62,9 @@ impl Content {
             }
             let goes_on = match found.last() {
                 Some(last) => pass.after.as_deref() == Some(&*last.name),
-                None => pass.after.is_some() || pass.generation == generation.name,
+                None if pass.after.is_none() => pass.generation == generation.name,
+                // Otherwise a pass between the generation and this one is missing.
+                None => ended_ms(generation).is_some_and(|ended| pass.from_ms <= ended),
             };
             if !goes_on {
                 break;
