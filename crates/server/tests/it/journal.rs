@@ -144,7 +144,8 @@ async fn unit_and_cell_are_restored_to_times_between_two_generations() {
         let found = get(kept.unit(), "two/box/large").await;
         assert_eq!(found.0, large_status);
         assert!(large_status != 200 || found.1 == large);
-        assert_eq!(get(kept.unit(), "five").await.0, five_status, "{small}");
+        let five = get(kept.unit(), "five/__ctl/Box").await;
+        assert_eq!(five.0, five_status, "{small}: {}", five.1);
         kept.stage.stop_on(&side);
     }
     let cell = ["--cell", "two", "--at", &first, "--as", "two-then"];
