@@ -47,6 +47,9 @@ use crate::unit_reader::UnitReader;
 /// The shortest secret that a back-up is encrypted with, in characters.
 const SECRET_MIN_CHARS: usize = 32;
 
+/// The digits of the number in the name of a generation or a pass that was made when the clock was set back.
+const NAME_DIGITS: usize = 8;
+
 /// A result whose error is a text for the operator.
 pub(crate) type BackupResult<T = ()> = Result<T, String>;
 
@@ -345,9 +348,18 @@ fn new_name(now_ms: i64, last: Option<&str>) -> String {
         .filter(char::is_ascii_alphanumeric)
         .collect();
     match last {
-        Some(last) if *last >= *name => format!("{last}+"),
+        Some(last) if *last >= *name => name_after(last),
         _ => name,
     }
+}
+
+/// The name that follows another one: with a number, so that many are not long.
+fn name_after(last: &str) -> String {
+    let numbered = last.rsplit_once('+');
+    let numbered = numbered.filter(|(_, number)| number.len() == NAME_DIGITS);
+    let numbered = numbered.and_then(|(of, number)| Some((of, number.parse::<u32>().ok()?)));
+    let (of, number) = numbered.unwrap_or((last, 0));
+    format!("{of}+{:0NAME_DIGITS$}", number.saturating_add(1))
 }
 
 async fn store_keys(store: &BackupStore, config: &Config) -> BackupResult<BlobId> {
@@ -412,6 +424,12 @@ mod tests {
         let second = new_name(1_700_000_000_123, Some(&first));
         let third = new_name(1_600_000_000_000, Some(&second));
         let fourth = new_name(1_800_000_000_000, Some(&third));
-        assert!([first, second, third, fourth].is_sorted());
+        assert!([&first, &second, &third, &fourth].is_sorted());
+        let mut last = format!("{third}+");
+        for _ in 0..1_000 {
+            let next = new_name(1_600_000_000_000, Some(&last));
+            assert!(next > last && next.len() < 60, "{next}");
+            last = next;
+        }
     }
 }
