@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use personium_folder::{BlobSync, FolderSettings, FolderStore};
 use personium_store::{BlobStore, record_checksum};
@@ -44,6 +45,9 @@ const UNFINISHED: &str = "unfinished";
 const MAX_SMALL_BYTES: u64 = 1 << 20;
 /// The largest list of cells, in bytes. Each part of one is smaller; former versions wrote one for all cells.
 const MAX_LIST_BYTES: u64 = 1 << 28;
+/// The number of times that a generation tries to take the lock of a folder, and the pause between two.
+const LOCK_TRIES: u32 = 100;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
 /// The text that the key of the back-ups encrypts, so that another key is known as such.
 const KEY_CHECK: &[u8] = b"personium backup";
 const KEY_CHECK_NAME: &str = "check";
@@ -491,7 +495,16 @@ async fn take_lock(
     match (place, small_files) {
         (BackupPlace::Folder(root), _) => {
             let file = open_lock(root, creates)?;
-            Ok(WriteLock::File { _file: file })
+            // A pass of a journal takes a moment, and comes again and again: a generation waits for its end.
+            let tries = if creates { LOCK_TRIES } else { 1 };
+            for number in 1..=tries {
+                match file.try_lock() {
+                    Ok(()) => return Ok(WriteLock::File { _file: file }),
+                    Err(_) if number < tries => tokio::time::sleep(LOCK_PAUSE).await,
+                    Err(_) => {}
+                }
+            }
+            Err(format!("{place} is in use by another back-up or restore"))
         }
         (_, SmallFiles::Bucket { objects, .. }) => {
             let lease = Lease::take(Arc::clone(objects), &place.to_string()).await;
@@ -585,14 +598,7 @@ fn open_lock(root: &Path, creates: bool) -> BackupResult<File> {
         true => File::options().create(true).append(true).open(&path),
         false => File::open(&path),
     };
-    let file = file.map_err(|error| format!("cannot open {}: {error}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(_) => Err(format!(
-            "{} is in use by another back-up or restore",
-            root.display()
-        )),
-    }
+    file.map_err(|error| format!("cannot open {}: {error}", path.display()))
 }
 
 fn parse(name: &str, text: &str) -> Option<Generation> {
