@@ -182,6 +182,7 @@ async fn drill_in(options: &RestoreOptions, folder: &Path) -> BackupResult<(Stri
     let progress = Progress::new("drill", system::clock());
     let opened = Box::pin(open(options, &progress)).await?;
     let restored = Box::pin(restore(&opened, &config, &progress)).await?;
+    let is_at_time = opened.point.is_none() || opened.manifest.problems().next().is_none();
     drop(opened);
     let unit = Box::pin(UnitReader::open(&config)).await?;
     let stores = VerifiedStores {
@@ -195,7 +196,7 @@ async fn drill_in(options: &RestoreOptions, folder: &Path) -> BackupResult<(Stri
     });
     let verified = Box::pin(verify::verify(&stores, None, report)).await;
     unit.close().await;
-    let is_whole = verified? == VerifyOutcome::Whole;
+    let is_whole = verified? == VerifyOutcome::Whole && is_at_time;
     Ok((lines.into_inner(), is_whole))
 }
 
@@ -352,6 +353,12 @@ async fn open_at(store: BackupStore, at_ms: i64) -> BackupResult<OpenGeneration>
             reached(&changes, &generation)
         ));
     }
+    if let Some(gap_ms) = point.gaps.get(&Space::Unit) {
+        return Err(format!(
+            "the unit: its journal has a gap after {}; until then the back-ups lead to any time",
+            iso_time(*gap_ms)
+        ));
+    }
     let cells = catalogue(&records).await.map_err(failed)?;
     let mut former = std::mem::take(&mut manifest.cells);
     for (id, name) in cells {
@@ -429,6 +436,12 @@ async fn check_space(
         let gone = iso_time(*gone_ms);
         found.get_or_insert(format!(
             "it was removed before its journal was read again; it is as it was at {gone}, or later"
+        ));
+    }
+    if let Some(gap_ms) = opened.point.as_ref().and_then(|p| p.gaps.get(space)) {
+        let gap = iso_time(*gap_ms);
+        found.get_or_insert(format!(
+            "its journal has a gap after {gap}; it is as it was at {gap}, or later"
         ));
     }
     // Nodes come before references in the order of keys.

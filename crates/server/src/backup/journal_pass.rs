@@ -1,7 +1,7 @@
 //! A pass: the segments of the journals of all cells since the pass before it.
 //!
-//! Its list is a body of JSON lines: a head, a line for each segment and for each cell that was gone, and an end without which it is not
-//! complete. Its small file has what is needed to find the times that can be reached.
+//! Its list is a body of JSON lines: a head, a line for each segment, for each cell that was gone and for each gap, and an end without which it
+//! is not complete. Its small file has what is needed to find the times that can be reached.
 
 use personium_store::{BlobStore, CommitSeq, Result, Space};
 use personium_types::{BlobId, CellId};
@@ -28,7 +28,7 @@ pub(crate) struct JournalPass {
     pub(crate) generation: String,
     /// The time until which the journals were read before.
     pub(crate) from_ms: i64,
-    /// All that was acknowledged before this time is in it and those before.
+    /// All that was acknowledged before this time is in it and those before. Earlier than `from_ms` if the clock was set back.
     pub(crate) until_ms: i64,
     /// The number of spaces whose journal does not go on from where it was read before.
     pub(crate) gaps: u64,
@@ -51,6 +51,8 @@ pub(crate) struct PassList {
     pub(crate) segments: Vec<Segment>,
     /// The cells that the unit did not have any more.
     pub(crate) gone: Vec<CellId>,
+    /// The spaces whose journal does not go on from where it was read before, or could not be read.
+    pub(crate) gaps: Vec<Space>,
 }
 
 impl Segment {
@@ -64,6 +66,16 @@ impl Segment {
 }
 
 impl JournalPass {
+    /// Whether the clock was set back while it and the one before were made. Then its commits can be of any time.
+    pub(super) const fn is_set_back(&self) -> bool {
+        self.until_ms < self.from_ms
+    }
+
+    /// Whether it can have something that was acknowledged before this time.
+    pub(crate) const fn can_have(&self, at_ms: i64) -> bool {
+        self.from_ms <= at_ms || self.is_set_back()
+    }
+
     /// The pass in a small file.
     pub(super) fn parse(file: &Generation) -> Option<Self> {
         let of = |name: &str| member(&file.summary, name);
@@ -90,6 +102,16 @@ impl JournalPass {
 }
 
 impl PassList {
+    /// Whether nothing has happened.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.lines() == 0
+    }
+
+    /// The number of its lines between head and end.
+    const fn lines(&self) -> usize {
+        self.segments.len() + self.gone.len() + self.gaps.len()
+    }
+
     /// Stores the list. Returns its id.
     ///
     /// # Errors
@@ -106,11 +128,12 @@ impl PassList {
             })
         });
         let gone = self.gone.iter().map(|id| json!({"gone": id.to_string()}));
-        let lines = self.segments.len() + self.gone.len();
+        let gaps = self.gaps.iter().map(|space| json!({"gap": cell(space)}));
+        let lines = self.lines();
         let head = [json!({"format": FORMAT, "program": crate::VERSION})];
         let end = [json!({"end": true, "lines": lines})];
-        let lines = head.into_iter().chain(segments).chain(gone).chain(end);
-        store_list(files, lines).await
+        let lines = head.into_iter().chain(segments).chain(gone);
+        store_list(files, lines.chain(gaps).chain(end)).await
     }
 
     /// Reads a list.
@@ -135,19 +158,23 @@ fn parse(text: &[u8]) -> Option<PassList> {
     for line in lines {
         let line = line?;
         if member(&line, "end") == true {
-            let found = u64::try_from(list.segments.len() + list.gone.len()).ok();
+            let found = u64::try_from(list.lines()).ok();
             return (member(&line, "lines").as_u64() == found).then_some(list);
         }
         if let Some(id) = member(&line, "gone").as_str() {
             list.gone.push(id.parse().ok()?);
             continue;
         }
-        let space = match member(&line, "cell") {
-            Value::String(id) => Space::Cell(id.parse().ok()?),
-            _ => Space::Unit,
+        let space = |name: &str| match member(&line, name) {
+            Value::String(id) => id.parse().ok().map(Space::Cell),
+            _ => Some(Space::Unit),
         };
+        if line.get("gap").is_some() {
+            list.gaps.push(space("gap")?);
+            continue;
+        }
         list.segments.push(Segment {
-            space,
+            space: space("cell")?,
             name: member(&line, "name").as_str()?.to_owned(),
             file: member(&line, "file").as_str()?.parse().ok()?,
             last: member(&line, "last").as_u64()?,
@@ -179,6 +206,7 @@ mod tests {
                 segment(Space::Cell(cell), "alice"),
             ],
             gone: vec![CellId::from_bytes([8; 16])],
+            gaps: vec![Space::Unit, Space::Cell(cell)],
         };
         let id = list.store(&files).await.unwrap();
         assert_eq!(PassList::load(&files, &id).await.unwrap(), list);

@@ -1,9 +1,9 @@
 //! Makes a pass: copies what the journals of the unit have since the pass before, and the file bodies that it names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, stream};
-use personium_model::keys;
+use personium_model::keys::{self, ControlSet, SetKey};
 use personium_store::{
     CommitSeq, JournalChanges, JournalEntry, JournalPosition, Limit, Space, StoreError,
 };
@@ -70,7 +70,8 @@ pub(super) struct JournalWriter<'a> {
     unit: &'a UnitReader,
     store: &'a BackupStore,
     list: PassList,
-    gaps: u64,
+    /// The cells whose entry in the catalogue was removed. No pass need have seen one.
+    removed: BTreeSet<CellId>,
     commits: u64,
     problems: Vec<String>,
 }
@@ -83,8 +84,9 @@ impl<'a> JournalWriter<'a> {
             list: PassList {
                 segments: Vec::new(),
                 gone: Vec::new(),
+                gaps: Vec::new(),
             },
-            gaps: 0,
+            removed: BTreeSet::new(),
             commits: 0,
             problems: Vec::new(),
         }
@@ -113,13 +115,13 @@ impl<'a> JournalWriter<'a> {
                     .await?
             }
         };
-        let until_ms = system::clock().now_ms().max(reach.until_ms);
-        let now_ms = system::clock().now_ms();
+        // Earlier than that of the last pass if the clock was set back.
+        let until_ms = system::clock().now_ms();
         let first = self.look(&Space::Unit, &reach).await?;
         if first.is_none() {
             return Err(PassError::NoJournal);
         }
-        let name = new_name(now_ms, latest_name(&generations, &passes));
+        let name = new_name(until_ms, latest_name(&generations, &passes));
         let mut begun = self.store.begin_list(&name).await?;
         self.copy(&Space::Unit, "", &mut reach).await?;
         let snapshot = self.unit.records.snapshot(&Space::Unit).await;
@@ -143,24 +145,26 @@ impl<'a> JournalWriter<'a> {
                 Box::pin(self.copy(&Space::Cell(id), name, &mut reach)).await?;
             }
         }
-        let is_gone = |space: &Space| matches!(space, Space::Cell(id) if !cells.contains_key(id));
-        let gone: Vec<Space> = reach
-            .commits
-            .keys()
-            .filter(|s| is_gone(s))
-            .copied()
-            .collect();
-        for space in gone {
-            reach.commits.remove(&space);
-            if let Space::Cell(id) = space {
-                self.list.gone.push(id);
-            }
+        let known = reach.commits.keys().filter_map(|space| match space {
+            Space::Cell(id) => Some(*id),
+            Space::Unit => None,
+        });
+        let gone: BTreeSet<CellId> = known.chain(self.removed.iter().copied()).collect();
+        for id in gone.into_iter().filter(|id| !cells.contains_key(id)) {
+            reach.commits.remove(&Space::Cell(id));
+            self.list.gone.push(id);
         }
-        let (segments, gaps, commits) = (self.list.segments.len(), self.gaps, self.commits);
-        let is_same = segments == 0 && self.list.gone.is_empty() && gaps == 0;
+        let (segments, commits) = (self.list.segments.len(), self.commits);
+        let gaps = self.list.gaps.len() as u64;
+        let is_same = self.list.is_empty();
         let pass = match reach.last.take() {
             // Nothing has happened: the last pass reaches until now.
-            Some(last) if is_same && last.generation == newest.name => {
+            Some(last)
+                if is_same
+                    && last.generation == newest.name
+                    && !last.is_set_back()
+                    && last.until_ms <= until_ms =>
+            {
                 JournalPass { until_ms, ..last }
             }
             last => {
@@ -236,9 +240,24 @@ impl<'a> JournalWriter<'a> {
         if last.is_none() {
             return Ok(reach);
         }
+        let newest = generations.last().map(|newest| &newest.name);
         let since = |pass: &&JournalPass| pass.generation == base.name && pass.stores == *stores;
         for pass in passes.iter().filter(since) {
-            let list = self.store.pass_list(pass).await?;
+            let list = PassList::load(&*self.store.files, &pass.list).await;
+            let list = match list {
+                Ok(list) => list,
+                // Until there is another one, nothing goes on from the pass.
+                Err(error) if is_damage(&error) && newest != Some(&base.name) => {
+                    return Box::pin(self.load_reach(generations, passes, (stores, None))).await;
+                }
+                Err(error) => {
+                    return Err(format!(
+                        "the journal {}: {}; run personium backup without --journal",
+                        pass.name,
+                        chain(&error)
+                    ));
+                }
+            };
             for segment in list.segments {
                 let known = reach.commits.entry(segment.space).or_default();
                 *known = segment.last.max(*known);
@@ -264,6 +283,8 @@ impl<'a> JournalWriter<'a> {
             // The next catalogue does not have it.
             Err(StoreError::SpaceDropped) => Ok(Some(false)),
             Err(error) if is_damage(&error) => {
+                // What has changed since is not known.
+                self.list.gaps.push(*space);
                 self.problems
                     .push(format!("{}: {}", name_of(space), chain(&error)));
                 Ok(Some(false))
@@ -278,6 +299,8 @@ impl<'a> JournalWriter<'a> {
         let omitted = OmittedRecords::of(space);
         let mut after = JournalPosition::end_of(known);
         let (mut writer, mut last, mut has_gap, mut goal) = (None, known, false, None);
+        // The commit and the part that follow.
+        let mut next = (known + 1, 0);
         loop {
             let page = self.unit.records.journal(space, after, PAGE).await;
             let page = match page {
@@ -292,16 +315,14 @@ impl<'a> JournalWriter<'a> {
                 Err(error) => return Err(format!("the unit: {}", chain(&error))),
             };
             let goal = *goal.get_or_insert(page.last_commit);
-            if writer.is_none() {
-                let first = page.entries.first().map(|entry| entry.position.commit());
-                has_gap |= goal < known || (goal > known && first != Some(known + 1));
-                if goal < known {
-                    // Older files were put in the place of newer ones.
-                    last = goal;
-                    break;
-                }
+            if goal < known {
+                // Older files were put in the place of newer ones.
+                has_gap = true;
+                last = goal;
+                break;
             }
             let Some(end) = page.entries.last().map(|entry| entry.position) else {
+                has_gap |= next.0 <= goal;
                 last = goal.max(last);
                 break;
             };
@@ -316,8 +337,17 @@ impl<'a> JournalWriter<'a> {
                 let mut changes =
                     decoded.map_err(|error| format!("the unit: {}", chain(&error)))?;
                 is_complete = changes.is_last;
+                let (commit, part) = (entry.position.commit(), entry.position.part());
+                has_gap |= (commit, part) != next;
+                next = match is_complete {
+                    true => (commit + 1, 0),
+                    false => (commit, part + 1),
+                };
                 self.commits += u64::from(is_complete);
                 bodies.extend(named_bodies(&changes));
+                if *space == Space::Unit {
+                    self.removed.extend(removed_cells(&changes));
+                }
                 changes.changes.retain(|(key, _)| !omitted.has(key));
                 let entry = JournalEntry {
                     changes: changes.encode(),
@@ -335,7 +365,9 @@ impl<'a> JournalWriter<'a> {
                 break;
             }
         }
-        self.gaps += u64::from(has_gap);
+        if has_gap {
+            self.list.gaps.push(*space);
+        }
         reach.commits.insert(*space, last);
         if let Some(writer) = writer {
             let finished = writer.finish().await;
@@ -403,4 +435,13 @@ pub(super) fn latest_name<'n>(
 fn named_bodies(changes: &JournalChanges) -> impl Iterator<Item = BlobId> {
     let puts = changes.changes.iter().filter(|(_, value)| value.is_some());
     puts.filter_map(|(key, _)| keys::referenced_blob(key))
+}
+
+/// The cells whose entry in the catalogue changes remove.
+fn removed_cells(changes: &JournalChanges) -> impl Iterator<Item = CellId> {
+    let entries = keys::entities(&SetKey::control(ControlSet::Cell));
+    let prefix = entries.start.as_bytes().len();
+    let removed = changes.changes.iter();
+    let removed = removed.filter(move |(key, value)| value.is_none() && entries.contains(key));
+    removed.filter_map(move |(key, _)| keys::last_text(key, prefix)?.parse().ok())
 }

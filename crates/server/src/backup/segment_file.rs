@@ -19,13 +19,13 @@ const HEAD_BYTES: usize = 20;
 const MAX_CHANGES_BYTES: usize = MAX_RECORD_BYTES + (4 << 20);
 
 /// Writes a segment.
-pub(super) struct SegmentWriter {
+pub(crate) struct SegmentWriter {
     body: Box<dyn BlobWriter>,
     pending: Vec<u8>,
 }
 
 impl SegmentWriter {
-    pub(super) fn new(body: Box<dyn BlobWriter>) -> Self {
+    pub(crate) fn new(body: Box<dyn BlobWriter>) -> Self {
         Self {
             body,
             pending: Vec::new(),
@@ -36,7 +36,7 @@ impl SegmentWriter {
     ///
     /// # Errors
     /// A failure of the store of the back-up.
-    pub(super) async fn append(&mut self, entry: &JournalEntry) -> Result<()> {
+    pub(crate) async fn append(&mut self, entry: &JournalEntry) -> Result<()> {
         let len = u32::try_from(entry.changes.len());
         let len = len.map_err(|_| damaged("an entry of a journal is too long"))?;
         self.pending
@@ -59,7 +59,7 @@ impl SegmentWriter {
     ///
     /// # Errors
     /// A failure of the store of the back-up.
-    pub(super) async fn finish(mut self) -> Result<BlobId> {
+    pub(crate) async fn finish(mut self) -> Result<BlobId> {
         self.flush().await?;
         self.body.finish().await
     }

@@ -62,16 +62,16 @@ impl Changes {
         };
         let mut commits = CommitReader {
             last: base,
+            is_over: false,
             part: 0,
             pending: Vec::new(),
         };
         for (number, segment) in segments.iter().enumerate() {
-            let read =
-                changes.read_segment(files, (space, &segment.file, number), (&mut commits, at_ms));
+            let read = changes.read_segment(files, (space, segment, number), (&mut commits, at_ms));
             match read.await {
                 Ok(true) => {}
                 Ok(false) => break,
-                Err(StoreError::Corrupt(_)) if !segment.is_needed => break,
+                Err(StoreError::Corrupt(_)) if !segment.is_needed || commits.is_over => break,
                 Err(StoreError::Corrupt(detail)) => {
                     let damage = StoreError::Corrupt(detail);
                     let text = personium_types::error::chain(&damage);
@@ -88,11 +88,11 @@ impl Changes {
     async fn read_segment(
         &mut self,
         files: &dyn BlobStore,
-        (space, id, number): (&Space, &BlobId, usize),
+        (space, segment, number): (&Space, &SegmentOnWay, usize),
         (commits, at_ms): (&mut CommitReader, i64),
     ) -> Result<bool> {
         let body = files
-            .open(space, id)
+            .open(space, &segment.file)
             .await?
             .ok_or_else(|| StoreError::Corrupt(ErrorDetail::new("a segment of it is missing")))?;
         let mut reader = SegmentReader::new(body);
@@ -100,13 +100,25 @@ impl Changes {
             if entry.position.commit() <= commits.last {
                 continue;
             }
-            if entry.time_ms > at_ms {
+            if commits.is_over {
+                if entry.time_ms <= at_ms && segment.is_needed {
+                    let text = "the clock was set back; what follows a later time is left out";
+                    self.problem = Some(text.to_owned());
+                    return Ok(false);
+                }
+                continue;
+            }
+            // What is missing can be earlier than the entry.
+            if !commits.goes_on(&entry) {
+                if segment.is_needed {
+                    let last = commits.last;
+                    self.problem = Some(format!("its journal has a gap after the commit {last}"));
+                }
                 return Ok(false);
             }
-            if !commits.goes_on(&entry) {
-                let last = commits.last;
-                self.problem = Some(format!("its journal has a gap after the commit {last}"));
-                return Ok(false);
+            if entry.time_ms > at_ms {
+                commits.is_over = true;
+                continue;
             }
             let decoded = entry.decode()?;
             let mut offset = begin + 1;
@@ -158,6 +170,8 @@ impl Changes {
 struct CommitReader {
     /// The last whole commit.
     last: CommitSeq,
+    /// Whether a commit after it is later than the wanted time.
+    is_over: bool,
     /// The number of the next part of the commit after it.
     part: u64,
     /// The changes of its former parts.
@@ -284,6 +298,67 @@ impl ChangedRecords {
         match value.len() == len {
             true => Ok(value),
             false => Err(damaged()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use personium_store::memory::MemoryBlobs;
+    use personium_store::{JournalChanges, JournalPosition};
+
+    use super::*;
+    use crate::backup::segment_file::SegmentWriter;
+    use crate::system;
+
+    /// Stores a segment with these commits and their times.
+    async fn segment(files: &MemoryBlobs, commits: &[(u64, i64)], is_needed: bool) -> SegmentOnWay {
+        let mut writer = SegmentWriter::new(files.create(&Space::Unit).await.unwrap());
+        for (commit, time_ms) in commits {
+            let key = Key::table(b'k').text(&commit.to_string()).build();
+            let changes = JournalChanges {
+                is_last: true,
+                changes: vec![(key, Some(Bytes::from_static(b"value")))],
+            };
+            let entry = JournalEntry {
+                position: JournalPosition::new(*commit, 0),
+                time_ms: *time_ms,
+                changes: changes.encode(),
+            };
+            writer.append(&entry).await.unwrap();
+        }
+        let file = writer.finish().await.unwrap();
+        SegmentOnWay { file, is_needed }
+    }
+
+    #[tokio::test]
+    async fn changes_end_at_the_time_and_what_is_missing_before_it_is_named() {
+        let files = MemoryBlobs::new(system::clock(), system::random());
+        for (first, second, is_needed, reached, problem) in [
+            (&[(3, 30), (4, 40)], &[(5, 51)][..], false, 4, ""),
+            (&[(1, 10), (2, 20)], &[(3, 30), (4, 60)], false, 3, ""),
+            // What is missing is not later than the next entry.
+            (&[(3, 30), (4, 40)], &[(6, 60)], true, 4, "has a gap"),
+            (&[(3, 30), (4, 40)], &[(6, 60)], false, 4, ""),
+            (&[(3, 30), (5, 60)], &[], true, 3, "has a gap"),
+            // The clock was set back.
+            (&[(3, 60), (4, 61)], &[(5, 40)], true, 2, "was set back"),
+            (&[(3, 60), (4, 61)], &[(5, 40)], false, 2, ""),
+        ] {
+            let way = [
+                segment(&files, first, true).await,
+                segment(&files, second, is_needed).await,
+            ];
+            let read = Changes::read(&files, &Space::Unit, &way, (2, 50)).await;
+            let read = read.unwrap();
+            let wanted = (3..=reached).map(|n| Key::table(b'k').text(&n.to_string()).build());
+            let found: Vec<_> = read.values.keys().cloned().collect();
+            assert_eq!(found, wanted.collect::<Vec<_>>());
+            let found = read.problem.unwrap_or_default();
+            assert!(
+                found.contains(problem) && found.is_empty() == problem.is_empty(),
+                "{found}"
+            );
         }
     }
 }

@@ -23,6 +23,8 @@ pub(super) struct PointInTime {
     pub(super) cells: Option<i64>,
     /// The cells that were removed after their journals were read last, with the time of that.
     pub(super) gone: BTreeMap<CellId, i64>,
+    /// The spaces whose journal does not go on, with the time until which it was read before.
+    pub(super) gaps: HashMap<Space, i64>,
 }
 
 /// A segment of a journal on the way to a time.
@@ -62,9 +64,11 @@ impl Content {
             }
             let goes_on = match found.last() {
                 Some(last) => pass.after.as_deref() == Some(&*last.name),
-                None if pass.after.is_none() => pass.generation == generation.name,
-                // Otherwise a pass between the generation and this one is missing.
-                None => ended_ms(generation).is_some_and(|ended| pass.from_ms <= ended),
+                None => match &pass.after {
+                    // One that is missing in between has commits that the generation has not.
+                    Some(after) => **after < *generation.name,
+                    None => pass.generation == generation.name,
+                },
             };
             if !goes_on {
                 break;
@@ -138,25 +142,32 @@ pub(super) async fn resolve(
         new_cells: BTreeSet::new(),
         cells: None,
         gone: BTreeMap::new(),
+        gaps: HashMap::new(),
     };
-    for pass in passes {
-        let list = store.pass_list(pass).await?;
+    let needed = passes.iter().rposition(|pass| pass.can_have(at_ms));
+    let needed = needed.map_or(0, |last| last + 1);
+    // The commits of the next one are those after it was begun, so all after this time, or under way then.
+    for (number, pass) in passes.into_iter().enumerate().take(needed + 1) {
+        let is_needed = number < needed;
+        let list = match store.pass_list(pass).await {
+            Ok(list) => list,
+            Err(_) if !is_needed => break,
+            Err(error) => return Err(error),
+        };
         for segment in list.segments {
-            point
-                .segments
-                .entry(segment.space)
-                .or_default()
-                .push(SegmentOnWay {
-                    file: segment.file,
-                    is_needed: pass.from_ms <= at_ms,
-                });
+            let file = segment.file;
+            let on_way = point.segments.entry(segment.space).or_default();
+            on_way.push(SegmentOnWay { file, is_needed });
         }
-        for id in list.gone {
-            point.gone.entry(id).or_insert(pass.from_ms);
-        }
-        // The commits of a later one are those after it was begun, so all after this time.
-        if pass.from_ms > at_ms {
+        if !is_needed {
             break;
+        }
+        let begun_ms = pass.from_ms.min(pass.until_ms);
+        for id in list.gone {
+            point.gone.entry(id).or_insert(begun_ms);
+        }
+        for space in list.gaps {
+            point.gaps.entry(space).or_insert(begun_ms);
         }
     }
     Ok((generation.clone(), point))
@@ -225,5 +236,8 @@ mod tests {
         assert_eq!(content.spans(), [(11, 12), (22, 30)]);
         content.passes[0].stores = None;
         assert_eq!(content.spans(), [(22, 30)]);
+        // The first pass after the generation is missing.
+        content.passes.remove(1);
+        assert_eq!(content.spans(), []);
     }
 }

@@ -207,3 +207,47 @@ async fn altered_journal_is_named_and_a_forgotten_cell_is_in_none() {
     let (done, text) = kept.restore(&["--at", &before, "--dry-run"]);
     assert!(done && text.contains("is whole"), "{text}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_journal_has_is_named() {
+    let mut kept = Kept::start().await;
+    // No back-up sees the cell while it is there.
+    kept.unit().create_cell("six").await;
+    let there = moment().await;
+    remove_cell(kept.unit(), "six").await;
+    kept.backup(&["--journal"]);
+    let (done, text) = kept.restore(&["--dry-run", "--at", &there]);
+    let lost = "cell six is not complete: it was removed before its journal was read again";
+    assert!(!done && text.contains(lost), "{text}");
+
+    // The journal of a cell is lost, and nothing follows.
+    kept.unit().put_file("two/box/small", "lost").await;
+    let lost = moment().await;
+    kept.stop();
+    let cells = files(&kept.stage.source.data.join("records").join("cells"), ".db");
+    assert!(!cells.is_empty());
+    for cell in cells {
+        change(&cell, |bytes| {
+            let name = b"journal";
+            // The page of the schema.
+            let places = 0..8192.min(bytes.len()) - name.len();
+            for at in places
+                .filter(|at| bytes[*at..].starts_with(name))
+                .collect::<Vec<_>>()
+            {
+                bytes[at + name.len() - 1] = b'k';
+            }
+        });
+    }
+    kept.stage.unit.restart();
+    let (source, to) = (kept.stage.source.settings(), kept.folder.to_str().unwrap());
+    let journal = ["backup", "--config", source, "--to", to, "--journal"];
+    let (done, text) = kept.run(&journal);
+    assert!(!done && text.contains("do not go on from there"), "{text}");
+    let (done, text) = kept.restore(&["--dry-run", "--at", &lost]);
+    let gap = "cell two is not complete: its journal has a gap";
+    assert!(!done && text.contains(gap), "{text}");
+    let (done, text) = kept.restore(&["--dry-run", "--at", &lost, "--cell", "two"]);
+    assert!(!done && text.contains("its journal has a gap"), "{text}");
+    kept.stop();
+}
