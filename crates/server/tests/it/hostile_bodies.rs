@@ -325,8 +325,13 @@ async fn malformed_batches_and_token_requests_are_refused() {
 
 /// The largest resident memory of a process so far, in KiB.
 pub fn peak_memory_kib(process: u32) -> u64 {
+    status_kib(process, "VmHWM:")
+}
+
+/// An amount of memory in the status of a process, in KiB.
+pub fn status_kib(process: u32, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let line = status.lines().find(|line| line.starts_with(name));
     let number = line.and_then(|line| line.split_whitespace().nth(1));
     number.unwrap().parse().unwrap()
 }
