@@ -28,6 +28,12 @@ pub(crate) struct ReportOptions {
     /// Number of cells of the scenarios many-cells and backup.
     #[arg(long, default_value_t = 100_000)]
     pub(crate) cells: u64,
+    /// Number of rules of the scenario many-rules.
+    #[arg(long, default_value_t = 100_000)]
+    pub(crate) rules: u64,
+    /// Number of timers of the scenario many-rules.
+    #[arg(long, default_value_t = 1_000_000)]
+    pub(crate) timers: u64,
     /// Number of entities of the large collection.
     #[arg(long, default_value_t = 1_000_000)]
     pub(crate) many: u64,
@@ -46,6 +52,6 @@ pub(crate) struct ReportOptions {
     /// Component of the sample password plugin, for the scenario script.
     #[arg(long)]
     pub(crate) password_plugin: Option<PathBuf>,
-    /// Scenarios: w1 w2 w3 w4 w7 w8 w10 auth script fixture gigabyte layers events archives, and with --long: many-cells endurance backup [default: all].
+    /// Scenarios: w1 w2 w3 w4 w7 w8 w10 auth script fixture gigabyte layers events archives, and with --long: many-cells many-rules endurance backup [default: all].
     pub(crate) names: Vec<String>,
 }

@@ -10,6 +10,7 @@ mod layers;
 mod list_entities;
 mod logins;
 mod many_cells;
+mod many_rules;
 mod put_files;
 mod read_by_key;
 mod read_files;
@@ -32,7 +33,7 @@ const DEFAULT: &[&str] = &[
     "events", "archives",
 ];
 /// The names of the long scenarios.
-const LONG: &[&str] = &["many-cells", "endurance", "backup"];
+const LONG: &[&str] = &["many-cells", "many-rules", "endurance", "backup"];
 
 /// The state that all scenarios share: the unit, its data, and the options.
 struct BenchContext {
@@ -72,6 +73,8 @@ pub(crate) async fn report(mut options: ReportOptions) -> BenchResult {
         options.runs = 1;
         options.many /= 5;
         options.cells /= 5;
+        options.rules /= 5;
+        options.timers /= 5;
     }
     let names = selected(&options)?;
     let temp_folder = tempfile::tempdir()
@@ -132,6 +135,7 @@ async fn run(name: &str, context: &mut BenchContext) -> BenchResult<Section> {
         "fixture" => fixture::run(context).await,
         "gigabyte" => gigabyte::run(context).await,
         "many-cells" => many_cells::run(context).await,
+        "many-rules" => many_rules::run(context).await,
         "endurance" => many_cells::endurance(context).await,
         _ => Err("there is no such scenario".to_owned()),
     }
