@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
 use personium_archive::{BarEntry, paths};
 use personium_dav::multistatus::ResourceKind;
 use personium_dav::rootprops::DescribedResource;
@@ -13,6 +15,10 @@ use personium_types::Result;
 use crate::collections::Description;
 use crate::error::{InEntry, InstallError, InstallReason, InstallResult};
 use crate::installer::Installer;
+
+/// The number of files that are stored at the same time, and their length in bytes from which on no more are added.
+const FILES_AT_ONCE: usize = 8;
+const FILE_BYTES_AT_ONCE: u64 = 16 << 20;
 
 /// The target of an entry of the contents.
 enum EntryTarget {
@@ -40,6 +46,7 @@ impl Installer {
             .map(|described| (described.path.clone(), Vec::new()))
             .collect();
         let mut stored = HashSet::new();
+        let (mut pending, mut pending_bytes) = (Vec::new(), 0);
         for entry in self.package.below(paths::CONTENTS) {
             match entry_target(tree, &entry) {
                 EntryTarget::OData { collection, path } => {
@@ -49,20 +56,41 @@ impl Installer {
                     self.count_entry();
                 }
                 EntryTarget::File(path) => {
-                    self.start_entry(&entry).await;
                     let described = find_file(tree, &path, &entry)?;
                     if !stored.insert(&described.path) {
                         let reason = InstallReason::Misplaced;
                         let detail = "another entry is the same file";
                         return Err(InstallError::new(reason, entry.name(), detail));
                     }
-                    self.install_file(described, &entry).await?;
-                    self.end_entry(&entry).await;
+                    pending_bytes += entry.size();
+                    pending.push((described, entry));
+                    if pending.len() >= FILES_AT_ONCE || pending_bytes >= FILE_BYTES_AT_ONCE {
+                        self.install_files(std::mem::take(&mut pending)).await?;
+                        pending_bytes = 0;
+                    }
                 }
             }
         }
+        self.install_files(pending).await?;
         for (path, entries) in odata {
             self.install_odata_collection(&path, entries).await?;
+        }
+        Ok(())
+    }
+
+    /// Stores some files at the same time: each waits for the disk. Their events are posted in their order.
+    async fn install_files(&self, files: Vec<(&DescribedResource, BarEntry)>) -> InstallResult {
+        for (_, entry) in &files {
+            self.start_entry(entry).await;
+        }
+        let mut installed = FuturesOrdered::new();
+        for (described, entry) in &files {
+            installed.push_back(Box::pin(self.install_file(described, entry)));
+        }
+        let mut entries = files.iter().map(|(_, entry)| entry);
+        while let (Some(done), Some(entry)) = (installed.next().await, entries.next()) {
+            done?;
+            self.end_entry(entry).await;
         }
         Ok(())
     }

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use futures_util::{StreamExt, stream};
 use personium_archive::snapshot::{self, NodeMeta};
 use personium_dav::proppatch::{self, PropertyChange};
 use personium_model::Unit;
-use personium_model::file::{FileHeaders, Upload};
+use personium_model::file::{FileHeaders, ReceivedBody, Upload};
 use personium_model::keys::{self, ControlSet};
 use personium_model::node::{Node, NodeKind, SERVICE_SOURCE};
 use personium_model::properties;
@@ -32,11 +33,40 @@ struct NodeBatch {
     bytes: u64,
 }
 
+/// The number of files whose contents are stored at the same time: each waits for the disk.
+const FILES_AT_ONCE: usize = 8;
+
 /// A node that was created.
 #[derive(Clone, Copy)]
 struct CreatedNode {
     id: NodeId,
     kind: NodeKind,
+}
+
+/// A file whose content is not stored yet.
+struct PendingFile {
+    folder: SourceFolder,
+    meta: NodeMeta,
+    node: Node,
+    parent: NodeId,
+    name: MemberName,
+}
+
+/// A member of a collection, as far as it is imported.
+enum ImportedMember {
+    Collection(CreatedNode),
+    File(Box<PendingFile>),
+}
+
+impl NodeBatch {
+    /// Adds a member of a collection.
+    fn put_member(&mut self, parent: &NodeId, name: &MemberName, node: &Node) -> Result<()> {
+        node.count_put(None, &mut self.batch);
+        records::put(&mut self.batch, keys::node(parent, name.as_str()), node)?;
+        self.batch.add(keys::child_count(parent), 1);
+        self.nodes += 1;
+        Ok(())
+    }
 }
 
 impl CellFilling<'_> {
@@ -48,6 +78,7 @@ impl CellFilling<'_> {
         }
         // Collections by their paths.
         let mut created: HashMap<String, CreatedNode> = HashMap::new();
+        let mut files = Vec::new();
         let mut folders = self.source.folders();
         loop {
             let folder = match folders.next().await {
@@ -58,24 +89,32 @@ impl CellFilling<'_> {
                     continue;
                 }
             };
-            let imported = match folder.path.rsplit_once('/') {
-                None => self.import_box(&mut batch, &folder).await,
+            let path = folder.path.clone();
+            let imported = match path.rsplit_once('/') {
+                None => {
+                    let created = self.import_box(&mut batch, &folder).await;
+                    created.map(ImportedMember::Collection)
+                }
                 Some((above, name)) => match created.get(above).copied() {
-                    Some(above) => self.import_member(&mut batch, above, (&folder, name)).await,
-                    None => Err(invalid(&folder.path, "its folder is missing")),
+                    Some(above) => self.import_member(&mut batch, above, (folder, name)).await,
+                    None => Err(invalid(&path, "its folder is missing")),
                 },
             };
             match imported {
-                Ok(node) if node.kind != NodeKind::File => {
-                    created.insert(folder.path, node);
+                Ok(ImportedMember::Collection(node)) => {
+                    created.insert(path, node);
                 }
-                Ok(_) => {}
-                Err(error) => self.refuse(&folder.path, "", error)?,
+                Ok(ImportedMember::File(file)) => files.push(*file),
+                Err(error) => self.refuse(&path, "", error)?,
+            }
+            if files.len() >= FILES_AT_ONCE {
+                self.import_files(&mut batch, &mut files).await?;
             }
             if batch.nodes >= BATCH_NODES || batch.bytes >= BATCH_BYTES {
                 self.commit(&mut batch).await?;
             }
         }
+        self.import_files(&mut batch, &mut files).await?;
         self.commit(&mut batch).await
     }
 
@@ -127,10 +166,10 @@ impl CellFilling<'_> {
         &mut self,
         batch: &mut NodeBatch,
         above: CreatedNode,
-        (folder, name): (&SourceFolder, &str),
-    ) -> Result<CreatedNode> {
+        (folder, name): (SourceFolder, &str),
+    ) -> Result<ImportedMember> {
         let path = folder.path.as_str();
-        let meta = self.source.read_meta(folder).await?;
+        let meta = self.source.read_meta(&folder).await?;
         let name = meta.name.as_deref().unwrap_or(name);
         let name: MemberName = name
             .parse()
@@ -148,10 +187,15 @@ impl CellFilling<'_> {
             return Err(invalid(path, "nothing of this kind can be there"));
         };
         let id = NodeId::random(self.unit().random());
-        let mut node = self.node(path, &meta, (id, *kind))?;
+        let node = self.node(path, &meta, (id, *kind))?;
         if *kind == NodeKind::File {
-            self.import_content(batch, &meta, (folder, &mut node))
-                .await?;
+            return Ok(ImportedMember::File(Box::new(PendingFile {
+                folder,
+                meta,
+                node,
+                parent: above.id,
+                name,
+            })));
         }
         if *kind == NodeKind::Odata {
             let collection = ImportedCollection {
@@ -160,23 +204,37 @@ impl CellFilling<'_> {
             };
             self.collections.insert(meta.id.clone(), collection);
         }
-        node.count_put(None, &mut batch.batch);
-        records::put(
-            &mut batch.batch,
-            keys::node(&above.id, name.as_str()),
-            &node,
-        )?;
-        batch.batch.add(keys::child_count(&above.id), 1);
-        batch.nodes += 1;
-        Ok(CreatedNode { id, kind: *kind })
+        batch.put_member(&above.id, &name, &node)?;
+        Ok(ImportedMember::Collection(CreatedNode { id, kind: *kind }))
     }
 
-    async fn import_content(
+    /// Stores the contents of files, and adds the files to the batch.
+    async fn import_files(
         &self,
         batch: &mut NodeBatch,
-        meta: &NodeMeta,
-        (folder, node): (&SourceFolder, &mut Node),
+        files: &mut Vec<PendingFile>,
     ) -> Result<()> {
+        let contents = files.drain(..).map(|file| async move {
+            let stored = self.import_content(&file).await;
+            (file, stored)
+        });
+        let mut contents = Box::pin(stream::iter(contents).buffered(FILES_AT_ONCE));
+        while let Some((mut file, stored)) = contents.next().await {
+            match stored {
+                Ok((body, inline_bytes)) => {
+                    batch.bytes += inline_bytes;
+                    file.node.file = Some(body.keep(&mut batch.batch));
+                    batch.put_member(&file.parent, &file.name, &file.node)?;
+                }
+                Err(error) => self.refuse(&file.folder.path, "", error)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores the content of a file. Returns it, and how many bytes of it will be in the records.
+    async fn import_content(&self, file: &PendingFile) -> Result<(ReceivedBody, u64)> {
+        let PendingFile { folder, meta, .. } = file;
         let mut content = self.source.open_content(folder, meta).await?;
         let mut upload = Upload::into_cell(self.unit(), self.new.cell().id);
         let mut length = 0;
@@ -188,16 +246,12 @@ impl CellFilling<'_> {
             length += chunk.len() as u64;
             upload.write(chunk).await?;
         }
-        batch.bytes += match upload.is_small() {
-            true => length,
-            false => 0,
-        };
+        let inline_bytes = if upload.is_small() { length } else { 0 };
         let headers = FileHeaders {
             media_type: meta.media_type.clone().filter(|text| is_header(text)),
             content_encoding: meta.content_encoding.clone().filter(|text| is_header(text)),
         };
-        node.file = Some(upload.finish(headers).await?.keep(&mut batch.batch));
-        Ok(())
+        Ok((upload.finish(headers).await?, inline_bytes))
     }
 
     /// The node of a description, without a body.

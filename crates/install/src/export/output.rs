@@ -1,6 +1,7 @@
 //! The archive that is written, on threads that may block.
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use personium_model::records::store_error;
 use personium_model::temp_file::{self, TempFile};
 use personium_model::{AnswerReservation, BlobReader};
 use personium_types::{Code, Error, Result};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 /// The number of bytes, and of steps, that are collected before they are written.
 const PENDING_BYTES: usize = 256 << 10;
@@ -35,10 +36,31 @@ enum WriteStep {
     Append(Bytes),
 }
 
+type Writer = Box<ArchiveWriter<File>>;
+
+/// The writer, which writes while the next steps are collected.
+enum WriterState {
+    Idle(Writer),
+    Writing(JoinHandle<io::Result<Writer>>),
+}
+
+impl WriterState {
+    /// Waits until it writes nothing.
+    async fn idle(self) -> Result<Writer> {
+        match self {
+            Self::Idle(writer) => Ok(writer),
+            Self::Writing(task) => {
+                let written = task.await.map_err(Error::internal)?;
+                written.map_err(temp_file::failure)
+            }
+        }
+    }
+}
+
 /// An archive in a temporary file.
 pub(crate) struct ArchiveOutput {
     /// `None` after a failure.
-    writer: Option<Box<ArchiveWriter<File>>>,
+    writer: Option<WriterState>,
     pending: Vec<WriteStep>,
     pending_bytes: usize,
     entries: usize,
@@ -59,7 +81,7 @@ impl ArchiveOutput {
     ) -> Result<Self> {
         let file = TempFile::create(folder).await?.into_file()?;
         Ok(Self {
-            writer: Some(Box::new(ArchiveWriter::new(file))),
+            writer: Some(WriterState::Idle(Box::new(ArchiveWriter::new(file)))),
             pending: Vec::new(),
             pending_bytes: 0,
             entries: 0,
@@ -136,7 +158,7 @@ impl ArchiveOutput {
         memory: &mut AnswerReservation,
     ) -> Result<()> {
         let (mut offset, length) = (0, reader.len());
-        memory.wait_to_hold(2 * CHUNK_BYTES).await?;
+        memory.wait_to_hold(3 * CHUNK_BYTES).await?;
         while offset < length {
             let chunk = reader
                 .read_at(offset, CHUNK_BYTES)
@@ -148,7 +170,7 @@ impl ArchiveOutput {
             offset += chunk.len() as u64;
             self.append(chunk).await?;
         }
-        memory.free(2 * CHUNK_BYTES);
+        memory.free(3 * CHUNK_BYTES);
         Ok(())
     }
 
@@ -158,7 +180,7 @@ impl ArchiveOutput {
     /// As [`Self::file`].
     pub async fn finish(mut self) -> Result<TempFile> {
         self.flush().await?;
-        let writer = self.writer.take().ok_or(Code::Unknown)?;
+        let writer = self.writer.take().ok_or(Code::Unknown)?.idle().await?;
         let finished = spawn_blocking(move || writer.finish());
         let file = finished.await.map_err(Error::internal)?;
         TempFile::of_written(file.map_err(temp_file::failure)?)
@@ -185,8 +207,8 @@ impl ArchiveOutput {
     async fn flush(&mut self) -> Result<()> {
         let steps = std::mem::take(&mut self.pending);
         self.pending_bytes = 0;
-        let mut writer = self.writer.take().ok_or(Code::Unknown)?;
-        let written = spawn_blocking(move || {
+        let mut writer = self.writer.take().ok_or(Code::Unknown)?.idle().await?;
+        let task = spawn_blocking(move || {
             for step in steps {
                 match step {
                     WriteStep::Folder(path) => writer.add_folder(&path)?,
@@ -196,8 +218,7 @@ impl ArchiveOutput {
             }
             Ok(writer)
         });
-        let written = written.await.map_err(Error::internal)?;
-        self.writer = Some(written.map_err(temp_file::failure)?);
+        self.writer = Some(WriterState::Writing(task));
         Ok(())
     }
 }
