@@ -19,11 +19,12 @@ pub(crate) mod segment_file;
 mod small_files;
 pub(crate) mod store;
 
-use std::convert::Infallible;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use personium_model::records::Records;
 use personium_model::{keys, unit_mark};
 use personium_store::Space;
@@ -33,7 +34,7 @@ use personium_types::{BlobId, Secret};
 use serde_json::{Value, json};
 
 use self::file_stamps::FileStamps;
-use self::generation_writer::{GenerationWriter, NewContent};
+use self::generation_writer::{GenerationWriter, NewContent, NewContentSum};
 use self::journal_writer::{JournalReach, JournalWriter, PassError, PassOutcome};
 use self::manifest::{Manifest, member};
 use self::place::BackupPlace;
@@ -41,8 +42,8 @@ use self::store::BackupStore;
 use crate::config::Config;
 use crate::copy::key_copy::KeySet;
 use crate::progress::Progress;
-use crate::system;
 use crate::unit_reader::UnitReader;
+use crate::{journal_age, system};
 
 /// The shortest secret that a back-up is encrypted with, in characters.
 const SECRET_MIN_CHARS: usize = 32;
@@ -190,12 +191,13 @@ async fn make_generation(
         store,
         former: former.as_ref(),
         begun: store.begin_list(&name).await?,
+        interrupted: store.interrupted_cells(&name).await?,
         stamps: FileStamps::of(config),
         progress: &progress,
-        new: NewContent::default(),
+        new: NewContentSum::default(),
     };
     let (cells, unit_space) = Box::pin(writer.write()).await?;
-    let (new, begun) = (writer.new, writer.begun);
+    let (new, begun, stamps) = (writer.new.into_inner(), writer.begun, writer.stamps);
     let keys = match options.without_keys {
         true => None,
         false => Some(store_keys(store, config).await?),
@@ -237,9 +239,12 @@ async fn make_generation(
     }
     let mut is_complete = manifest.problems().next().is_none();
     let stores = manifest.stores.clone();
-    let writer = JournalWriter::new(unit, store);
+    let writer = JournalWriter::new(unit, store, &stamps);
     match Box::pin(writer.write(stores, None)).await {
-        Ok(outcome) => text.push_str(&outcome.text),
+        Ok(outcome) => {
+            note_copied(config, &outcome);
+            text.push_str(&outcome.text);
+        }
         Err(PassError::NoJournal) => {}
         Err(PassError::Failed(error)) => {
             text.push_str(&format!("the journal could not be copied: {error}\n"));
@@ -260,12 +265,15 @@ pub async fn copy_journal(
 ) -> BackupResult<(String, bool)> {
     let secret = read_secret(key_file)?;
     let unit = Box::pin(UnitReader::open(config)).await?;
-    let done = Box::pin(pass(&unit, place, secret.as_ref(), None)).await;
+    let stamps = FileStamps::of(config);
+    let of = (config, &unit, &stamps);
+    let done = Box::pin(pass(of, place, secret.as_ref(), None)).await;
     unit.close().await;
     done.map(|outcome| (outcome.text, outcome.is_whole))
 }
 
-/// Copies what the journals of the unit have again and again, while it runs. What is said about each pass is given to `say`.
+/// Copies what the journals of the unit have again and again, while it runs, until `end` is ready and the pass in hand has ended. What is said
+/// about each pass is given to `say`.
 ///
 /// # Errors
 /// A text for the operator if the key cannot be read. A pass that fails is repeated.
@@ -273,14 +281,17 @@ pub async fn follow_journal(
     config: &Config,
     (place, key_file): (&BackupPlace, Option<&Path>),
     interval: Duration,
-    say: impl Fn(&str),
-) -> BackupResult<Infallible> {
+    (say, end): (impl Fn(&str), impl Future<Output = ()>),
+) -> BackupResult {
     let secret = read_secret(key_file)?;
+    let stamps = FileStamps::of(config);
     let mut known = None;
+    let mut end = pin!(end.fuse());
     loop {
         let done = async {
             let unit = Box::pin(UnitReader::open_running(config)).await?;
-            let done = Box::pin(pass(&unit, place, secret.as_ref(), known.take())).await;
+            let (of, secret) = ((config, &unit, &stamps), secret.as_ref());
+            let done = Box::pin(pass(of, place, secret, known.take())).await;
             unit.close().await;
             done
         };
@@ -291,27 +302,40 @@ pub async fn follow_journal(
             }
             Err(error) => say(&format!("{error}\n")),
         }
-        tokio::time::sleep(interval).await;
+        if tokio::time::timeout(interval, &mut end).await.is_ok() {
+            return Ok(());
+        }
     }
 }
 
 async fn pass(
-    unit: &UnitReader,
+    (config, unit, stamps): (&Config, &UnitReader, &FileStamps),
     place: &BackupPlace,
     secret: Option<&Secret<String>>,
     known: Option<JournalReach>,
 ) -> BackupResult<PassOutcome> {
     let (mark, stores) = (mark(unit).await?, stores(unit).await?);
     let store = BackupStore::open_to_change(place, &mark, secret).await?;
-    let writer = JournalWriter::new(unit, &store);
+    let writer = JournalWriter::new(unit, &store, stamps);
     let done = Box::pin(writer.write(stores, known)).await;
     store.close().await;
+    if let Ok(outcome) = &done {
+        note_copied(config, outcome);
+    }
     done.map_err(|error| match error {
         PassError::Failed(text) => text,
         PassError::NoJournal => {
             "the unit keeps no journal; set store.journalInHours and start it again".to_owned()
         }
     })
+}
+
+/// Lets the unit show until when its journals were copied. That it cannot be noted does not make the copy less whole.
+fn note_copied(config: &Config, outcome: &PassOutcome) {
+    let noted = journal_age::note(&config.store.data_dir, outcome.reach.until_ms);
+    if let Err(error) = noted {
+        tracing::warn!(error = %chain(&error), "the time of the copy of the journals cannot be noted in the data folder");
+    }
 }
 
 /// The name of the stores of the unit: numbers of commits of others say nothing.

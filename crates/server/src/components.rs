@@ -325,7 +325,39 @@ pub(crate) fn open_files(
     health: &Arc<StoreHealth>,
 ) -> Result<Arc<dyn BlobStore>, ComponentError> {
     let is_exclusive = matches!(place, BodyPlace::Folder { is_own: true, .. });
-    open_bodies(config, place, is_exclusive, (random, health))
+    open_bodies(
+        (config, own_sync(config)),
+        place,
+        is_exclusive,
+        (random, health),
+    )
+}
+
+/// As [`open_files`], for a caller that brings all of them to the disk by a sync of their file system.
+///
+/// # Errors
+/// As [`open_files`].
+pub(crate) fn open_files_to_fill(
+    config: &Config,
+    place: &BodyPlace,
+    random: &Arc<dyn Random>,
+    health: &Arc<StoreHealth>,
+) -> Result<Arc<dyn BlobStore>, ComponentError> {
+    let is_exclusive = matches!(place, BodyPlace::Folder { is_own: true, .. });
+    open_bodies(
+        (config, BlobSync::None),
+        place,
+        is_exclusive,
+        (random, health),
+    )
+}
+
+/// When a body is synced, by the settings.
+const fn own_sync(config: &Config) -> BlobSync {
+    match config.files.fsync {
+        true => BlobSync::Full,
+        false => BlobSync::None,
+    }
 }
 
 /// Opens the store of file bodies in a place that a unit which runs may use at the same time.
@@ -338,11 +370,11 @@ pub(crate) fn open_files_to_read(
     random: &Arc<dyn Random>,
     health: &Arc<StoreHealth>,
 ) -> Result<Arc<dyn BlobStore>, ComponentError> {
-    open_bodies(config, place, false, (random, health))
+    open_bodies((config, own_sync(config)), place, false, (random, health))
 }
 
 fn open_bodies(
-    config: &Config,
+    (config, sync): (&Config, BlobSync),
     place: &BodyPlace,
     exclusive: bool,
     (random, health): (&Arc<dyn Random>, &Arc<StoreHealth>),
@@ -353,10 +385,7 @@ fn open_bodies(
     };
     let settings = FolderSettings {
         folder: path.clone(),
-        sync: match config.files.fsync {
-            true => BlobSync::Full,
-            false => BlobSync::None,
-        },
+        sync,
         exclusive,
         witness: Some(data_folder::MARK_FILE.to_owned()),
         health: Arc::clone(health),

@@ -1,7 +1,7 @@
 //! `personium copy`: moves a whole unit to other stores.
 //!
-//! The spaces are copied one after the other, those of the cells in the order of their ids, that of the unit last; the target
-//! remembers the last cell that was copied. Then each space is compared with its source, and what differs is copied again, until
+//! The spaces are copied some at a time, those of the cells in the order of their ids, that of the unit last; the target remembers the
+//! last cell that was copied with all before it, once they are on the disk. Then each space is compared with its source, and what differs is copied again, until
 //! a comparison finds nothing. Only then the target becomes a whole unit. Bodies come before the records that name them.
 
 pub(crate) mod bodies;
@@ -13,6 +13,7 @@ mod target;
 use std::path::Path;
 use std::sync::Arc;
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use personium_model::records::Records;
 use personium_store::Space;
 use personium_types::error::chain;
@@ -28,6 +29,12 @@ use crate::system;
 
 /// The settings file in a data folder.
 const SETTINGS_FILE: &str = "personium-unit-config.properties";
+
+/// The number of spaces that are copied at the same time.
+pub(crate) const SPACES_AT_ONCE: usize = 4;
+
+/// The number of cells after which the target remembers how far it is.
+const CELLS_PER_STEP: usize = 500;
 
 /// The number of comparisons of a space of which the last one must find nothing.
 const COMPARISONS_MAX: u32 = 3;
@@ -142,8 +149,8 @@ pub(crate) async fn copy_from(
                 }
                 Err(error) => Err(error),
             };
-            target.close().await;
-            copied
+            let closed = target.close().await;
+            copied.and_then(|text| closed.map(|()| text))
         }
         Err(error) => Err(error),
     };
@@ -158,23 +165,32 @@ async fn copy_unit(
 ) -> CopyResult<String> {
     target.drop_others(&source.cells).await?;
     let cells = source.cells.iter().map(|cell| Space::Cell(*cell));
-    let spaces: Vec<Space> = cells.chain([Space::Unit]).collect();
-    progress.start("copied", spaces.len());
-    for space in &spaces {
-        if !target.has_copied(space) {
-            let copied = copy_space((source, target), space, BodyCheck::Length, progress).await;
-            copied.map_err(|error| format!("{}: {error}", name(space)))?;
-            target.set_copied(space).await?;
+    let cells: Vec<Space> = cells.collect();
+    progress.start("copied", cells.len() + 1);
+    for part in cells.chunks(CELLS_PER_STEP) {
+        let shared = &*target;
+        let before = part.iter().filter(|space| shared.has_copied(space));
+        before.for_each(|_| progress.end_space());
+        let pending = part.iter().filter(|space| !shared.has_copied(space));
+        let copies = pending.map(async |space| {
+            let copied = copy_space((source, shared), space, BodyCheck::Length, progress).await;
+            copied.map_err(|error| format!("{}: {error}", name(space)))
+        });
+        let mut copies = Box::pin(stream::iter(copies).buffer_unordered(SPACES_AT_ONCE));
+        let mut is_new = false;
+        while copies.try_next().await?.is_some() {
+            is_new = true;
+            progress.end_space();
         }
-        progress.end_space();
+        drop(copies);
+        if let (Some(last), true) = (part.last(), is_new) {
+            target.set_copied(last).await?;
+        }
     }
-    progress.start("compared", spaces.len());
-    let mut total = CopyCounts::default();
-    for space in &spaces {
-        let compared = compare_space((source, target), space, progress).await;
-        total.add(&compared.map_err(|error| format!("{}: {error}", name(space)))?);
-        progress.end_space();
-    }
+    let copied = copy_space((source, target), &Space::Unit, BodyCheck::Length, progress).await;
+    copied.map_err(|error| format!("{}: {error}", name(&Space::Unit)))?;
+    progress.end_space();
+    let total = compare((source, target), &cells, progress).await?;
     source.check_unchanged().await?;
     let audited = AuditedCommand {
         operation: source.operation,
@@ -186,6 +202,26 @@ async fn copy_unit(
     target.finish().await?;
     progress.end();
     Ok(outcome(source.cells.len(), &total, &notes))
+}
+
+/// Compares all spaces with their source, and copies what differs. Returns the counts of comparisons that found nothing.
+async fn compare(
+    sides: (&Source, &Target),
+    cells: &[Space],
+    progress: &Progress,
+) -> CopyResult<CopyCounts> {
+    progress.start("compared", cells.len() + 1);
+    let comparisons = cells.iter().chain([&Space::Unit]).map(async |space| {
+        let compared = compare_space(sides, space, progress).await;
+        compared.map_err(|error| format!("{}: {error}", name(space)))
+    });
+    let mut comparisons = Box::pin(stream::iter(comparisons).buffer_unordered(SPACES_AT_ONCE));
+    let mut total = CopyCounts::default();
+    while let Some(counts) = comparisons.try_next().await? {
+        total.add(&counts);
+        progress.end_space();
+    }
+    Ok(total)
 }
 
 /// The name of a space in messages.

@@ -1,10 +1,32 @@
 //! The file system of a folder.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The mounts of this process.
 const MOUNTS: &str = "/proc/self/mounts";
+
+/// The file systems that bring all their changed files to the disk with one call. Others may only pass them on.
+const SYNCED_AT_ONCE: [&str; 12] = [
+    "bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "nfs", "nfs4", "overlay", "xfs",
+    "zfs",
+];
+
+/// Whether [`sync`] brings all files of the file system of a folder, which need not exist yet, to the disk.
+pub(crate) fn can_sync(folder: &Path) -> bool {
+    let kind = folder.ancestors().find_map(kind_of);
+    kind.is_some_and(|kind| SYNCED_AT_ONCE.contains(&kind.as_str()))
+}
+
+/// Brings all changed files of the file system of a folder to the disk. Takes the time of a few syncs of files, and that of what other
+/// programs have written.
+///
+/// # Errors
+/// If something could not be written.
+pub(crate) fn sync(folder: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(folder)?)?)
+}
 
 /// The type of the file system of a folder, such as `ext4` or `nfs4`; `None` if the system does not say.
 #[must_use]

@@ -10,6 +10,7 @@ use std::{fmt, fs, io};
 
 use personium_model::Unit;
 use personium_model::low_space::DiskContent;
+use personium_store::StoreHealth;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -46,6 +47,7 @@ struct StorageFolder {
 /// The watch over the disks of a unit.
 pub struct FreeSpaceWatch {
     unit: Arc<Unit>,
+    health: Arc<StoreHealth>,
     folders: Vec<StorageFolder>,
     limit: FreeSpaceLimit,
 }
@@ -124,9 +126,10 @@ fn device(folder: &Path) -> io::Result<u64> {
 impl FreeSpaceWatch {
     /// The watch over the disks of a unit with these settings, after its first look.
     #[must_use]
-    pub fn start(config: &Config, unit: &Arc<Unit>) -> Arc<Self> {
+    pub fn start(config: &Config, unit: &Arc<Unit>, health: &Arc<StoreHealth>) -> Arc<Self> {
         let watch = Arc::new(Self {
             unit: Arc::clone(unit),
+            health: Arc::clone(health),
             folders: one_for_each_disk(storage_folders(config)),
             limit: FreeSpaceLimit::new(&config.store),
         });
@@ -160,6 +163,17 @@ impl FreeSpaceWatch {
                 ),
             }
         }
+        self.health.set_low_for_bodies(self.is_low_for_bodies());
+    }
+
+    /// Whether the disk of the file bodies is nearly full, which may be that of the records.
+    fn is_low_for_bodies(&self) -> bool {
+        let mut contents = self.folders.iter().map(|folder| folder.content);
+        let content = match contents.any(|content| content == DiskContent::Bodies) {
+            true => DiskContent::Bodies,
+            false => DiskContent::Records,
+        };
+        self.unit.low_space().is_low(content)
     }
 
     /// Texts about what cannot be done at present, one for each kind of content.

@@ -32,6 +32,7 @@ mod graceful_end;
 mod header_names;
 mod http2_connection;
 pub mod http_server;
+mod journal_age;
 pub mod key_files;
 pub mod layers;
 mod lingering_close;

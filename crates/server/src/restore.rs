@@ -14,6 +14,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures_util::{StreamExt, stream};
 use personium_model::keys::{self, ControlSet, SetKey};
 use personium_model::node::Node;
 use personium_model::records::decode;
@@ -268,8 +269,13 @@ async fn check_spaces(
     progress.start("checked", spaces.len());
     let records = opened.records();
     let (mut damaged, mut incomplete) = (Vec::new(), Vec::new());
-    for (space, entry) in spaces {
-        let checked = Box::pin(check_space(opened, &records, (&space, entry))).await;
+    let records = &records;
+    let checks = spaces.into_iter().map(|(space, entry)| async move {
+        let checked = Box::pin(check_space(opened, records, (&space, entry))).await;
+        (space, entry, checked)
+    });
+    let mut checks = stream::iter(checks).buffered(copy::SPACES_AT_ONCE);
+    while let Some((space, entry, checked)) = checks.next().await {
         let name = copy::name(&space);
         match checked {
             Ok(None) => {}
@@ -284,6 +290,7 @@ async fn check_spaces(
         }
         progress.end_space();
     }
+    drop(checks);
     match damaged.first() {
         None => Ok(incomplete),
         Some(first) => Err(format!(
@@ -326,6 +333,11 @@ async fn open_unchecked(
 
 async fn read_manifest(store: &BackupStore, wanted: &Generation) -> BackupResult<Manifest> {
     let manifest = store.manifest(wanted).await?;
+    checked(store, manifest, wanted)
+}
+
+/// The list, if it is that of the generation.
+fn checked(store: &BackupStore, manifest: Manifest, wanted: &Generation) -> BackupResult<Manifest> {
     match manifest.generation == wanted.name && manifest.unit == store.unit {
         true => Ok(manifest),
         false => Err(format!(
@@ -337,8 +349,8 @@ async fn read_manifest(store: &BackupStore, wanted: &Generation) -> BackupResult
 
 /// Opens a generation with the journals until a time. Its cells are those of that time.
 async fn open_at(store: BackupStore, at_ms: i64) -> BackupResult<OpenGeneration> {
-    let (generation, mut point) = point_in_time::resolve(&store, at_ms).await?;
-    let mut manifest = read_manifest(&store, &generation).await?;
+    let (generation, manifest, mut point) = point_in_time::resolve(&store, at_ms).await?;
+    let mut manifest = checked(&store, manifest, &generation)?;
     let mut opened = OpenGeneration {
         manifest: Arc::new(manifest.clone()),
         point: Some(Arc::new(point.clone())),

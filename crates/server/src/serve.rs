@@ -31,6 +31,7 @@ use crate::first_start::{self, FirstStartError};
 use crate::folders::{self, FolderError};
 use crate::free_space::{FreeSpaceCollector, FreeSpaceWatch};
 use crate::http_server::{self, ClientPorts, HttpLimits, RequestHandlers, TlsPort};
+use crate::journal_age::JournalCollector;
 use crate::layers::{self, LayerMissing};
 use crate::local_api::Administrator;
 use crate::logging;
@@ -178,7 +179,7 @@ pub async fn start(
     let settings = Arc::new(settings);
     let service = ApiService::new(Arc::clone(&unit), server).with_admin_hooks(settings);
     let stalls = Arc::<Stalls>::default();
-    let free_space = FreeSpaceWatch::start(config, &unit);
+    let free_space = FreeSpaceWatch::start(config, &unit, &components.health);
     let handlers = handlers(
         &components,
         &unit,
@@ -481,6 +482,10 @@ fn handlers(
         .with_collector(Box::new(StallCollector(Arc::clone(stalls))));
     if let Some(port_tls) = port_tls {
         metrics = metrics.with_collector(Box::new(port_tls.collector()));
+    }
+    if components.config.store.journal_time().is_some() {
+        let folder = components.config.store.data_dir.clone();
+        metrics = metrics.with_collector(Box::new(JournalCollector(folder)));
     }
     if let Some(servers) = components.cache.collector() {
         metrics = metrics.with_collector(servers);

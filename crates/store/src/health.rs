@@ -14,6 +14,7 @@ const MAX_DAMAGED_SPACES: usize = 1_000;
 #[derive(Debug, Default)]
 pub struct StoreHealth {
     full: AtomicBool,
+    bodies_low: AtomicBool,
     read_only: AtomicBool,
     damage_reports: AtomicU64,
     damaged: Mutex<BTreeMap<Space, String>>,
@@ -29,6 +30,17 @@ impl StoreHealth {
     /// Reports that the storage is full, or that it has space again. Returns whether that is a change.
     pub fn set_full(&self, full: bool) -> bool {
         self.full.swap(full, Ordering::AcqRel) != full
+    }
+
+    /// Whether the disk of the file bodies is nearly full.
+    #[must_use]
+    pub fn is_low_for_bodies(&self) -> bool {
+        self.bodies_low.load(Ordering::Acquire)
+    }
+
+    /// Sets whether the disk of the file bodies is nearly full: then what is removed frees its space at once.
+    pub fn set_low_for_bodies(&self, low: bool) {
+        self.bodies_low.store(low, Ordering::Release);
     }
 
     /// Whether the file system accepted no change at the last attempt.

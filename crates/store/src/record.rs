@@ -426,6 +426,14 @@ pub trait RecordStore: Send + Sync + 'static {
         Ok(None)
     }
 
+    /// Removes the entries of the journal of the space that need not be kept any more. Commits do so too, but a space may have none for long.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    async fn prune_journal(&self, _space: &Space) -> Result<()> {
+        Ok(())
+    }
+
     /// Whether other processes may use the same records at the same time. A store that is not shared belongs to this process
     /// alone from when it is opened until it is closed.
     fn is_shared(&self) -> bool {

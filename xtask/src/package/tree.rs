@@ -38,6 +38,10 @@ const FILES: &[(&str, &str)] = &[
         "usr/lib/systemd/system/personium-backup.timer",
     ),
     (
+        "deploy/package/personium-journal.service",
+        "usr/lib/systemd/system/personium-journal.service",
+    ),
+    (
         "deploy/package/sysusers.conf",
         "usr/lib/sysusers.d/personium.conf",
     ),

@@ -30,6 +30,6 @@ pub struct FolderSettings {
     pub witness: Option<String>,
     /// Where the store reports damaged bodies, and learns that the disk is full.
     pub health: Arc<StoreHealth>,
-    /// The time for which a removed body can still be read by its id. While the disk is full, none is kept.
+    /// The time for which a removed body can still be read by its id. While the disk is full or nearly full, none is kept.
     pub keep_removed: Option<Duration>,
 }

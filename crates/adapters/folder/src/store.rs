@@ -80,7 +80,8 @@ impl FolderStore {
 
     /// The time for which removed bodies are kept now.
     fn kept_time(&self) -> Option<Duration> {
-        self.keep_removed.filter(|_| !self.health.is_full())
+        let needs_space = self.health.is_full() || self.health.is_low_for_bodies();
+        self.keep_removed.filter(|_| !needs_space)
     }
 }
 
@@ -138,7 +139,7 @@ impl BlobStore for FolderStore {
             return blocking(REMOVAL_FAILED, move || {
                 root.check()?;
                 if is_keeping {
-                    // The disk is full.
+                    // The disk is full, or nearly full.
                     remove_old(&folder.join(disk::REMOVED), Duration::ZERO)?;
                 }
                 file_calls::remove(&path)

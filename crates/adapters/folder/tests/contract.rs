@@ -7,10 +7,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use personium_folder::{BlobSync, FolderSettings, FolderStore};
-use personium_store::{BlobStore, Space, StoreError, contract};
+use personium_store::{BlobStore, Space, StoreError, StoreHealth, contract};
 use personium_types::{CellId, Random, SystemRandom};
 
 fn random() -> Arc<dyn Random> {
@@ -199,4 +200,34 @@ async fn body_from_before_the_checksums_is_read() {
         let mut reader = store.open(&Space::Unit, &id).await.unwrap().unwrap();
         assert_eq!(reader.read_at(0, 200_000).await.unwrap(), old);
     }
+}
+
+#[tokio::test]
+async fn removed_body_is_kept_unless_the_disk_is_nearly_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let health = Arc::<StoreHealth>::default();
+    let settings = FolderSettings {
+        folder: folder.path().to_owned(),
+        sync: BlobSync::None,
+        exclusive: true,
+        witness: None,
+        health: Arc::clone(&health),
+        keep_removed: Some(Duration::from_secs(3600)),
+    };
+    let store = FolderStore::open(&settings, random()).unwrap();
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let mut writer = store.create(&Space::Unit).await.unwrap();
+        writer.write(Bytes::from_static(b"body")).await.unwrap();
+        ids.push(writer.finish().await.unwrap());
+    }
+    store.remove(&Space::Unit, &ids[0]).await.unwrap();
+    assert!(store.open(&Space::Unit, &ids[0]).await.unwrap().is_some());
+    assert_eq!(files(folder.path()).len(), 3);
+    health.set_low_for_bodies(true);
+    store.remove(&Space::Unit, &ids[1]).await.unwrap();
+    assert_eq!(files(folder.path()).len(), 1);
+    health.set_low_for_bodies(false);
+    store.remove(&Space::Unit, &ids[2]).await.unwrap();
+    assert_eq!(files(folder.path()).len(), 1);
 }

@@ -13,7 +13,7 @@ use personium_types::CellId;
 use rusqlite::{Connection, ErrorCode};
 
 use crate::error::io_error;
-use crate::settings::SqliteSettings;
+use crate::settings::{CommitSync, SqliteSettings};
 use crate::sql;
 
 /// The folder of the engine: `unit.db`, `cells/ab/<id>.db`, `trash/` and `lock`.
@@ -24,6 +24,8 @@ use crate::sql;
 pub(crate) struct DataFolder {
     root: PathBuf,
     page_size: u32,
+    /// Whether the new file of a cell is synced to the disk.
+    syncs_cells: bool,
     /// The bytes of an empty database file, made for the first new file.
     template: OnceLock<Vec<u8>>,
     /// The locked file that keeps other processes out of the folder.
@@ -72,6 +74,7 @@ impl DataFolder {
         Self {
             root,
             page_size: settings.page_size,
+            syncs_cells: settings.sync != CommitSync::ByCaller,
             template: OnceLock::new(),
             lock: Mutex::new(Some(lock)),
             trash_names: AtomicU64::new(0),
@@ -162,19 +165,27 @@ impl DataFolder {
             return Ok(());
         }
         let parent = path.parent().unwrap_or(&self.root);
+        let is_synced = self.syncs_cells || parent == self.root;
         if !parent.try_exists()? {
             fs::create_dir_all(parent)?;
-            sync_folder(parent.parent().unwrap_or(&self.root))?;
+            if is_synced {
+                sync_folder(parent.parent().unwrap_or(&self.root))?;
+            }
         }
         remove_log_files(path)?;
         let new = self.trash_name();
         let mut file = File::create_new(&new)?;
         file.write_all(self.template()?)?;
-        file.sync_all()?;
+        if is_synced {
+            file.sync_all()?;
+        }
         // A hard link, unlike a rename, never replaces an existing file.
         fs::hard_link(&new, path)?;
         fs::remove_file(&new)?;
-        sync_folder(parent)
+        match is_synced {
+            true => sync_folder(parent),
+            false => Ok(()),
+        }
     }
 
     /// Removes a file, which must have no open connection. Succeeds if there is none.

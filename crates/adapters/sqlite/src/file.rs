@@ -247,9 +247,10 @@ impl DbFile {
     ) -> Result<WriteConnection> {
         let db = self.connect()?;
         let prepare = || -> rusqlite::Result<(CommitSeq, StructureVersion, bool)> {
-            let sync = match settings.sync {
-                CommitSync::Full => "FULL",
-                CommitSync::Normal => "NORMAL",
+            let sync = match (settings.sync, self.space) {
+                (CommitSync::Full, _) => "FULL",
+                (CommitSync::Normal, _) | (CommitSync::ByCaller, Space::Unit) => "NORMAL",
+                (CommitSync::ByCaller, Space::Cell(_)) => "OFF",
             };
             db.pragma_update(None, "synchronous", sync)?;
             db.pragma_update(None, "wal_autocheckpoint", limits.log_pages)?;

@@ -6,7 +6,7 @@ use personium_store::{
     CommitSeq, JournalEntry, JournalPage, JournalPosition, Key, Limit, record_checksum,
 };
 use rusqlite::types::Type;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::settings::JournalSettings;
 use crate::sql;
@@ -19,6 +19,9 @@ const PRUNE_INTERVAL: u32 = 32;
 
 /// The number of entries that are removed at once beside twice those that were added since.
 const PRUNE_MIN_ENTRIES: u64 = 64;
+
+/// The number of entries that are removed in a transaction without a commit.
+const PRUNED_AT_ONCE: u64 = 1_000;
 
 /// The state of the journal that a connection for writing keeps.
 #[derive(Debug, Default)]
@@ -64,6 +67,34 @@ pub(crate) fn prepare(db: &Connection, is_kept: bool) -> rusqlite::Result<()> {
         (false, true) => db.execute_batch(sql::DROP_JOURNAL),
         _ => Ok(()),
     }
+}
+
+/// Whether the first entry is older than that.
+///
+/// # Errors
+/// If SQLite refuses it.
+pub(crate) fn has_entry_before(db: &Connection, time_ms: i64) -> rusqlite::Result<bool> {
+    if !db.prepare(sql::HAS_JOURNAL)?.exists([])? {
+        return Ok(false);
+    }
+    let first = db
+        .prepare_cached(sql::FIRST_TIME_OF_JOURNAL)?
+        .query_row([], |row| row.get::<_, i64>(0))
+        .optional()?;
+    Ok(first.is_some_and(|first| first < time_ms))
+}
+
+/// Removes all first entries that are older than that, in transactions of their own.
+///
+/// # Errors
+/// If SQLite refuses it.
+pub(crate) fn prune_before(db: &Connection, time_ms: i64) -> rusqlite::Result<()> {
+    while db
+        .prepare_cached(sql::PRUNE_JOURNAL)?
+        .execute(params![time_ms, PRUNED_AT_ONCE])?
+        > 0
+    {}
+    Ok(())
 }
 
 /// Appends the changes of a commit. Returns the number of entries.

@@ -15,6 +15,9 @@ pub enum CommitSync {
     Full,
     /// Soon after: it survives a crash of the process, but the last commits may be lost in a power cut.
     Normal,
+    /// That of a cell, and its file, only when its caller syncs the file system: after a power cut before that, the file can be
+    /// damaged. Those of the unit as with [`Normal`](Self::Normal).
+    ByCaller,
 }
 
 /// The way in which spaces come into being.
@@ -35,6 +38,14 @@ pub struct JournalSettings {
     pub keep: Duration,
     /// The clock of the times of commits.
     pub clock: Arc<dyn Clock>,
+}
+
+impl JournalSettings {
+    /// The time from which on entries are kept, in milliseconds since 1970.
+    pub(crate) fn kept_from_ms(&self) -> i64 {
+        let keep_ms = i64::try_from(self.keep.as_millis()).unwrap_or(i64::MAX);
+        self.clock.now_ms().saturating_sub(keep_ms)
+    }
 }
 
 /// The settings of a store.

@@ -116,6 +116,7 @@ pub(crate) const APPEND_TO_JOURNAL: &str =
     "INSERT INTO journal (id, time, sum, changes) VALUES (?1, ?2, ?3, ?4)";
 pub(crate) const SCAN_JOURNAL: &str =
     "SELECT id, time, sum, changes FROM journal WHERE id > ?1 ORDER BY id LIMIT ?2";
+pub(crate) const FIRST_TIME_OF_JOURNAL: &str = "SELECT time FROM journal ORDER BY id LIMIT 1";
 /// Removes what is older than ?1 of the first ?2 entries.
 pub(crate) const PRUNE_JOURNAL: &str =
     "DELETE FROM journal WHERE id IN (SELECT id FROM journal ORDER BY id LIMIT ?2) AND time < ?1";

@@ -244,6 +244,18 @@ impl RecordStore for SqliteStore {
         Ok(Some(found.value))
     }
 
+    async fn prune_journal(&self, space: &Space) -> Result<()> {
+        let Some(settings) = &self.engine.settings.journal else {
+            return Ok(());
+        };
+        let before_ms = settings.kept_from_ms();
+        let is_due = move |db: &Connection| journal::has_entry_before(db, before_ms);
+        match self.read_blocking(space, false, is_due).await?.value {
+            true => self.write(space, WriteJob::Prune).await,
+            false => Ok(()),
+        }
+    }
+
     async fn find_damage(&self, space: &Space) -> Result<Option<String>> {
         let file = self.engine.file(space)?;
         if !self.has_space(space)? {

@@ -23,6 +23,8 @@ pub(crate) enum WriteJob {
     Create(Sender<Result<()>>),
     /// Removes the file.
     Drop(Sender<Result<()>>),
+    /// Removes old entries of the journal.
+    Prune(Sender<Result<()>>),
     /// Closes the connections to the file.
     Evict,
 }
@@ -40,6 +42,7 @@ pub(crate) enum Work {
     Commit(Vec<PendingCommit>),
     Create(Sender<Result<()>>),
     Drop(Sender<Result<()>>),
+    Prune(Sender<Result<()>>),
     Evict,
 }
 
@@ -82,6 +85,7 @@ impl WriteQueue {
                 }
                 WriteJob::Create(reply) => return Some(Work::Create(reply)),
                 WriteJob::Drop(reply) => return Some(Work::Drop(reply)),
+                WriteJob::Prune(reply) => return Some(Work::Prune(reply)),
                 WriteJob::Evict => return Some(Work::Evict),
                 WriteJob::Commit(commit) => group.push(commit),
             }

@@ -12,6 +12,7 @@ use crate::apply;
 use crate::engine::Engine;
 use crate::error::io_error;
 use crate::file::{DbFile, WriteConnection};
+use crate::journal;
 use crate::write_queue::{PendingCommit, Work, value_bytes};
 
 /// The time that a writer waits for batches that are likely to follow those of the last commit.
@@ -100,6 +101,9 @@ fn perform(engine: &Engine, file: &DbFile, work: Work) -> usize {
         }
         Work::Drop(reply) => {
             let _ = reply.send(remove(engine, file));
+        }
+        Work::Prune(reply) => {
+            let _ = reply.send(prune(engine, file));
         }
         Work::Evict => engine.evict(file),
     }
@@ -260,6 +264,24 @@ fn create(engine: &Engine, file: &DbFile) -> Result<()> {
         return Err(StoreError::SpaceDropped);
     }
     create_file(engine, file)
+}
+
+/// Removes old entries of the journal of a file.
+fn prune(engine: &Engine, file: &DbFile) -> Result<()> {
+    let Some(settings) = &engine.settings.journal else {
+        return Ok(());
+    };
+    let _shared = file.connections_lock.read();
+    let mut connection = file.writer.lock();
+    let writer = open_writer(engine, file, connection.take())?;
+    let pruned = journal::prune_before(&writer.db, settings.kept_from_ms());
+    pruned.map_err(|error| {
+        let (storage, health) = (&engine.storage, &engine.settings.health);
+        let error = storage.commit_failed(&engine.folder, health, file, error);
+        engine.reported(file, error)
+    })?;
+    *connection = Some(writer);
+    Ok(())
 }
 
 fn remove(engine: &Engine, file: &DbFile) -> Result<()> {

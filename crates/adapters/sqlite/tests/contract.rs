@@ -32,6 +32,16 @@ async fn sqlite_store_keeps_the_contract_with_one_open_file_and_one_writer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sqlite_store_whose_caller_syncs_keeps_the_contract() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = SqliteSettings {
+        sync: CommitSync::ByCaller,
+        ..settings(&folder)
+    };
+    contract::records(Arc::new(SqliteStore::open(settings).unwrap())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn files_are_evicted_and_reopened_during_use() {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(

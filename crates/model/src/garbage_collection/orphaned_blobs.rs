@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use personium_store::{Batch, Direction, Expect, Key, KeyRange, Space, StoreError};
+use personium_types::error::chain;
 use personium_types::{BlobId, CellId, Code, Result};
 
 use super::BATCH_RECORDS;
@@ -34,6 +35,7 @@ impl Unit {
             },
             false => None,
         };
+        self.prune_journal(&Space::Unit).await;
         let mut removed = 0;
         let mut range = keys::entities(&SetKey::control(ControlSet::Cell));
         let prefix = range.start.as_bytes().len();
@@ -65,6 +67,13 @@ impl Unit {
         }
     }
 
+    /// Removes what the journal of a space need not keep any more. Without space on the disk it cannot be done, which concerns no body.
+    async fn prune_journal(&self, space: &Space) {
+        if let Err(error) = self.store().prune_journal(space).await {
+            tracing::debug!(?space, error = %chain(&error), "failed to prune a journal");
+        }
+    }
+
     /// Removes the orphaned blobs of a cell that are at least `min_age` old, and on a shared store were found an hour ago. Returns
     /// their number.
     ///
@@ -88,6 +97,7 @@ impl Unit {
             }
             return Ok(0);
         }
+        self.prune_journal(&space).await;
         let mut after: Option<BlobId> = None;
         let (mut removed, mut orphans) = (0, Vec::new());
         loop {

@@ -70,16 +70,17 @@ pub(super) async fn forget(
     let mut begun = store.begin_list(&format!("{FORGOTTEN}-{now_ms}")).await?;
     let noted: Vec<CellId> = removed.iter().copied().collect();
     store.note(&mut begun, &noted).await?;
+    // What says that a change is one of the cells comes before it, so it is removed after it: an interruption loses nothing of that.
+    let states = states(store, &manifests, &lists, &removed).await?;
+    for (pass, state) in lists.into_iter().zip(states).rev() {
+        Box::pin(replace_pass(store, pass, (&removed, state))).await?;
+    }
     let mut changed = 0;
-    for (generation, manifest) in manifests {
+    for (generation, manifest) in manifests.into_iter().rev() {
         if removed.iter().any(|id| manifest.cells.contains_key(id)) {
             Box::pin(replace(store, (generation, manifest), &removed)).await?;
             changed += 1;
         }
-    }
-    // Those that one cell was removed from are rewritten again after an interruption, which changes nothing.
-    for (pass, list) in lists {
-        Box::pin(replace_pass(store, (pass, list), &removed)).await?;
     }
     Box::pin(retention::clean(store, None, "")).await?;
     match removed.is_empty() {
@@ -115,11 +116,73 @@ async fn replace(
     store.complete(&generation.name, &id, &described).await
 }
 
-/// Replaces a pass by one without these cells, if it has something of them.
+/// The keys of the records of the unit whose value names one of the cells, such as those of an index by name. Their keys need not.
+type NamedKeys = BTreeSet<Key>;
+
+/// Returns the keys before each pass.
+async fn states(
+    store: &BackupStore,
+    manifests: &[(&Generation, Manifest)],
+    lists: &[(JournalPass, PassList)],
+    removed: &BTreeSet<CellId>,
+) -> BackupResult<Vec<NamedKeys>> {
+    let names: Vec<CellNames> = removed.iter().map(CellNames::of).collect();
+    let mut states = Vec::with_capacity(lists.len());
+    let mut state: Option<NamedKeys> = None;
+    for (pass, list) in lists {
+        let has_gap = list.gaps.contains(&Space::Unit);
+        let mut keys = match state.filter(|_| !has_gap) {
+            Some(state) => state,
+            None => {
+                let mut of = manifests.iter();
+                let of = match has_gap {
+                    true => of.find(|(generation, _)| generation.name == pass.generation),
+                    false => of.next(),
+                };
+                match of {
+                    Some((generation, manifest)) => {
+                        let found = named_keys(store, &manifest.unit_space, &names).await;
+                        found.map_err(|error| {
+                            format!("the generation {}: {}", generation.name, chain(&error))
+                        })?
+                    }
+                    None => NamedKeys::new(),
+                }
+            }
+        };
+        states.push(keys.clone());
+        for segment in list.segments.iter().filter(|s| s.space == Space::Unit) {
+            let stripped = strip(store, &segment.file, (&names, &mut keys), None).await;
+            stripped.map_err(|error| format!("the journal {}: {}", pass.name, chain(&error)))?;
+        }
+        state = Some(keys);
+    }
+    Ok(states)
+}
+
+/// The keys of the records of the unit in a generation whose value names one of the cells.
+async fn named_keys(
+    store: &BackupStore,
+    entry: &SpaceEntry,
+    names: &[CellNames],
+) -> Result<NamedKeys, StoreError> {
+    let body = store.files.open(&Space::Unit, &entry.records).await?;
+    let body = body.ok_or_else(|| damaged("the file of the records of the unit is missing"))?;
+    let mut reader = RecordFileReader::new(body);
+    let mut found = NamedKeys::new();
+    while let Some((key, value)) = reader.next().await? {
+        if names.iter().any(|cell| cell.are_in(&key, &value)) {
+            found.insert(key);
+        }
+    }
+    Ok(found)
+}
+
+/// Replaces a pass by one without these cells, if it has something of them. `keys` are those before it.
 async fn replace_pass(
     store: &BackupStore,
     (mut pass, mut list): (JournalPass, PassList),
-    removed: &BTreeSet<CellId>,
+    (removed, mut keys): (&BTreeSet<CellId>, NamedKeys),
 ) -> BackupResult {
     let failed = |error: StoreError| format!("the journal {}: {}", pass.name, chain(&error));
     let names: Vec<CellNames> = removed.iter().map(CellNames::of).collect();
@@ -129,7 +192,7 @@ async fn replace_pass(
     list.gone.retain(|id| !removed.contains(id));
     for segment in &mut list.segments {
         if segment.space == Space::Unit {
-            let replaced = unit_segment(store, &segment.file, &names).await;
+            let replaced = unit_segment(store, &segment.file, (&names, &mut keys)).await;
             segment.file = replaced.map_err(failed)?.unwrap_or(segment.file);
         }
     }
@@ -140,44 +203,68 @@ async fn replace_pass(
     store.complete_pass(&pass).await
 }
 
-/// Stores a segment of the journal of the unit without the changes that name these cells; `None` if there is none.
+/// Stores a segment of the journal of the unit without the changes of these cells; `None` if there is none. `keys` become those after it.
 async fn unit_segment(
     store: &BackupStore,
     segment: &BlobId,
-    names: &[CellNames],
+    (names, keys): (&[CellNames], &mut NamedKeys),
 ) -> Result<Option<BlobId>, StoreError> {
-    let mut has_any = false;
-    let open = async || -> Result<SegmentReader, StoreError> {
-        let body = store.files.open(&Space::Unit, segment).await?;
-        let body =
-            body.ok_or_else(|| damaged("a segment of the journal of the unit is missing"))?;
-        Ok(SegmentReader::new(body))
-    };
-    let is_named = |key: &Key, value: Option<&[u8]>| {
-        let value = value.unwrap_or_default();
-        names.iter().any(|cell| cell.are_in(key, value))
-    };
-    let mut reader = open().await?;
-    while let Some((_, entry)) = reader.next().await? {
-        let changes = entry.decode()?.changes;
-        has_any |= changes
-            .iter()
-            .any(|(key, value)| is_named(key, value.as_deref()));
-    }
-    if !has_any {
+    let before = keys.clone();
+    if !strip(store, segment, (names, keys), None).await? {
         return Ok(None);
     }
-    let mut reader = open().await?;
+    *keys = before;
     let mut writer = SegmentWriter::new(store.files.create(&Space::Unit).await?);
+    strip(store, segment, (names, keys), Some(&mut writer)).await?;
+    writer.finish().await.map(Some)
+}
+
+/// Reads a segment of the journal of the unit, and writes it without the changes of these cells. Returns whether there is any.
+async fn strip(
+    store: &BackupStore,
+    segment: &BlobId,
+    (names, keys): (&[CellNames], &mut NamedKeys),
+    mut writer: Option<&mut SegmentWriter>,
+) -> Result<bool, StoreError> {
+    let body = store.files.open(&Space::Unit, segment).await?;
+    let body = body.ok_or_else(|| damaged("a segment of the journal of the unit is missing"))?;
+    let mut reader = SegmentReader::new(body);
+    let mut has_any = false;
     while let Some((_, entry)) = reader.next().await? {
         let mut changes = entry.decode()?;
-        changes
-            .changes
-            .retain(|(key, value)| !is_named(key, value.as_deref()));
-        let changes = changes.encode();
-        writer.append(&JournalEntry { changes, ..entry }).await?;
+        changes.changes.retain(|(key, value)| {
+            let is_kept = !is_of_cells(names, keys, (key, value.as_deref()));
+            has_any |= !is_kept;
+            is_kept
+        });
+        if let Some(writer) = &mut writer {
+            let changes = changes.encode();
+            writer.append(&JournalEntry { changes, ..entry }).await?;
+        }
     }
-    writer.finish().await.map(Some)
+    Ok(has_any)
+}
+
+/// Whether a change is one of these cells: it names one, or removes a record that named one. `keys` become those after it.
+fn is_of_cells(
+    names: &[CellNames],
+    keys: &mut NamedKeys,
+    (key, value): (&Key, Option<&[u8]>),
+) -> bool {
+    let is_named = names
+        .iter()
+        .any(|cell| cell.are_in(key, value.unwrap_or_default()));
+    match (value, is_named) {
+        (Some(_), true) => {
+            keys.insert(key.clone());
+            true
+        }
+        (Some(_), false) => {
+            keys.remove(key);
+            false
+        }
+        (None, is_named) => keys.remove(key) || is_named,
+    }
 }
 
 /// Stores the records of the unit without those of these cells.
@@ -238,5 +325,143 @@ impl CellNames {
         [key.as_bytes(), value]
             .iter()
             .any(|bytes| has(bytes, &self.bytes) || has(bytes, self.text.as_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use personium_store::{JournalChanges, JournalPosition};
+
+    use super::*;
+    use crate::backup::journal_pass::Segment;
+    use crate::backup::place::BackupPlace;
+
+    #[test]
+    fn removal_of_an_index_entry_is_one_of_the_cell_that_it_named_and_of_no_other() {
+        let (gone, other) = (CellId::from_bytes([7; 16]), CellId::from_bytes([8; 16]));
+        let names = [CellNames::of(&gone)];
+        let index = Key::table(b'u').text("alice").build();
+        let (of_gone, of_other) = (gone.to_string(), other.to_string());
+        let mut keys = NamedKeys::new();
+        let mut is_of = |value: Option<&String>| {
+            let value = value.map(String::as_bytes);
+            is_of_cells(&names, &mut keys, (&index, value))
+        };
+        // The name was that of another cell before and after.
+        for (value, expected) in [
+            (Some(&of_other), false),
+            (None, false),
+            (Some(&of_gone), true),
+            (None, true),
+            (None, false),
+            (Some(&of_gone), true),
+            (Some(&of_other), false),
+            (None, false),
+        ] {
+            assert_eq!(is_of(value), expected, "{value:?}");
+        }
+        let entry = Key::table(b'e').text(&of_gone).build();
+        assert!(is_of_cells(&names, &mut keys, (&entry, None)));
+    }
+
+    /// Writes a segment of the journal of the unit with one commit.
+    async fn segment(store: &BackupStore, changes: Vec<(Key, Option<Bytes>)>) -> Segment {
+        let mut writer = SegmentWriter::new(store.files.create(&Space::Unit).await.unwrap());
+        let changes = JournalChanges {
+            is_last: true,
+            changes,
+        };
+        let entry = JournalEntry {
+            position: JournalPosition::new(1, 0),
+            time_ms: 1,
+            changes: changes.encode(),
+        };
+        writer.append(&entry).await.unwrap();
+        Segment {
+            space: Space::Unit,
+            name: String::new(),
+            file: writer.finish().await.unwrap(),
+            last: 1,
+        }
+    }
+
+    #[tokio::test]
+    async fn index_key_of_a_forgotten_cell_is_in_no_segment() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = BackupPlace::Folder(folder.path().to_owned());
+        let store = BackupStore::create(&place, "unit", None).await.unwrap();
+        let (gone, other) = (CellId::from_bytes([7; 16]), CellId::from_bytes([8; 16]));
+        let index = |name: &str| Key::table(b'u').text(name).build();
+        let named = |id: &CellId| Some(Bytes::from(id.to_string()));
+        let body = store.files.create(&Space::Unit).await.unwrap();
+        let mut records = RecordFileWriter::new(body);
+        for (name, id) in [("alice", &gone), ("bob", &other)] {
+            let value = named(id).unwrap();
+            records.append(&index(name), &value).await.unwrap();
+        }
+        let (records, sum) = records.finish().await.unwrap();
+        let entry = |name: &str| SpaceEntry {
+            name: name.to_owned(),
+            commit: 0,
+            records,
+            sum,
+            bodies: 0,
+            body_bytes: 0,
+            problem: None,
+            stamp: None,
+        };
+        let manifest = Manifest {
+            generation: "1".to_owned(),
+            unit: "unit".to_owned(),
+            stores: None,
+            cells: BTreeMap::from([(gone, entry("alice")), (other, entry("bob"))]),
+            unit_space: entry(""),
+            keys: None,
+        };
+        let id = manifest.store(&*store.files).await.unwrap();
+        store.complete("1", &id, &Value::Null).await.unwrap();
+        // The cell is removed, a later one gets its name, and another one ends.
+        let later = CellId::from_bytes([9; 16]);
+        let changes = [
+            vec![(index("alice"), None), (index("bob"), None)],
+            vec![(index("alice"), named(&later))],
+        ];
+        for (number, changes) in changes.into_iter().enumerate() {
+            let list = PassList {
+                segments: vec![segment(&store, changes).await],
+                ..PassList::default()
+            };
+            let pass = JournalPass {
+                name: format!("{}", number + 2),
+                list: list.store(&*store.files).await.unwrap(),
+                stores: None,
+                after: None,
+                generation: "1".to_owned(),
+                from_ms: 0,
+                until_ms: 1,
+                gaps: 0,
+            };
+            store.complete_pass(&pass).await.unwrap();
+        }
+        let living = BTreeSet::from([other, later]);
+        forget(&store, &living, ("alice", 5)).await.unwrap();
+        let mut left = Vec::new();
+        for pass in store.passes().await.unwrap().0 {
+            for segment in store.pass_list(&pass).await.unwrap().segments {
+                let body = store.files.open(&Space::Unit, &segment.file).await.unwrap();
+                let mut reader = SegmentReader::new(body.unwrap());
+                while let Some((_, entry)) = reader.next().await.unwrap() {
+                    left.extend(entry.decode().unwrap().changes);
+                }
+            }
+        }
+        assert_eq!(
+            left,
+            [(index("bob"), None), (index("alice"), named(&later))]
+        );
+        let (generations, _) = store.generations().await.unwrap();
+        let manifest = store.manifest(&generations[0]).await.unwrap();
+        assert_eq!(manifest.cells.keys().collect::<Vec<_>>(), [&other]);
     }
 }

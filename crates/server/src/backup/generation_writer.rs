@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use futures_util::{StreamExt, stream};
+use parking_lot::Mutex;
 use personium_model::entity::StoredEntity;
 use personium_model::keys::{self, ControlSet, SetKey};
 use personium_model::records::decode;
@@ -28,6 +29,9 @@ const PAGE: Limit = Limit {
 /// The number of bodies that are copied at the same time.
 pub(super) const BODIES_AT_ONCE: usize = 4;
 
+/// The number of cells that are written at the same time.
+const CELLS_AT_ONCE: usize = 4;
+
 /// The number of cells that are noted at once as begun.
 const CELLS_NOTED_AT_ONCE: usize = 1_000;
 
@@ -45,6 +49,16 @@ pub(super) struct NewContent {
     pub(super) body_bytes: u64,
 }
 
+/// The content that the cells which are written at the same time have added.
+#[derive(Debug, Default)]
+pub(super) struct NewContentSum(Mutex<NewContent>);
+
+impl NewContentSum {
+    pub(super) fn into_inner(self) -> NewContent {
+        self.0.into_inner()
+    }
+}
+
 /// Writes one generation.
 pub(super) struct GenerationWriter<'a> {
     pub(super) unit: &'a UnitReader,
@@ -52,9 +66,19 @@ pub(super) struct GenerationWriter<'a> {
     /// The last generation, if the numbers of commits in it are those of these stores.
     pub(super) former: Option<&'a Manifest>,
     pub(super) begun: BegunCells,
+    /// The cells that an interrupted back-up has begun with.
+    pub(super) interrupted: HashSet<CellId>,
     pub(super) stamps: FileStamps,
     pub(super) progress: &'a Progress,
-    pub(super) new: NewContent,
+    pub(super) new: NewContentSum,
+}
+
+/// A cell that may have changed since the former generation.
+struct PendingCell<'c> {
+    id: CellId,
+    name: &'c str,
+    /// The stamp of its files before it is read.
+    stamp: Option<String>,
 }
 
 /// Why a space is not as it is.
@@ -123,13 +147,35 @@ impl GenerationWriter<'_> {
             if round == 0 {
                 self.progress.start("backed up", pending.len());
             }
-            for part in pending.chunks(CELLS_NOTED_AT_ONCE) {
-                let ids: Vec<CellId> = part.iter().map(|(id, _)| **id).collect();
+            let mut changed = Vec::new();
+            for (id, name) in pending {
+                // Before the records are read, so that what changes meanwhile has another one.
+                let stamp = self.stamps.stamp(&Space::Cell(*id));
+                let former = self.whole_former(&Space::Cell(*id));
+                match former.filter(|former| stamp.is_some() && former.stamp == stamp) {
+                    Some(former) => {
+                        done.insert(*id, former.clone());
+                        self.progress.end_space();
+                    }
+                    None => changed.push(PendingCell {
+                        id: *id,
+                        name,
+                        stamp,
+                    }),
+                }
+            }
+            for part in changed.chunks(CELLS_NOTED_AT_ONCE) {
+                let ids: Vec<CellId> = part.iter().map(|cell| cell.id).collect();
                 self.store.note(&mut self.begun, &ids).await?;
-                for (id, name) in part {
-                    match Box::pin(self.cell(id, name)).await? {
-                        Some(entry) => drop(done.insert(**id, entry)),
-                        None => drop(gone.insert(**id)),
+                let writer = &*self;
+                let cells = part
+                    .iter()
+                    .map(|cell| async move { (cell.id, Box::pin(writer.cell(cell)).await) });
+                let mut cells = stream::iter(cells).buffer_unordered(CELLS_AT_ONCE);
+                while let Some((id, written)) = cells.next().await {
+                    match written? {
+                        Some(entry) => drop(done.insert(id, entry)),
+                        None => drop(gone.insert(id)),
                     }
                     self.progress.end_space();
                 }
@@ -138,30 +184,31 @@ impl GenerationWriter<'_> {
         Err("cells are created faster than they can be backed up".to_owned())
     }
 
+    /// The entry of a space in the former generation, if nothing is wrong with it.
+    fn whole_former(&self, space: &Space) -> Option<&SpaceEntry> {
+        let former = self.former.and_then(|former| former.entry(space));
+        former.filter(|former| former.problem.is_none())
+    }
+
     /// Writes a cell unless it is as in the former generation. `None` if it was removed.
-    async fn cell(&mut self, id: &CellId, name: &str) -> BackupResult<Option<SpaceEntry>> {
-        let space = Space::Cell(*id);
-        match self.changed_cell(&space, name).await {
+    async fn cell(&self, cell: &PendingCell<'_>) -> BackupResult<Option<SpaceEntry>> {
+        let PendingCell { id, name, .. } = cell;
+        match self.changed_cell(cell).await {
             Ok(entry) => Ok(Some(entry)),
             Err(SpaceError::Gone) => Ok(None),
             Err(SpaceError::Unreadable(problem)) => {
-                self.unreadable(&space, name, problem).await.map(Some)
+                let unreadable = self.unreadable(&Space::Cell(*id), name, problem).await;
+                unreadable.map(Some)
             }
             Err(SpaceError::Fatal(text)) => Err(format!("cell {name} ({id}): {text}")),
         }
     }
 
-    async fn changed_cell(&mut self, space: &Space, name: &str) -> SpaceResult<SpaceEntry> {
-        let former = self.former.and_then(|former| former.entry(space));
-        let former = former.filter(|former| former.problem.is_none());
-        // Before the records are read, so that what changes meanwhile has another one.
-        let stamp = self.stamps.stamp(space);
-        if let Some(former) = former
-            && stamp.is_some()
-            && former.stamp == stamp
-        {
-            return Ok(former.clone());
-        }
+    async fn changed_cell(&self, cell: &PendingCell<'_>) -> SpaceResult<SpaceEntry> {
+        let PendingCell { id, name, stamp } = cell;
+        let space = &Space::Cell(*id);
+        let former = self.whole_former(space);
+        let stamp = stamp.clone();
         let mut attempt = 1;
         loop {
             let snapshot = self.unit.records.snapshot(space).await;
@@ -175,7 +222,7 @@ impl GenerationWriter<'_> {
                 });
             }
             if attempt == 1 {
-                self.new.cells += 1;
+                self.new.0.lock().cells += 1;
             }
             let entry = self.write_bodies(space, &mut *snapshot).await?;
             match entry.problem {
@@ -198,13 +245,14 @@ impl GenerationWriter<'_> {
     /// Copies the bodies that the records of a snapshot name and that the store of back-ups has not. Returns their number and length, and what
     /// is wrong with some.
     async fn write_bodies(
-        &mut self,
+        &self,
         space: &Space,
         snapshot: &mut dyn RecordSnapshot,
     ) -> SpaceResult<BodySums> {
         let mut sums = BodySums::default();
         let known = self.known_bodies(space).await?;
         let (source, target) = (&*self.unit.bodies, &*self.store.files);
+        let check = self.body_check(space);
         let mut rest = keys::blob_references();
         loop {
             let page = snapshot.scan(&rest, PAGE).await;
@@ -221,7 +269,7 @@ impl GenerationWriter<'_> {
                 async move {
                     let copied = match is_known {
                         true => body_len(source, space, &id).await.map(|len| (len, false)),
-                        false => copy_body((source, target), space, id, BodyCheck::Length).await,
+                        false => copy_body((source, target), space, id, check).await,
                     };
                     (id, copied)
                 }
@@ -232,8 +280,11 @@ impl GenerationWriter<'_> {
                     Ok((bytes, is_new)) => {
                         sums.bodies += 1;
                         sums.body_bytes += bytes;
-                        self.new.bodies += u64::from(is_new);
-                        self.new.body_bytes += if is_new { bytes } else { 0 };
+                        if is_new {
+                            let mut new = self.new.0.lock();
+                            new.bodies += 1;
+                            new.body_bytes += bytes;
+                        }
                         self.progress.set_bodies(sums.bodies, sums.body_bytes);
                     }
                     Err(error @ (BodyCopyError::Missing | BodyCopyError::TooShort)) => {
@@ -247,6 +298,15 @@ impl GenerationWriter<'_> {
                     }
                 }
             }
+        }
+    }
+
+    /// How it is found out that the store of back-ups has a body. What was written by a back-up that did not end may not have reached the
+    /// disk before a power cut.
+    fn body_check(&self, space: &Space) -> BodyCheck {
+        match space {
+            Space::Cell(id) if self.interrupted.contains(id) => BodyCheck::Content,
+            Space::Cell(_) | Space::Unit => BodyCheck::Length,
         }
     }
 
@@ -267,7 +327,7 @@ impl GenerationWriter<'_> {
 
     /// Writes the records of a snapshot.
     async fn write_space(
-        &mut self,
+        &self,
         space: &Space,
         name: &str,
         snapshot: &mut dyn RecordSnapshot,
@@ -307,7 +367,7 @@ impl GenerationWriter<'_> {
 
     /// The entry of a cell that cannot be read: as it was in the last generation, or empty.
     async fn unreadable(
-        &mut self,
+        &self,
         space: &Space,
         name: &str,
         problem: String,

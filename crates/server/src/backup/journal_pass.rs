@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Generation;
 use super::manifest::member;
-use super::parts::{damaged, read_list, store_list};
+use super::parts::{ListReader, damaged, store_list};
 
 /// The version of the format.
 const FORMAT: u64 = 1;
@@ -141,50 +141,54 @@ impl PassList {
     /// # Errors
     /// [`StoreError::Corrupt`](personium_store::StoreError::Corrupt) if it is missing, damaged or not complete; another failure of the store.
     pub(crate) async fn load(files: &dyn BlobStore, id: &BlobId) -> Result<Self> {
-        let text = read_list(files, id).await?;
-        parse(&text).ok_or_else(|| damaged("the list of a pass cannot be read"))
+        let unreadable = || damaged("the list of a pass cannot be read");
+        let mut lines = ListReader::open(files, id).await?;
+        let head = lines.next().await?.ok_or_else(unreadable)?;
+        let head: Value = serde_json::from_slice(&head).map_err(|_| unreadable())?;
+        if member(&head, "format") != FORMAT {
+            return Err(unreadable());
+        }
+        let mut list = Self::default();
+        while let Some(line) = lines.next().await? {
+            if list.add(&line).ok_or_else(unreadable)? {
+                return Ok(list);
+            }
+        }
+        Err(unreadable())
     }
-}
 
-fn parse(text: &[u8]) -> Option<PassList> {
-    let lines = text
-        .split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty());
-    let mut lines = lines.map(|line| serde_json::from_slice::<Value>(line).ok());
-    if member(&lines.next()??, "format") != FORMAT {
-        return None;
-    }
-    let mut list = PassList::default();
-    for line in lines {
-        let line = line?;
+    /// Adds a line. Returns whether it was the last one, and all were there; `None` if it cannot be read.
+    fn add(&mut self, line: &[u8]) -> Option<bool> {
+        let line: Value = serde_json::from_slice(line).ok()?;
         if member(&line, "end") == true {
-            let found = u64::try_from(list.lines()).ok();
-            return (member(&line, "lines").as_u64() == found).then_some(list);
+            let found = u64::try_from(self.lines()).ok();
+            return (member(&line, "lines").as_u64() == found).then_some(true);
         }
         if let Some(id) = member(&line, "gone").as_str() {
-            list.gone.push(id.parse().ok()?);
-            continue;
+            self.gone.push(id.parse().ok()?);
+            return Some(false);
         }
         let space = |name: &str| match member(&line, name) {
             Value::String(id) => id.parse().ok().map(Space::Cell),
             _ => Some(Space::Unit),
         };
         if line.get("gap").is_some() {
-            list.gaps.push(space("gap")?);
-            continue;
+            self.gaps.push(space("gap")?);
+            return Some(false);
         }
-        list.segments.push(Segment {
+        self.segments.push(Segment {
             space: space("cell")?,
             name: member(&line, "name").as_str()?.to_owned(),
             file: member(&line, "file").as_str()?.parse().ok()?,
             last: member(&line, "last").as_u64()?,
         });
+        Some(false)
     }
-    None
 }
 
 #[cfg(test)]
 mod tests {
+    use personium_store::StoreError;
     use personium_store::memory::MemoryBlobs;
 
     use super::*;
@@ -213,7 +217,11 @@ mod tests {
         let mut body = files.open(&Space::Unit, &id).await.unwrap().unwrap();
         let whole = body.read_at(0, 1 << 20).await.unwrap();
         for len in (0..whole.len()).step_by(5) {
-            assert!(parse(&whole[..len]).is_none(), "{len}");
+            let mut cut = files.create(&Space::Unit).await.unwrap();
+            cut.write(whole.slice(..len)).await.unwrap();
+            let id = cut.finish().await.unwrap();
+            let loaded = PassList::load(&files, &id).await;
+            assert!(matches!(loaded, Err(StoreError::Corrupt(_))), "{len}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Makes a pass: copies what the journals of the unit have since the pass before, and the file bodies that it names.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use futures_util::{StreamExt, stream};
 use personium_model::keys::{self, ControlSet, SetKey};
@@ -11,11 +11,12 @@ use personium_types::error::chain;
 use personium_types::time::iso_time;
 use personium_types::{BlobId, CellId};
 
+use super::file_stamps::FileStamps;
 use super::generation_writer::{BODIES_AT_ONCE, OmittedRecords, catalogue};
 use super::journal_pass::{JournalPass, PassList, Segment};
 use super::manifest::{ended_ms, is_damage};
 use super::segment_file::SegmentWriter;
-use super::store::BackupStore;
+use super::store::{BackupStore, BegunCells};
 use super::{BackupResult, Generation, new_name};
 use crate::copy::bodies::{BodyCheck, BodyCopyError, copy_body};
 use crate::system;
@@ -36,8 +37,16 @@ pub(super) struct JournalReach {
     /// The last pass.
     last: Option<JournalPass>,
     /// The time until which they were read.
-    until_ms: i64,
+    pub(super) until_ms: i64,
     commits: BTreeMap<Space, CommitSeq>,
+    /// The stamps of the files of cells, from before their journals were read.
+    stamps: HashMap<CellId, String>,
+}
+
+impl JournalReach {
+    fn commit(&self, space: &Space) -> CommitSeq {
+        self.commits.get(space).copied().unwrap_or(0)
+    }
 }
 
 /// The outcome of a pass.
@@ -69,23 +78,53 @@ impl From<String> for PassError {
 pub(super) struct JournalWriter<'a> {
     unit: &'a UnitReader,
     store: &'a BackupStore,
+    stamps: &'a FileStamps,
     list: PassList,
+    /// The cells that an interrupted back-up or pass has begun with.
+    interrupted: HashSet<CellId>,
     /// The cells whose entry in the catalogue was removed. No pass need have seen one.
     removed: BTreeSet<CellId>,
     commits: u64,
     problems: Vec<String>,
 }
 
+/// The begin of a pass: what it goes on from.
+struct PassStart {
+    generations: Vec<Generation>,
+    passes: Vec<JournalPass>,
+    /// The name of the stores of the unit.
+    stores: Option<String>,
+}
+
+impl PassStart {
+    /// The last generation.
+    ///
+    /// # Errors
+    /// A text for the operator if there is none.
+    fn newest(&self) -> BackupResult<&Generation> {
+        self.generations.last().ok_or_else(|| {
+            "there is no generation that a journal could go on from; run personium backup without --journal".to_owned()
+        })
+    }
+
+    /// The last pass, if it is one of the same stores.
+    fn last(&self) -> Option<&JournalPass> {
+        self.passes.last().filter(|pass| pass.stores == self.stores)
+    }
+}
+
 impl<'a> JournalWriter<'a> {
-    pub(super) const fn new(unit: &'a UnitReader, store: &'a BackupStore) -> Self {
+    pub(super) fn new(
+        unit: &'a UnitReader,
+        store: &'a BackupStore,
+        stamps: &'a FileStamps,
+    ) -> Self {
         Self {
             unit,
             store,
-            list: PassList {
-                segments: Vec::new(),
-                gone: Vec::new(),
-                gaps: Vec::new(),
-            },
+            stamps,
+            list: PassList::default(),
+            interrupted: HashSet::new(),
             removed: BTreeSet::new(),
             commits: 0,
             problems: Vec::new(),
@@ -102,49 +141,93 @@ impl<'a> JournalWriter<'a> {
         stores: Option<String>,
         known: Option<JournalReach>,
     ) -> Result<PassOutcome, PassError> {
-        let (generations, _) = self.store.generations().await?;
-        let newest = generations.last().ok_or_else(|| {
-            PassError::Failed("there is no generation that a journal could go on from; run personium backup without --journal".to_owned())
-        })?;
-        let passes = self.store.passes().await?.0;
-        let last = passes.last().filter(|pass| pass.stores == stores);
+        if !self.has_journal().await? {
+            return Err(PassError::NoJournal);
+        }
+        let start = PassStart {
+            generations: self.store.generations().await?.0,
+            passes: self.store.passes().await?.0,
+            stores,
+        };
+        start.newest()?;
         let mut reach = match known {
-            Some(known) if same(known.last.as_ref(), last) && last.is_some() => known,
-            _ => {
-                self.load_reach(&generations, &passes, (&stores, last))
-                    .await?
+            Some(known) if same(known.last.as_ref(), start.last()) && start.last().is_some() => {
+                known
             }
+            _ => self.load_reach(&start, start.last()).await?,
         };
         // Earlier than that of the last pass if the clock was set back.
         let until_ms = system::clock().now_ms();
-        let first = self.look(&Space::Unit, &reach).await?;
-        if first.is_none() {
-            return Err(PassError::NoJournal);
-        }
-        let name = new_name(until_ms, latest_name(&generations, &passes));
+        let latest = latest_name(&start.generations, &start.passes);
+        let name = new_name(until_ms, latest);
         let mut begun = self.store.begin_list(&name).await?;
+        self.interrupted = self.store.interrupted_cells(&name).await?;
         self.copy(&Space::Unit, "", &mut reach).await?;
         let snapshot = self.unit.records.snapshot(&Space::Unit).await;
         let mut snapshot = snapshot.map_err(|error| format!("the unit: {}", chain(&error)))?;
         let cells = catalogue(&mut *snapshot).await?;
         drop(snapshot);
+        self.copy_cells(&cells, &mut reach, &mut begun).await?;
+        self.note_gone(&cells, &mut reach);
+        let pass = self.pass(&start, &mut reach, (name, until_ms)).await?;
+        self.store.complete_pass(&pass).await?;
+        self.store.end_lists(&begun).await?;
+        let text = self.text(reach.until_ms, until_ms);
+        reach.until_ms = until_ms;
+        reach.last = Some(pass);
+        Ok(PassOutcome {
+            reach,
+            text,
+            is_whole: self.list.gaps.is_empty() && self.problems.is_empty(),
+        })
+    }
+
+    /// Copies the journals of the cells that have changed.
+    async fn copy_cells(
+        &mut self,
+        cells: &BTreeMap<CellId, String>,
+        reach: &mut JournalReach,
+        begun: &mut BegunCells,
+    ) -> BackupResult {
         let all: Vec<_> = cells.iter().collect();
         for part in all.chunks(CELLS_AT_ONCE) {
             let mut changed = Vec::new();
             for (id, name) in part {
-                if self.look(&Space::Cell(**id), &reach).await? == Some(true) {
-                    changed.push((**id, *name));
+                let (id, space) = (**id, Space::Cell(**id));
+                // Before the journal is read, so that what is committed meanwhile has another one.
+                let stamp = self.stamps.stamp(&space);
+                if stamp.is_some() && reach.stamps.get(&id) == stamp.as_ref() {
+                    continue;
+                }
+                match self.has_changed(&space, reach.commit(&space)).await? {
+                    true => changed.push((id, *name, stamp)),
+                    false => self.set_stamp(reach, id, stamp),
                 }
             }
             if changed.is_empty() {
                 continue;
             }
-            let ids: Vec<CellId> = changed.iter().map(|(id, _)| *id).collect();
-            self.store.note(&mut begun, &ids).await?;
-            for (id, name) in changed {
-                Box::pin(self.copy(&Space::Cell(id), name, &mut reach)).await?;
+            let ids: Vec<CellId> = changed.iter().map(|(id, ..)| *id).collect();
+            self.store.note(begun, &ids).await?;
+            for (id, name, stamp) in changed {
+                Box::pin(self.copy(&Space::Cell(id), name, reach)).await?;
+                self.set_stamp(reach, id, stamp);
             }
         }
+        Ok(())
+    }
+
+    /// Notes the stamp of a cell from before its journal was read. Each pass looks again at what cannot be read.
+    fn set_stamp(&self, reach: &mut JournalReach, id: CellId, stamp: Option<String>) {
+        let is_read = self.list.gaps.last() != Some(&Space::Cell(id));
+        match stamp.filter(|_| is_read) {
+            Some(stamp) => drop(reach.stamps.insert(id, stamp)),
+            None => drop(reach.stamps.remove(&id)),
+        }
+    }
+
+    /// Notes the cells that are not in the catalogue any more.
+    fn note_gone(&mut self, cells: &BTreeMap<CellId, String>, reach: &mut JournalReach) {
         let known = reach.commits.keys().filter_map(|space| match space {
             Space::Cell(id) => Some(*id),
             Space::Unit => None,
@@ -152,12 +235,21 @@ impl<'a> JournalWriter<'a> {
         let gone: BTreeSet<CellId> = known.chain(self.removed.iter().copied()).collect();
         for id in gone.into_iter().filter(|id| !cells.contains_key(id)) {
             reach.commits.remove(&Space::Cell(id));
+            reach.stamps.remove(&id);
             self.list.gone.push(id);
         }
-        let (segments, commits) = (self.list.segments.len(), self.commits);
-        let gaps = self.list.gaps.len() as u64;
+    }
+
+    /// The pass with what was copied, or the last one with a later end if nothing was. Takes the last pass.
+    async fn pass(
+        &self,
+        start: &PassStart,
+        reach: &mut JournalReach,
+        (name, until_ms): (String, i64),
+    ) -> BackupResult<JournalPass> {
+        let newest = start.newest()?;
         let is_same = self.list.is_empty();
-        let pass = match reach.last.take() {
+        let last = match reach.last.take() {
             // Nothing has happened: the last pass reaches until now.
             Some(last)
                 if is_same
@@ -165,56 +257,55 @@ impl<'a> JournalWriter<'a> {
                     && !last.is_set_back()
                     && last.until_ms <= until_ms =>
             {
-                JournalPass { until_ms, ..last }
+                return Ok(JournalPass { until_ms, ..last });
             }
-            last => {
-                let id = self.list.store(&*self.store.files).await;
-                let list =
-                    id.map_err(|error| format!("{}: {}", self.store.place, chain(&error)))?;
-                JournalPass {
-                    name,
-                    list,
-                    stores,
-                    after: last.map(|last| last.name),
-                    generation: newest.name.clone(),
-                    from_ms: reach.until_ms,
-                    until_ms,
-                    gaps,
-                }
-            }
+            last => last,
         };
-        self.store.complete_pass(&pass).await?;
-        self.store.end_lists(&begun).await?;
+        let id = self.list.store(&*self.store.files).await;
+        Ok(JournalPass {
+            name,
+            list: id.map_err(|error| self.of_target(&error))?,
+            stores: start.stores.clone(),
+            after: last.map(|last| last.name),
+            generation: newest.name.clone(),
+            from_ms: reach.until_ms,
+            until_ms,
+            gaps: self.list.gaps.len() as u64,
+        })
+    }
+
+    /// The outcome, for people.
+    fn text(&self, from_ms: i64, until_ms: i64) -> String {
+        let (segments, commits) = (self.list.segments.len(), self.commits);
         let mut text = format!(
             "Journal until {}: {commits} commits of {segments} cells since {}\n",
             iso_time(until_ms),
-            iso_time(reach.until_ms),
+            iso_time(from_ms),
         );
-        if gaps > 0 {
-            text.push_str(&format!(
+        match self.list.gaps.len() {
+            0 => {}
+            gaps => text.push_str(&format!(
                 "the journals of {gaps} cells do not go on from there; run personium backup without --journal, from whose end on all times are reached again\n"
-            ));
+            )),
         }
         for problem in &self.problems {
             text.push_str(problem);
             text.push('\n');
         }
-        reach.until_ms = until_ms;
-        reach.last = Some(pass);
-        Ok(PassOutcome {
-            reach,
-            text,
-            is_whole: gaps == 0 && self.problems.is_empty(),
-        })
+        text
     }
 
     /// Finds out until where the journals were read.
     async fn load_reach(
         &self,
-        generations: &[Generation],
-        passes: &[JournalPass],
-        (stores, last): (&Option<String>, Option<&JournalPass>),
+        start: &PassStart,
+        last: Option<&JournalPass>,
     ) -> BackupResult<JournalReach> {
+        let PassStart {
+            generations,
+            passes,
+            stores,
+        } = start;
         let named = |name: &str| generations.iter().find(|found| found.name == name);
         let of_last = last.and_then(|last| Some((last, named(&last.generation)?)));
         let (last, base) = match of_last {
@@ -232,10 +323,14 @@ impl<'a> JournalWriter<'a> {
         let commits = manifest
             .spaces()
             .map(|(space, entry)| (space, entry.commit));
+        let whole = manifest.cells.iter();
+        let whole = whole.filter(|(_, entry)| entry.problem.is_none());
+        let stamps = whole.filter_map(|(id, entry)| Some((*id, entry.stamp.clone()?)));
         let mut reach = JournalReach {
             last: last.cloned(),
             until_ms: last.map_or_else(|| ended_ms(base).unwrap_or(0), |last| last.until_ms),
             commits: commits.collect(),
+            stamps: stamps.collect(),
         };
         if last.is_none() {
             return Ok(reach);
@@ -248,7 +343,7 @@ impl<'a> JournalWriter<'a> {
                 Ok(list) => list,
                 // Until there is another one, nothing goes on from the pass.
                 Err(error) if is_damage(&error) && newest != Some(&base.name) => {
-                    return Box::pin(self.load_reach(generations, passes, (stores, None))).await;
+                    return Box::pin(self.load_reach(start, None)).await;
                 }
                 Err(error) => {
                     return Err(format!(
@@ -259,6 +354,8 @@ impl<'a> JournalWriter<'a> {
                 }
             };
             for segment in list.segments {
+                // They may be those of a time before.
+                segment.cell().and_then(|id| reach.stamps.remove(&id));
                 let known = reach.commits.entry(segment.space).or_default();
                 *known = segment.last.max(*known);
             }
@@ -269,9 +366,18 @@ impl<'a> JournalWriter<'a> {
         Ok(reach)
     }
 
-    /// Whether a space has changed since; `None` if it has no journal.
-    async fn look(&mut self, space: &Space, reach: &JournalReach) -> BackupResult<Option<bool>> {
-        let known = reach.commits.get(space).copied().unwrap_or(0);
+    /// Whether the unit keeps a journal.
+    async fn has_journal(&self) -> BackupResult<bool> {
+        let (after, limit) = (JournalPosition::end_of(0), Limit::records(1));
+        match self.unit.records.journal(&Space::Unit, after, limit).await {
+            Ok(page) => Ok(page.is_some()),
+            Err(error) if is_damage(&error) => Ok(true),
+            Err(error) => Err(format!("the unit: {}", chain(&error))),
+        }
+    }
+
+    /// Whether a cell has changed since a commit.
+    async fn has_changed(&mut self, space: &Space, known: CommitSeq) -> BackupResult<bool> {
         let after = JournalPosition::end_of(known);
         let found = self
             .unit
@@ -279,15 +385,15 @@ impl<'a> JournalWriter<'a> {
             .journal(space, after, Limit::records(1))
             .await;
         match found {
-            Ok(page) => Ok(page.map(|page| page.last_commit != known)),
+            Ok(page) => Ok(page.is_some_and(|page| page.last_commit != known)),
             // The next catalogue does not have it.
-            Err(StoreError::SpaceDropped) => Ok(Some(false)),
+            Err(StoreError::SpaceDropped) => Ok(false),
             Err(error) if is_damage(&error) => {
                 // What has changed since is not known.
                 self.list.gaps.push(*space);
                 self.problems
                     .push(format!("{}: {}", name_of(space), chain(&error)));
-                Ok(Some(false))
+                Ok(false)
             }
             Err(error) => Err(format!("the unit: {}", chain(&error))),
         }
@@ -295,7 +401,7 @@ impl<'a> JournalWriter<'a> {
 
     /// Copies what the journal of a space has since.
     async fn copy(&mut self, space: &Space, name: &str, reach: &mut JournalReach) -> BackupResult {
-        let known = reach.commits.get(space).copied().unwrap_or(0);
+        let known = reach.commit(space);
         let omitted = OmittedRecords::of(space);
         let mut after = JournalPosition::end_of(known);
         let (mut writer, mut last, mut has_gap, mut goal) = (None, known, false, None);
@@ -384,8 +490,13 @@ impl<'a> JournalWriter<'a> {
     /// Copies file bodies that the store of back-ups has not.
     async fn copy_bodies(&mut self, space: &Space, name: &str, ids: Vec<BlobId>) -> BackupResult {
         let (source, target) = (&*self.unit.bodies, &*self.store.files);
+        // What was written by one that did not end may not have reached the disk before a power cut.
+        let check = match space {
+            Space::Cell(id) if self.interrupted.contains(id) => BodyCheck::Content,
+            Space::Cell(_) | Space::Unit => BodyCheck::Length,
+        };
         let copies = ids.into_iter().map(async |id| {
-            let copied = copy_body((source, target), space, id, BodyCheck::Length).await;
+            let copied = copy_body((source, target), space, id, check).await;
             (id, copied)
         });
         let mut copies = stream::iter(copies).buffer_unordered(BODIES_AT_ONCE);

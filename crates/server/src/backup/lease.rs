@@ -31,6 +31,8 @@ const RENEWAL_INTERVAL: Duration = Duration::from_secs(20);
 const HELD_FOR: Duration = Duration::from_secs(90);
 /// The time since the last renewal after which another process takes the lock.
 const EXPIRES_AFTER: Duration = Duration::from_secs(150);
+/// The time after which a lock that another process has is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// The times that the lock is tried while it changes.
 const ATTEMPTS: u32 = 3;
 
@@ -133,11 +135,34 @@ impl Drop for Lease {
 }
 
 impl Lease {
-    /// Takes the lock.
+    /// Takes the lock. Waits at most `patience` while another process has it.
     ///
     /// # Errors
-    /// A text for the operator, also if another process has it.
-    pub(super) async fn take(objects: Arc<SmallObjects>, place: &str) -> BackupResult<Self> {
+    /// A text for the operator, also if another process still has it.
+    pub(super) async fn take(
+        objects: &Arc<SmallObjects>,
+        place: &str,
+        patience: Duration,
+    ) -> BackupResult<Self> {
+        let begun = system::clock().monotonic();
+        loop {
+            let refusal = match Self::try_take(objects, place).await? {
+                Ok(lease) => return Ok(lease),
+                Err(refusal) => refusal,
+            };
+            let waited = system::clock().monotonic().saturating_duration_since(begun);
+            if waited >= patience {
+                return Err(refusal);
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    /// As [`take`](Self::take), once. The inner error says that another process has the lock.
+    async fn try_take(
+        objects: &Arc<SmallObjects>,
+        place: &str,
+    ) -> BackupResult<Result<Self, String>> {
         let failed = |error: StoreError| format!("{place}: {}", chain(&error));
         let token = key_files::random_text(24, &system::random()).map_err(|e| chain(&e))?;
         let mut text = LockText {
@@ -158,7 +183,7 @@ impl Lease {
                         None => Some(format!("locked: {LOCK_OBJECT} in it cannot be read")),
                     };
                     if let Some(refusal) = refusal {
-                        return Err(format!("{place} is {refusal}"));
+                        return Ok(Err(format!("{place} is {refusal}")));
                     }
                     let bytes = text.to_bytes();
                     objects.replace(LOCK_OBJECT, bytes, &found.version).await
@@ -169,18 +194,18 @@ impl Lease {
             let now = now.and_then(|now| LockText::parse(&now.bytes));
             if now.as_ref() == Some(&text) {
                 let held = Arc::new(HeldLease {
-                    objects,
+                    objects: Arc::clone(objects),
                     token: text.token.clone(),
                     renewed: Mutex::new(begun),
                     is_lost: AtomicBool::new(false),
                 });
                 text.renewals += 1;
                 let task = tokio::spawn(Arc::clone(&held).renew(text));
-                return Ok(Self { held, task });
+                return Ok(Ok(Self { held, task }));
             }
             written.map_err(failed)?;
         }
-        Err(format!("{place} is in use by another back-up"))
+        Ok(Err(format!("{place} is in use by another back-up")))
     }
 
     /// Whether this process still has the lock, as far as it knows.

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 
 use personium_store::{BlobStore, Result, Space, StoreError};
 use personium_types::{BlobId, CellId};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Generation;
-use super::parts::{damaged, read_list, store_list};
+use super::parts::{ListReader, damaged, store_list};
 use super::record_file::RecordSum;
 
 /// The version of the format.
@@ -92,8 +93,15 @@ impl Manifest {
     /// # Errors
     /// [`StoreError::Corrupt`] if it is missing, damaged or not complete; another failure of the store.
     pub(super) async fn load(files: &dyn BlobStore, id: &BlobId) -> Result<Self> {
-        let text = read_list(files, id).await?;
-        parse(&text).ok_or_else(|| damaged("the list of a generation cannot be read"))
+        let unreadable = || damaged("the list of a generation cannot be read");
+        let mut list = ListReader::open(files, id).await?;
+        let mut lines = ReadLines::default();
+        while let Some(line) = list.next().await? {
+            if lines.add(&line).ok_or_else(unreadable)? {
+                return lines.into_manifest().ok_or_else(unreadable);
+            }
+        }
+        Err(unreadable())
     }
 }
 
@@ -117,58 +125,95 @@ fn line(id: Option<&CellId>, entry: &SpaceEntry) -> Value {
     })
 }
 
-fn parse_line(line: &Value) -> Option<SpaceEntry> {
-    let number = |name: &str| member(line, name).as_u64();
-    let text = |name: &str| member(line, name).as_str();
-    Some(SpaceEntry {
-        name: text("name")?.to_owned(),
-        commit: number("commit")?,
-        records: text("file")?.parse().ok()?,
-        sum: RecordSum {
-            records: number("records")?,
-            checksum: u64::from_str_radix(text("checksum")?, 16).ok()?,
-        },
-        bodies: number("bodies")?,
-        body_bytes: number("bodyBytes")?,
-        problem: text("problem").map(str::to_owned),
-        stamp: text("stamp").map(str::to_owned),
-    })
+/// A line of a list. Which members it has says what it is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ListedLine {
+    format: Option<u64>,
+    generation: Option<String>,
+    unit: Option<String>,
+    stores: Option<String>,
+    cell: Option<String>,
+    name: Option<String>,
+    commit: Option<u64>,
+    file: Option<String>,
+    records: Option<u64>,
+    checksum: Option<String>,
+    bodies: Option<u64>,
+    body_bytes: Option<u64>,
+    problem: Option<String>,
+    stamp: Option<String>,
+    keys: Option<String>,
+    end: bool,
+    cells: Option<u64>,
 }
 
-fn parse(text: &[u8]) -> Option<Manifest> {
-    let lines = text
-        .split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty());
-    let mut lines = lines.map(|line| serde_json::from_slice::<Value>(line).ok());
-    let head = lines.next()??;
-    if member(&head, "format") != FORMAT {
-        return None;
+impl ListedLine {
+    /// The entry of a space.
+    fn entry(self) -> Option<SpaceEntry> {
+        Some(SpaceEntry {
+            name: self.name?,
+            commit: self.commit?,
+            records: self.file?.parse().ok()?,
+            sum: RecordSum {
+                records: self.records?,
+                checksum: u64::from_str_radix(&self.checksum?, 16).ok()?,
+            },
+            bodies: self.bodies?,
+            body_bytes: self.body_bytes?,
+            problem: self.problem,
+            stamp: self.stamp,
+        })
     }
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    let (mut cells, mut unit_space, mut keys) = (BTreeMap::new(), None, None);
-    for line in lines {
-        let line = line?;
-        if member(&line, "end") == true {
-            let is_whole = member(&line, "cells").as_u64() == u64::try_from(cells.len()).ok();
-            return is_whole.then_some(Manifest {
-                generation: text(member(&head, "generation"))?,
-                unit: text(member(&head, "unit"))?,
-                stores: text(member(&head, "stores")),
-                cells,
-                unit_space: unit_space?,
-                keys,
-            });
+}
+
+/// The lines of a list that were read so far.
+#[derive(Default)]
+struct ReadLines {
+    /// The generation, the unit and the stores, of the head.
+    head: Option<(String, String, Option<String>)>,
+    cells: BTreeMap<CellId, SpaceEntry>,
+    unit_space: Option<SpaceEntry>,
+    keys: Option<BlobId>,
+}
+
+impl ReadLines {
+    /// Adds a line. Returns whether it was the last one, and all were there; `None` if it cannot be read.
+    fn add(&mut self, line: &[u8]) -> Option<bool> {
+        let line: ListedLine = serde_json::from_slice(line).ok()?;
+        if self.head.is_none() {
+            let head = (line.generation?, line.unit?, line.stores);
+            self.head = (line.format == Some(FORMAT)).then_some(head);
+            return self.head.as_ref().map(|_| false);
         }
-        match (line.get("keys"), member(&line, "cell")) {
-            (Some(Value::String(id)), _) => keys = Some(id.parse().ok()?),
-            (Some(_), _) => {}
-            (None, Value::String(id)) => {
-                cells.insert(id.parse().ok()?, parse_line(&line)?);
+        if line.end {
+            let is_whole = line.cells == u64::try_from(self.cells.len()).ok();
+            return is_whole.then_some(true);
+        }
+        match (&line.keys, &line.cell, &line.file) {
+            (Some(id), ..) => self.keys = Some(id.parse().ok()?),
+            (None, Some(id), _) => {
+                let id = id.parse().ok()?;
+                self.cells.insert(id, line.entry()?);
             }
-            (None, _) => unit_space = Some(parse_line(&line)?),
+            (None, None, Some(_)) => self.unit_space = Some(line.entry()?),
+            // That of keys which are not there.
+            (None, None, None) => {}
         }
+        Some(false)
     }
-    None
+
+    fn into_manifest(self) -> Option<Manifest> {
+        let (generation, unit, stores) = self.head?;
+        Some(Manifest {
+            generation,
+            unit,
+            stores,
+            cells: self.cells,
+            unit_space: self.unit_space?,
+            keys: self.keys,
+        })
+    }
 }
 
 /// The time at which a generation was complete. Those of former versions have none.
@@ -230,7 +275,23 @@ mod tests {
         let mut body = files.open(&Space::Unit, &id).await.unwrap().unwrap();
         let whole = body.read_at(0, 1 << 20).await.unwrap();
         for len in (0..whole.len()).step_by(7) {
-            assert!(parse(&whole[..len]).is_none(), "{len}");
+            let mut cut = files.create(&Space::Unit).await.unwrap();
+            cut.write(whole.slice(..len)).await.unwrap();
+            let id = cut.finish().await.unwrap();
+            let loaded = Manifest::load(&files, &id).await;
+            assert!(matches!(loaded, Err(StoreError::Corrupt(_))), "{len}");
         }
+    }
+
+    #[tokio::test]
+    async fn list_without_ends_of_lines_is_damage_and_not_read_whole() {
+        let files = MemoryBlobs::new(system::clock(), system::random());
+        let mut body = files.create(&Space::Unit).await.unwrap();
+        for _ in 0..4 {
+            body.write(vec![b' '; 1 << 20].into()).await.unwrap();
+        }
+        let id = body.finish().await.unwrap();
+        let loaded = Manifest::load(&files, &id).await;
+        assert!(matches!(loaded, Err(StoreError::Corrupt(_))));
     }
 }

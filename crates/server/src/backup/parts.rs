@@ -49,26 +49,67 @@ impl PartReader {
     }
 }
 
-/// Reads a list, a body of lines of JSON, as a whole.
-///
-/// # Errors
-/// [`StoreError::Corrupt`] if it is missing or ends too early; another failure of the store.
-pub(super) async fn read_list(files: &dyn BlobStore, id: &BlobId) -> Result<Vec<u8>> {
-    let body = files.open(&Space::Unit, id).await?;
-    let body = body.ok_or_else(|| damaged("a list is missing"))?;
-    let len = body.len();
-    let mut reader = PartReader::new(body);
-    let mut text = Vec::new();
-    loop {
-        let part = reader.take(PART_BYTES).await?;
-        if part.is_empty() {
-            break;
+/// The largest list, in bytes: that of some millions of cells.
+const MAX_LIST_BYTES: u64 = 2 << 30;
+
+/// The longest line of a list, in bytes.
+const MAX_LINE_BYTES: usize = 1 << 20;
+
+/// Reads a list, a body of lines of JSON, line by line.
+pub(super) struct ListReader {
+    body: PartReader,
+    /// The bytes that were not read from the body yet.
+    left: u64,
+    /// The bytes that were read and not returned.
+    rest: Bytes,
+}
+
+impl ListReader {
+    /// Opens a list.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if it is missing or too long; another failure of the store.
+    pub(super) async fn open(files: &dyn BlobStore, id: &BlobId) -> Result<Self> {
+        let body = files.open(&Space::Unit, id).await?;
+        let body = body.ok_or_else(|| damaged("a list is missing"))?;
+        let left = body.len();
+        match left > MAX_LIST_BYTES {
+            true => Err(damaged("a list is too long")),
+            false => Ok(Self {
+                body: PartReader::new(body),
+                left,
+                rest: Bytes::new(),
+            }),
         }
-        text.extend_from_slice(&part);
     }
-    match text.len() as u64 == len {
-        true => Ok(text),
-        false => Err(damaged("a list ends too early")),
+
+    /// The next line that is not empty, without its end; `None` after the last one.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if the list ends too early or has a line that is too long; another failure of the store.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            if let Some(at) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let mut line = self.rest.split_to(at + 1);
+                line.truncate(at);
+                if line.is_empty() {
+                    continue;
+                }
+                return Ok(Some(line));
+            }
+            if self.rest.len() > MAX_LINE_BYTES {
+                return Err(damaged("a list has a line that is too long"));
+            }
+            let part = self.body.take(PART_BYTES).await?;
+            self.left = self.left.saturating_sub(part.len() as u64);
+            match (part.is_empty(), self.left) {
+                (true, 0) if self.rest.is_empty() => return Ok(None),
+                (true, 0) => return Ok(Some(std::mem::take(&mut self.rest))),
+                (true, _) => return Err(damaged("a list ends too early")),
+                (false, _) if self.rest.is_empty() => self.rest = part,
+                (false, _) => self.rest = [&self.rest[..], &part[..]].concat().into(),
+            }
+        }
     }
 }
 

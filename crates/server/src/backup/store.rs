@@ -3,34 +3,30 @@
 //! `files/` has all bodies, those of the unit and those that back-ups make, each with its checksums. `generations/` has a small file for each
 //! complete generation, which names its list. What no complete generation leads to does not count.
 
-use std::fs::{self, DirBuilder, File};
-use std::io;
-use std::ops::Range;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+mod begun_cells;
+mod mark;
+mod write_lock;
 
-use personium_folder::{BlobSync, FolderSettings, FolderStore};
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use personium_store::{BlobStore, record_checksum};
-use personium_token::at_rest::BodyKey;
 use personium_types::error::chain;
-use personium_types::{BlobId, CellId, Secret, hex};
+use personium_types::{BlobId, Secret};
 use serde_json::{Value, json};
 
+pub(super) use self::begun_cells::BegunCells;
+use self::mark::{MARK_FILE, find_mark, mark_text, open_files, require_empty, synced_folder};
+use self::write_lock::{WriteLock, take_lock};
 use super::journal_pass::{JournalPass, PassList};
-use super::lease::{LOCK_OBJECT, Lease};
 use super::manifest::{Manifest, member};
-use super::place::{BackupPlace, FILES_DIR};
-use super::sealed_bodies::SealedBodies;
+use super::place::BackupPlace;
 use super::small_files::SmallFiles;
 use super::{BackupResult, Generation};
-use crate::system;
+use crate::file_system;
 
-/// The version of the format.
-const FORMAT: u64 = 1;
-/// The file that says whose back-ups these are.
-const MARK_FILE: &str = "personium-backup.json";
 const LOCK_FILE: &str = "lock";
 const GENERATIONS_DIR: &str = "generations";
 /// The end of the name of the file of a complete generation.
@@ -45,22 +41,6 @@ const UNFINISHED: &str = "unfinished";
 const MAX_SMALL_BYTES: u64 = 1 << 20;
 /// The largest list of cells, in bytes. Each part of one is smaller; former versions wrote one for all cells.
 const MAX_LIST_BYTES: u64 = 1 << 28;
-/// The number of times that a generation tries to take the lock of a folder, and the pause between two.
-const LOCK_TRIES: u32 = 100;
-const LOCK_PAUSE: Duration = Duration::from_millis(100);
-/// The text that the key of the back-ups encrypts, so that another key is known as such.
-const KEY_CHECK: &[u8] = b"personium backup";
-const KEY_CHECK_NAME: &str = "check";
-
-/// The right to write.
-enum WriteLock {
-    /// A file that is locked as long as it is open.
-    File { _file: File },
-    /// An object that names this process.
-    Object(Lease),
-    /// Only reading.
-    None,
-}
 
 /// The store of back-ups. A folder is locked for this process; a bucket is, if something is written.
 pub(crate) struct BackupStore {
@@ -71,13 +51,8 @@ pub(crate) struct BackupStore {
     pub(crate) files: Arc<dyn BlobStore>,
     small_files: SmallFiles,
     lock: WriteLock,
-}
-
-/// The lists of the cells that a back-up has begun with.
-pub(super) struct BegunCells {
-    name: String,
-    /// The numbers of its parts.
-    parts: Range<usize>,
+    /// The folder whose file system is synced before a generation or a pass is complete; `None` if each body is synced by itself.
+    synced: Option<PathBuf>,
 }
 
 impl BackupStore {
@@ -104,11 +79,7 @@ impl BackupStore {
         let lock = take_lock(place, &small_files, true).await?;
         // Another back-up may have been faster.
         if find_mark(&small_files).await?.is_none() {
-            let check = match key {
-                None => Value::Null,
-                Some(key) => json!(hex::encode(&seal_check(key)?)),
-            };
-            let text = json!({"format": FORMAT, "unit": unit, "check": check}).to_string();
+            let text = mark_text(unit, key)?;
             small_files.write(MARK_FILE, text.into_bytes()).await?;
         }
         Self::open_locked(place, key, (small_files, lock), Some(unit)).await
@@ -151,6 +122,7 @@ impl BackupStore {
         (small_files, lock): (SmallFiles, WriteLock),
         wanted: Option<&str>,
     ) -> BackupResult<Self> {
+        let synced = synced_folder(place);
         let opened = open_files(place, key, (&small_files, &lock), wanted).await;
         match opened {
             Ok((unit, files)) => Ok(Self {
@@ -159,6 +131,7 @@ impl BackupStore {
                 files,
                 small_files,
                 lock,
+                synced,
             }),
             Err(error) => {
                 lock.release().await;
@@ -265,9 +238,20 @@ impl BackupStore {
         let text = json!({"manifest": list.to_string(), "summary": summary}).to_string();
         let sum = record_checksum::of(name.as_bytes(), 0, text.as_bytes());
         let path = path(name, end);
+        self.sync().await?;
         self.confirm_lock().await?;
         let text = format!("{text}\n{sum:x}\n").into_bytes();
         self.small_files.write(&path, text).await
+    }
+
+    /// Brings all bodies to the disk.
+    async fn sync(&self) -> BackupResult {
+        let Some(folder) = self.synced.clone() else {
+            return Ok(());
+        };
+        let synced = tokio::task::spawn_blocking(move || file_system::sync(&folder)).await;
+        let synced = synced.map_err(|error| error.to_string())?;
+        synced.map_err(|error| format!("{} cannot be written to the disk: {error}", self.place))
     }
 
     /// Returns the passes, the oldest first, and what is wrong with others.
@@ -345,81 +329,6 @@ impl BackupStore {
         self.small_files.remove(&path(name, REMOVED)).await
     }
 
-    /// Begins the lists of the cells that a back-up has begun with.
-    ///
-    /// # Errors
-    /// A text for the operator.
-    pub(super) async fn begin_list(&self, name: &str) -> BackupResult<BegunCells> {
-        let parts = self.list(UNFINISHED).await?;
-        let parts = parts.iter().filter_map(|part| {
-            let (of, number) = part.rsplit_once('.')?;
-            number.parse::<usize>().ok().filter(|_| of == name)
-        });
-        // An interrupted one can have had the same name.
-        let first = parts.max().map_or(0, |last| last.saturating_add(1));
-        let mut begun = BegunCells {
-            name: name.to_owned(),
-            parts: first..first,
-        };
-        // So that the next one finds what is made for no cell.
-        self.note(&mut begun, &[]).await?;
-        Ok(begun)
-    }
-
-    /// Adds cells to the lists, before anything is written for them.
-    ///
-    /// # Errors
-    /// A text for the operator.
-    pub(super) async fn note(&self, begun: &mut BegunCells, cells: &[CellId]) -> BackupResult {
-        self.check_lock()?;
-        let text: String = cells.iter().map(|id| format!("{id}\n")).collect();
-        let path = path(&format!("{}.{}", begun.name, begun.parts.end), UNFINISHED);
-        begun.parts.end += 1;
-        self.small_files.write(&path, text.into_bytes()).await
-    }
-
-    /// Returns the lists of back-ups that did not end: the names of the lists, and their contents. Those of the back-up `current` are left
-    /// out.
-    ///
-    /// # Errors
-    /// A text for the operator.
-    pub(super) async fn begun_lists(&self, current: &str) -> BackupResult<Vec<(String, String)>> {
-        let mut found = Vec::new();
-        for name in self.list(UNFINISHED).await? {
-            let of = name.split_once('.').map_or(name.as_str(), |(of, _)| of);
-            if of == current {
-                continue;
-            }
-            let path = path(&name, UNFINISHED);
-            let text = self.small_files.find(&path, MAX_LIST_BYTES).await?;
-            if let Some(text) = text {
-                found.push((name, String::from_utf8_lossy(&text).into_owned()));
-            }
-        }
-        Ok(found)
-    }
-
-    /// Removes the lists of this back-up.
-    ///
-    /// # Errors
-    /// A text for the operator.
-    pub(super) async fn end_lists(&self, begun: &BegunCells) -> BackupResult {
-        for part in begun.parts.clone() {
-            let list = format!("{}.{part}", begun.name);
-            self.end_list(&list).await?;
-        }
-        Ok(())
-    }
-
-    /// Removes a list of cells.
-    ///
-    /// # Errors
-    /// A text for the operator.
-    pub(super) async fn end_list(&self, name: &str) -> BackupResult {
-        self.check_lock()?;
-        self.small_files.remove(&path(name, UNFINISHED)).await
-    }
-
     /// Reads the list of a generation.
     ///
     /// # Errors
@@ -427,14 +336,6 @@ impl BackupStore {
     pub(crate) async fn manifest(&self, generation: &Generation) -> BackupResult<Manifest> {
         let loaded = Manifest::load(&*self.files, &generation.manifest).await;
         loaded.map_err(|error| format!("the generation {}: {}", generation.name, chain(&error)))
-    }
-}
-
-impl WriteLock {
-    async fn release(self) {
-        if let Self::Object(lease) = self {
-            lease.release().await;
-        }
     }
 }
 
@@ -462,145 +363,6 @@ async fn marked_small_files(place: &BackupPlace) -> BackupResult<SmallFiles> {
     }
 }
 
-async fn find_mark(small_files: &SmallFiles) -> BackupResult<Option<Vec<u8>>> {
-    small_files.find(MARK_FILE, MAX_SMALL_BYTES).await
-}
-
-/// Refuses a place that has something else than back-ups.
-async fn require_empty(place: &BackupPlace, small_files: &SmallFiles) -> BackupResult {
-    let is_empty = match (place, small_files) {
-        (BackupPlace::Folder(root), _) => {
-            is_empty(root).map_err(|error| format!("cannot write to {place}: {error}"))?
-        }
-        (_, SmallFiles::Bucket { objects, .. }) => {
-            let listed = objects.list("", 2).await;
-            let listed = listed.map_err(|error| format!("{place}: {}", chain(&error)))?;
-            listed.iter().all(|name| name == LOCK_OBJECT)
-        }
-        (BackupPlace::Bucket(_), SmallFiles::Folder(_)) => false,
-    };
-    match is_empty {
-        true => Ok(()),
-        false => Err(format!(
-            "{place} is not empty and has no back-ups; name another place"
-        )),
-    }
-}
-
-async fn take_lock(
-    place: &BackupPlace,
-    small_files: &SmallFiles,
-    creates: bool,
-) -> BackupResult<WriteLock> {
-    match (place, small_files) {
-        (BackupPlace::Folder(root), _) => {
-            let file = open_lock(root, creates)?;
-            // A pass of a journal takes a moment, and comes again and again: a generation waits for its end.
-            let tries = if creates { LOCK_TRIES } else { 1 };
-            for number in 1..=tries {
-                match file.try_lock() {
-                    Ok(()) => return Ok(WriteLock::File { _file: file }),
-                    Err(_) if number < tries => tokio::time::sleep(LOCK_PAUSE).await,
-                    Err(_) => {}
-                }
-            }
-            Err(format!("{place} is in use by another back-up or restore"))
-        }
-        (_, SmallFiles::Bucket { objects, .. }) => {
-            let lease = Lease::take(Arc::clone(objects), &place.to_string()).await;
-            lease.map(WriteLock::Object)
-        }
-        (BackupPlace::Bucket(_), SmallFiles::Folder(_)) => Ok(WriteLock::None),
-    }
-}
-
-/// Opens the bodies. Returns the mark of their unit, too.
-async fn open_files(
-    place: &BackupPlace,
-    key: Option<&Secret<String>>,
-    (small_files, lock): (&SmallFiles, &WriteLock),
-    wanted: Option<&str>,
-) -> BackupResult<(String, Arc<dyn BlobStore>)> {
-    let mark = small_files.shown(MARK_FILE);
-    let unreadable = || format!("{mark} cannot be read");
-    let read = find_mark(small_files).await?.ok_or_else(unreadable)?;
-    let text: Value = serde_json::from_slice(&read).map_err(|_| unreadable())?;
-    if member(&text, "format") != FORMAT {
-        return Err(format!("{place} has a newer format"));
-    }
-    let unit = member(&text, "unit").as_str().ok_or_else(unreadable)?;
-    let random = system::random();
-    let check = match (member(&text, "check").as_str(), key) {
-        (None, None) => None,
-        (Some(_), None) => {
-            return Err(format!("{place} is encrypted; give its key"));
-        }
-        (None, Some(_)) => {
-            return Err(format!("{place} is not encrypted; leave the key out"));
-        }
-        (Some(check), Some(key)) => {
-            if !hex::decode(check).is_some_and(|check| opens_check(key, check)) {
-                return Err(format!("{place} is encrypted with another key"));
-            }
-            Some(derive(key)?)
-        }
-    };
-    if wanted.is_some_and(|wanted| wanted != unit) {
-        return Err(format!("{place} has the back-ups of another unit"));
-    }
-    let files: Arc<dyn BlobStore> = match place {
-        BackupPlace::Folder(root) => {
-            let settings = FolderSettings {
-                folder: root.join(FILES_DIR),
-                sync: BlobSync::Full,
-                exclusive: true,
-                witness: None,
-                health: Arc::default(),
-                keep_removed: None,
-            };
-            let files = FolderStore::open(&settings, Arc::clone(&random));
-            Arc::new(files.map_err(|error| chain(&error))?)
-        }
-        BackupPlace::Bucket(bucket) => {
-            let files = bucket.bodies()?;
-            if matches!(lock, WriteLock::Object(_))
-                && let Err(error) = files.abort_all_uploads().await
-            {
-                // Not every server lists them; those remove them when they are old.
-                tracing::debug!(error = %chain(&error), "failed to abort the unfinished uploads of an interrupted back-up");
-            }
-            Arc::new(files)
-        }
-    };
-    let files = match check {
-        None => files,
-        Some(key) => Arc::new(SealedBodies::new(files, key, random)),
-    };
-    Ok((unit.to_owned(), files))
-}
-
-fn is_empty(folder: &Path) -> io::Result<bool> {
-    match fs::read_dir(folder) {
-        Ok(mut entries) => Ok(entries.all(|entry| {
-            // What a back-up makes before it marks the folder, and what every file system has.
-            let own = [LOCK_FILE, GENERATIONS_DIR, "lost+found"];
-            entry.is_ok_and(|entry| own.iter().any(|own| entry.file_name() == *own))
-        })),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-        Err(error) => Err(error),
-    }
-}
-
-fn open_lock(root: &Path, creates: bool) -> BackupResult<File> {
-    let path = root.join(LOCK_FILE);
-    // A copy of a bucket has no lock.
-    let file = match creates || !path.exists() {
-        true => File::options().create(true).append(true).open(&path),
-        false => File::open(&path),
-    };
-    file.map_err(|error| format!("cannot open {}: {error}", path.display()))
-}
-
 fn parse(name: &str, text: &str) -> Option<Generation> {
     let (json, sum) = text.trim_end().split_once('\n')?;
     let wanted = record_checksum::of(name.as_bytes(), 0, json.as_bytes());
@@ -615,25 +377,10 @@ fn parse(name: &str, text: &str) -> Option<Generation> {
     })
 }
 
-fn derive(key: &Secret<String>) -> BackupResult<BodyKey> {
-    BodyKey::derive(key.reveal()).map_err(|error| chain(&error))
-}
-
-fn seal_check(key: &Secret<String>) -> BackupResult<Vec<u8>> {
-    let cipher = derive(key)?.cipher(KEY_CHECK_NAME, &[]);
-    let sealed = cipher.and_then(|cipher| cipher.seal(KEY_CHECK));
-    sealed.map_err(|error| chain(&error))
-}
-
-fn opens_check(key: &Secret<String>, sealed: Vec<u8>) -> bool {
-    let cipher = derive(key)
-        .ok()
-        .and_then(|key| key.cipher(KEY_CHECK_NAME, &[]).ok());
-    cipher.is_some_and(|cipher| cipher.open(sealed).is_ok_and(|plain| plain == KEY_CHECK))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[tokio::test]
@@ -656,28 +403,5 @@ mod tests {
         fs::remove_file(&mark).unwrap();
         std::os::unix::fs::symlink("/dev/zero", &mark).unwrap();
         assert!(BackupStore::open(&place, None).await.is_err());
-    }
-
-    #[tokio::test]
-    async fn lists_of_an_interrupted_backup_are_found_and_those_of_the_current_one_are_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let place = BackupPlace::Folder(folder.path().to_owned());
-        let store = BackupStore::create(&place, "unit", None).await.unwrap();
-        let cell = CellId::from_bytes([7; 16]);
-        let mut killed = store.begin_list("a").await.unwrap();
-        store.note(&mut killed, &[cell]).await.unwrap();
-        let current = store.begin_list("a+").await.unwrap();
-        let again = store.begin_list("a").await.unwrap();
-        assert_eq!(again.parts, 2..3);
-        store.end_lists(&again).await.unwrap();
-        let found = store.begun_lists("a+").await.unwrap();
-        let names: Vec<_> = found.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["a.0", "a.1"]);
-        assert_eq!(found[1].1, format!("{cell}\n"));
-        store.end_lists(&current).await.unwrap();
-        for (name, _) in &found {
-            store.end_list(name).await.unwrap();
-        }
-        assert!(store.begun_lists("").await.unwrap().is_empty());
     }
 }

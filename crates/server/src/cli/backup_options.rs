@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use clap::Args;
 use personium_types::time::parse_iso_time;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
 use super::options::environment;
 use super::{load_settings, print, runtime};
 use crate::backup::place::{BackupPlace, PlaceName};
 use crate::backup::{self, BackupOptions};
-use crate::config::ConfigSources;
+use crate::config::{Config, ConfigSources};
 use crate::restore::one_cell::{self, CellOptions};
 use crate::restore::{self, RestoreOptions};
 use crate::{copy, data_folder};
@@ -81,9 +83,9 @@ impl BackupArguments {
                 let _ = print(text);
             };
             let place = (&to, self.key.as_deref());
-            let followed = backup::follow_journal(&config, place, interval, say);
-            let Err(error) = runtime(0)?.block_on(Box::pin(followed));
-            return Err(error);
+            let followed = follow(&config, place, interval, say);
+            runtime(0)?.block_on(Box::pin(followed))?;
+            return Ok(ExitCode::SUCCESS);
         }
         if self.journal {
             let copied = backup::copy_journal(&config, &to, self.key.as_deref());
@@ -98,6 +100,41 @@ impl BackupArguments {
         };
         let done = runtime(0)?.block_on(Box::pin(backup::run(&config, &options)));
         finish(done)
+    }
+}
+
+/// Copies the journals until SIGTERM or SIGINT, after which the pass in hand ends. A second one interrupts it.
+async fn follow(
+    config: &Config,
+    place: (&BackupPlace, Option<&Path>),
+    interval: Duration,
+    say: impl Fn(&str),
+) -> Result<(), String> {
+    let listen = |kind| signal(kind).map_err(|error| error.to_string());
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let (ask, asked) = oneshot::channel();
+    let signals = async {
+        let mut ask = Some(ask);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            match ask.take() {
+                Some(ask) => drop(ask.send(())),
+                None => return,
+            }
+        }
+    };
+    let end = async {
+        // Without a sender there are no more signals.
+        let _ = asked.await;
+    };
+    let followed = backup::follow_journal(config, place, interval, (say, end));
+    tokio::select! {
+        done = Box::pin(followed) => done,
+        () = signals => Err("the pass was interrupted; the next one goes on from before it".to_owned()),
     }
 }
 

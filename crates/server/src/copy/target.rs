@@ -1,20 +1,21 @@
 //! The stores that a unit is copied to.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use personium_model::unfinished_copy::UnfinishedCopy;
-use personium_sqlite::{SqliteSettings, SqliteStore};
+use personium_sqlite::{CommitSync, SqliteSettings, SqliteStore};
 use personium_store::{Batch, BlobStore, CommitSeq, RecordStore, Space, StoreError, StoreHealth};
 use personium_types::error::chain;
 use personium_types::{CellId, Random};
 
 use super::CopyResult;
 use super::source::{Source, list_spaces};
-use crate::components::{body_place, open_files, record_settings};
+use crate::components::{body_place, open_files, open_files_to_fill, record_settings};
 use crate::config::{Config, RecordStoreKind};
-use crate::data_folder::DataFolder;
+use crate::data_folder::{BodyPlace, DataFolder};
 use crate::record_engine::{self, RecordEngine};
-use crate::{serve, system};
+use crate::{file_system, serve, system};
 
 /// The stores without a unit, or with an interrupted copy of the source.
 pub(super) struct Target {
@@ -26,6 +27,8 @@ pub(super) struct Target {
     version: CommitSeq,
     /// The last cell that is copied.
     last_cell: Option<CellId>,
+    /// The folders whose file systems are synced before a cell counts as copied. What is in them is not synced by itself.
+    synced: Vec<PathBuf>,
 }
 
 impl Target {
@@ -41,7 +44,8 @@ impl Target {
             let place = place.map_err(|error| chain(&error))?;
             let folder = DataFolder::new(config, place.clone());
             folder.prepare().map_err(|error| chain(&error))?;
-            let engine = open_records(config, &health, &random).await?;
+            let synced = synced_folders(config, &place);
+            let mut engine = open_records(config, &health, &random).await?;
             let begun = begin(&folder, &engine, source).await;
             let (copy, version) = match begun {
                 Ok(begun) => begun,
@@ -50,8 +54,18 @@ impl Target {
                     return Err(error);
                 }
             };
-            let bodies = open_files(config, &place, &random, &health);
             let last_cell = copy.last_cell.as_ref().and_then(|id| id.parse().ok());
+            if drop_unsynced(&engine, last_cell).await? {
+                // Spaces that were dropped can be created after that.
+                serve::close(&*engine.port()).await;
+                engine = open_records(config, &health, &random).await?;
+            }
+            let bodies = match (&place, synced.last()) {
+                (BodyPlace::Folder { path, .. }, Some(last)) if path == last => {
+                    open_files_to_fill(config, &place, &random, &health)
+                }
+                _ => open_files(config, &place, &random, &health),
+            };
             Ok(Self {
                 records: engine.port(),
                 bodies: bodies.map_err(|error| chain(&error))?,
@@ -59,6 +73,7 @@ impl Target {
                 copy,
                 version,
                 last_cell,
+                synced,
             })
         };
         let opened: CopyResult<Self> = opened.await;
@@ -106,6 +121,7 @@ impl Target {
         let Space::Cell(cell) = space else {
             return Ok(());
         };
+        self.sync().await?;
         self.copy.last_cell = Some(cell.to_string());
         self.last_cell = Some(*cell);
         let batch = self.copy.replace(self.version);
@@ -119,6 +135,7 @@ impl Target {
     /// # Errors
     /// A text for the operator.
     pub(super) async fn finish(&self) -> CopyResult {
+        self.sync().await?;
         let marked = self.folder.mark_beside(&self.copy.unit);
         marked.map_err(|error| format!("the target: {}", chain(&error)))?;
         let stores = system::random().uuid().to_string();
@@ -133,10 +150,60 @@ impl Target {
         }
     }
 
-    /// Closes the records.
-    pub(super) async fn close(&self) {
-        serve::close(&*self.records).await;
+    /// Brings to the disk what is not synced by itself.
+    async fn sync(&self) -> CopyResult {
+        for folder in self.synced.clone() {
+            let place = folder.display().to_string();
+            let synced = tokio::task::spawn_blocking(move || file_system::sync(&folder)).await;
+            let synced = synced.map_err(|error| error.to_string())?;
+            synced.map_err(|error| {
+                format!("the target: {place} cannot be written to the disk: {error}")
+            })?;
+        }
+        Ok(())
     }
+
+    /// Closes the records.
+    ///
+    /// # Errors
+    /// A text for the operator if something cannot be written to the disk.
+    pub(super) async fn close(&self) -> CopyResult {
+        serve::close(&*self.records).await;
+        // Closing has moved logs into files.
+        self.sync().await
+    }
+}
+
+/// The folders of the target whose file systems are synced as a whole; that of file bodies is the last one.
+fn synced_folders(config: &Config, place: &BodyPlace) -> Vec<PathBuf> {
+    let records = matches!(config.store.kind, RecordStoreKind::Sqlite);
+    let records = records.then(|| config.store.data_dir.clone());
+    let bodies = match place {
+        BodyPlace::Folder { path, .. } => Some(path.clone()),
+        BodyPlace::Bucket(_) => None,
+    };
+    let folders = records.into_iter().chain(bodies);
+    folders
+        .filter(|folder| file_system::can_sync(folder))
+        .collect()
+}
+
+/// Drops the records in files of the cells after the last one that counts as copied: in a power cut, a part of them may not have reached the
+/// disk. Returns whether there were any.
+async fn drop_unsynced(engine: &RecordEngine, last: Option<CellId>) -> CopyResult<bool> {
+    let Some(records) = engine.sqlite() else {
+        return Ok(false);
+    };
+    let mut has_any = false;
+    for space in list_spaces(&**records).await? {
+        if let Space::Cell(cell) = space
+            && last.is_none_or(|last| cell > last)
+        {
+            records.drop_space(&space).await.map_err(failed)?;
+            has_any = true;
+        }
+    }
+    Ok(has_any)
 }
 
 fn failed(error: StoreError) -> String {
@@ -149,11 +216,16 @@ async fn open_records(
     random: &Arc<dyn Random>,
 ) -> CopyResult<RecordEngine> {
     if config.store.kind == RecordStoreKind::Sqlite {
+        let own = record_settings(config);
         let settings = SqliteSettings {
             health: Arc::clone(health),
+            sync: match file_system::can_sync(&config.store.data_dir) {
+                true => CommitSync::ByCaller,
+                false => own.sync,
+            },
             // It begins when the unit is started.
             journal: None,
-            ..record_settings(config)
+            ..own
         };
         let records = SqliteStore::open(settings).map_err(|error| chain(&error))?;
         return Ok(RecordEngine::Sqlite(Arc::new(records)));

@@ -1,29 +1,33 @@
 //! The records of a generation, as they were then or at a later time, as a record port, which can be read only.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use personium_model::keys::{self, ControlSet, SetKey};
 use personium_store::{
     Batch, BlobStore, CommitSeq, Direction, ErrorDetail, Key, KeyRange, Limit, Record, RecordStore,
     Result, Snapshot, Space, StoreError, StructureVersion,
 };
-use tokio::sync::Mutex;
 
 use super::changes::{ChangedRecords, Changes};
 use super::point_in_time::PointInTime;
 use crate::backup::manifest::Manifest;
 
-/// The records of a generation. Scans upwards are fast if each goes on where the last one ended.
+/// The number of spaces that can be read at the same time without that one begins anew at each page.
+const SPACES_MAX: usize = 8;
+
+/// The records of a generation. Scans upwards are fast if each goes on where the last one of its space ended.
 pub(super) struct GenerationRecords {
     files: Arc<dyn BlobStore>,
     manifest: Arc<Manifest>,
     /// The later time.
     point: Option<Arc<PointInTime>>,
-    /// The changes until then of the space that was read last.
-    changes: Mutex<Option<(Space, Arc<Changes>)>>,
-    cursor: Mutex<Option<Cursor>>,
+    /// The changes until then of the spaces that were read last.
+    changes: Mutex<VecDeque<(Space, Arc<Changes>)>>,
+    cursors: Mutex<VecDeque<Cursor>>,
 }
 
 /// A place in the file of the records of a space.
@@ -46,8 +50,8 @@ impl GenerationRecords {
             files,
             manifest,
             point,
-            changes: Mutex::new(None),
-            cursor: Mutex::new(None),
+            changes: Mutex::default(),
+            cursors: Mutex::default(),
         }
     }
 
@@ -59,13 +63,13 @@ impl GenerationRecords {
         let Some(point) = &self.point else {
             return Ok(Arc::default());
         };
-        let mut kept = self.changes.lock().await;
-        if let Some((of, changes)) = &*kept
-            && of == space
         {
-            return Ok(Arc::clone(changes));
+            let mut kept = self.changes.lock();
+            if let Some((_, changes)) = kept.iter().find(|(of, _)| of == space) {
+                return Ok(Arc::clone(changes));
+            }
+            kept.truncate(SPACES_MAX - 1);
         }
-        *kept = None;
         let segments = point.segments.get(space).map_or(&[][..], Vec::as_slice);
         let base = self.manifest.entry(space).map_or(0, |entry| entry.commit);
         let until = (base, point.at_ms);
@@ -75,7 +79,9 @@ impl GenerationRecords {
             changes.set(number, Bytes::copy_from_slice(&cells.to_le_bytes()));
         }
         let changes = Arc::new(changes);
-        *kept = Some((*space, Arc::clone(&changes)));
+        self.changes
+            .lock()
+            .push_front((*space, Arc::clone(&changes)));
         Ok(changes)
     }
 
@@ -97,18 +103,18 @@ impl GenerationRecords {
 
     /// A cursor before the first record of a range; `None` if there is no such space.
     async fn seek(&self, space: &Space, range: &KeyRange) -> Result<Option<Cursor>> {
-        let kept = self.cursor.lock().await.take();
-        let mut cursor = match kept {
-            Some(kept)
-                if kept.space == *space
-                    && kept
-                        .passed
-                        .as_ref()
-                        .is_none_or(|passed| *passed < range.start) =>
-            {
-                kept
-            }
-            _ => {
+        let kept = {
+            let mut cursors = self.cursors.lock();
+            let at = cursors.iter().position(|kept| kept.space == *space);
+            at.and_then(|at| cursors.remove(at))
+        };
+        let is_before = |kept: &Cursor| {
+            let passed = kept.passed.as_ref();
+            passed.is_none_or(|passed| *passed < range.start)
+        };
+        let mut cursor = match kept.filter(is_before) {
+            Some(kept) => kept,
+            None => {
                 let Some(mut reader) = self.open(space).await? else {
                     return Ok(None);
                 };
@@ -197,7 +203,10 @@ impl RecordStore for GenerationRecords {
                 value.push((key, record));
             }
         }
-        *self.cursor.lock().await = Some(cursor);
+        let mut cursors = self.cursors.lock();
+        cursors.truncate(SPACES_MAX - 1);
+        cursors.push_front(cursor);
+        drop(cursors);
         Ok(Snapshot {
             value,
             structure: 0,

@@ -7,7 +7,7 @@ use personium_types::time::iso_time;
 use personium_types::{BlobId, CellId};
 
 use crate::backup::journal_pass::JournalPass;
-use crate::backup::manifest::{ended_ms, member};
+use crate::backup::manifest::{Manifest, ended_ms, member};
 use crate::backup::store::BackupStore;
 use crate::backup::{BackupResult, Generation};
 
@@ -114,28 +114,46 @@ pub(super) async fn describe(store: &BackupStore) -> BackupResult<String> {
     Ok(lines.chain(wrong).collect())
 }
 
-/// Finds the generation and the journals that lead to a time.
+/// Finds the generation and the journals that lead to a time. If the list of a generation is damaged, the journals lead there from an earlier
+/// one. Returns its list too.
 ///
 /// # Errors
 /// A text for the operator if the time cannot be reached; it names those that can.
 pub(super) async fn resolve(
     store: &BackupStore,
     at_ms: i64,
-) -> BackupResult<(Generation, PointInTime)> {
+) -> BackupResult<(Generation, Manifest, PointInTime)> {
     let content = Content::read(store).await?;
     let has_ended = |found: &&Generation| ended_ms(found).is_some_and(|ended| ended <= at_ms);
-    let generation = content.generations.iter().rev().find(has_ended);
-    let Some(generation) = generation else {
-        return Err(unreachable(&content, at_ms));
-    };
-    let passes = content.passes_after(generation);
-    let until = passes.last().map(|pass| pass.until_ms);
-    if until
-        .or(ended_ms(generation))
-        .is_none_or(|until| at_ms > until)
-    {
-        return Err(unreachable(&content, at_ms));
+    let mut damage = None;
+    for generation in content.generations.iter().rev().filter(has_ended) {
+        let passes = content.passes_after(generation);
+        let until = passes.last().map(|pass| pass.until_ms);
+        let until = until.or(ended_ms(generation));
+        if until.is_none_or(|until| at_ms > until) {
+            break;
+        }
+        match store.manifest(generation).await {
+            Ok(manifest) => {
+                let point = way(store, passes, at_ms).await?;
+                return Ok((generation.clone(), manifest, point));
+            }
+            Err(error) => drop(damage.get_or_insert(error)),
+        }
     }
+    let unreachable = unreachable(&content, at_ms);
+    Err(match damage {
+        None => unreachable,
+        Some(damage) => format!("{damage}; from the generations before it, {unreachable}"),
+    })
+}
+
+/// The way to a time by these passes.
+async fn way(
+    store: &BackupStore,
+    passes: Vec<&JournalPass>,
+    at_ms: i64,
+) -> BackupResult<PointInTime> {
     let mut point = PointInTime {
         at_ms,
         segments: HashMap::new(),
@@ -170,7 +188,7 @@ pub(super) async fn resolve(
             point.gaps.entry(space).or_insert(begun_ms);
         }
     }
-    Ok((generation.clone(), point))
+    Ok(point)
 }
 
 fn unreachable(content: &Content, at_ms: i64) -> String {

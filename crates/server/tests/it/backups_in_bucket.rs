@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use http::{Method, Uri};
 use personium_object_store::{Addressing, S3Credentials, S3Settings, SmallObjects};
-use personium_testkit::{Disturbance, S3Program, S3Proxy, S3Server};
+use personium_testkit::{Disturbance, S3Program, S3Proxy, S3Server, wait_until};
 use personium_types::{Secret, SystemClock};
 
 use crate::copied_unit::stage::{Side, Stage};
@@ -334,7 +334,25 @@ async fn locked_bucket_is_refused_and_a_lost_lock_ends_a_backup() {
     // Whoever restores needs no lock.
     let (done, text) = bucket.restore(&["--dry-run"]).await;
     assert!(done, "{text}");
-    objects.remove("lock").await.unwrap();
+
+    // A generation waits for the end of another back-up, as a pass of a journal.
+    let is_seen = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&is_seen);
+    let look = move |method: &Method, uri: &Uri| {
+        let is_look = *method == Method::GET && uri.path().ends_with("/p/lock");
+        seen.fetch_or(is_look, Ordering::SeqCst);
+        false
+    };
+    bucket.proxy.disturb(1, Disturbance::CutRequest, look);
+    let other = async {
+        let is_seen = async || is_seen.load(Ordering::SeqCst);
+        wait_until("a look at the lock", is_seen).await;
+        objects.remove("lock").await.unwrap();
+    };
+    let ((done, text), ()) = tokio::join!(bucket.backup(&stage.source, &[]), other);
+    assert!(done, "{text}");
+    bucket.proxy.calm();
+    assert_eq!(bucket.generations().await.len(), 2);
 
     let is_taken = Arc::new(AtomicBool::new(false));
     let (taken, runtime) = (Arc::clone(&is_taken), tokio::runtime::Handle::current());
@@ -358,7 +376,7 @@ async fn locked_bucket_is_refused_and_a_lost_lock_ends_a_backup() {
         !done && text.contains("the lock of the back-ups was lost"),
         "{text}"
     );
-    assert_eq!(bucket.generations().await.len(), 1);
+    assert_eq!(bucket.generations().await.len(), 2);
     // It does not remove the lock of the other one.
     assert!(objects.find("lock", 1_000).await.unwrap().is_some());
     objects.remove("lock").await.unwrap();

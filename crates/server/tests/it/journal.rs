@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use personium_testkit::TestClient;
+use personium_testkit::{TestClient, wait_until};
 use personium_types::time::iso_time;
 
 use crate::copied_unit::stage::{Side, Stage, change};
@@ -161,6 +162,59 @@ async fn unit_and_cell_are_restored_to_times_between_two_generations() {
     }
     assert!(get(kept.unit(), "two-then/box/large").await.1 == large);
     kept.stop();
+}
+
+/// The time until which the journals were copied, as the unit shows it.
+fn copied_until_ms(kept: &Kept) -> i64 {
+    let text = fs::read_to_string(kept.stage.source.data.join("journal-copied"));
+    text.map_or(0, |text| text.parse().unwrap())
+}
+
+/// The names in the folder of generations that end like this, the oldest first.
+fn generations(kept: &Kept, end: &str) -> Vec<PathBuf> {
+    let mut found = files(&kept.folder.join("generations"), end);
+    found.sort();
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn followed_journal_ends_whole_and_leads_on_from_before_a_damaged_generation() {
+    let mut kept = Kept::start().await;
+    let (source, to) = (kept.stage.source.settings(), kept.folder.to_str().unwrap());
+    let follow = ["backup", "--config", source, "--to", to, "--follow", "1"];
+    let key = ["--key", kept.key.to_str().unwrap()];
+    let mut command = program::command(&[&follow[..], &key].concat());
+    let mut followed = command.stdout(Stdio::null()).spawn().unwrap();
+    let is_copied = async |until_ms: i64| copied_until_ms(&kept) > until_ms;
+    let begun = now_ms();
+    wait_until("a pass", async || is_copied(begun).await).await;
+    kept.unit().put_file("two/box/small", "followed").await;
+    let at_ms = now_ms();
+    wait_until("the next pass", async || is_copied(at_ms).await).await;
+    program::signal(followed.id(), "TERM");
+    assert!(followed.wait().unwrap().success());
+    assert_eq!(generations(&kept, ".unfinished"), [] as [PathBuf; 0]);
+    let at = iso_time(at_ms);
+    let (done, text) = kept.restore(&["--dry-run", "--at", &at]);
+    assert!(done && text.contains("is whole"), "{text}");
+
+    kept.backup(&[]);
+    kept.unit().put_file("two/box/small", "later").await;
+    let later = moment().await;
+    kept.backup(&["--journal"]);
+    kept.stop();
+    let lists = generations(&kept, ".json");
+    assert_eq!(lists.len(), 2);
+    let text = fs::read_to_string(lists.last().unwrap()).unwrap();
+    let list = text.split('"').find(|part| part.len() == 32).unwrap();
+    let list = kept.folder.join("files/unit").join(&list[..2]).join(list);
+    change(&list, |bytes| bytes[20] ^= 1);
+    let (done, text) = kept.restore(&["--dry-run"]);
+    assert!(!done, "{text}");
+    let side = kept.restore_unit("before", &later);
+    kept.stage.start_on(&side);
+    assert_eq!(get(kept.unit(), "two/box/small").await.1, "later");
+    kept.stage.stop_on(&side);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

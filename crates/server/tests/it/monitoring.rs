@@ -163,6 +163,7 @@ async fn prometheus_knows_every_metric_of_rules_and_dashboard_and_gives_alerts()
             memcached.address(),
         )
         .setting("io.personium.core.log.access", "common")
+        .setting("io.personium.core.store.journalInHours", 24)
         .setting("io.personium.core.stream.mq", "activemq")
         .setting("io.personium.core.stream.broker", broker.url())
         .setting("io.personium.core.eventbus.mq", "activemq")
