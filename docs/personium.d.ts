@@ -391,7 +391,8 @@ declare namespace personium {
   // Extensions.
   interface Extensions {
     readonly HttpClient: { new (options?: HttpClientOptions): HttpClient; prototype: HttpClient };
-    readonly SlackMessenger: { new (): SlackMessenger; prototype: SlackMessenger };
+    readonly Slack: { new (): Slack; prototype: Slack };
+    readonly SlackMessenger: { new (): Slack; prototype: Slack };
     readonly MailSender: { new (): MailSender; prototype: MailSender };
     readonly Ews: any;
     readonly AWSSecurityTokenService: any;
@@ -416,8 +417,8 @@ declare namespace personium {
     postParam(url: string, headers: HttpHeaders, contentType: string, body: HttpBody, respondsAsStream?: boolean): HttpResult;
     putParam(url: string, headers: HttpHeaders, contentType: string, body: HttpBody, respondsAsStream?: boolean): HttpResult;
   }
-  interface SlackMessenger {
-    setConfig(token: string, channel?: string): void;
+  interface Slack {
+    setConfig(token: string, channel?: string | null, proxy?: { host: string; port: string | number; user?: string; password?: string } | null): void;
     sendMessage(text: string): void;
     sendMessageToChannel(text: string, channel: string): void;
     sendMessageToUser(text: string, user: string): void;

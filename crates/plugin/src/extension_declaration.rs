@@ -5,11 +5,12 @@ const MAX_NAME_BYTES: usize = 64;
 /// The largest number of methods of an extension.
 const MAX_METHODS: usize = 64;
 /// The classes that are built in.
-const BUILT_IN: [&str; 5] = [
+const BUILT_IN: [&str; 6] = [
     "AWSSecurityTokenService",
     "Ews",
     "HttpClient",
     "MailSender",
+    "Slack",
     "SlackMessenger",
 ];
 /// Members of every object of the library.

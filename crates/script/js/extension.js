@@ -94,42 +94,44 @@
     return make('HttpClient', { family: 'http', defaults: defaults });
   };
 
-  // SlackMessenger. As in the original, failures of the exchange are only logged.
+  // Slack. As in the original, failures are only logged. The proxy is that of the unit.
   const SLACK_URL = 'https://slack.com/api/chat.postMessage';
   const postMessage = (messenger, message, channel) => {
     const state = stateOf(messenger, 'slack');
-    if (state.token === null) fail('The token of SlackMessenger is not set.');
-    const body = stringify({ __proto__: null, channel: text(channel), text: text(message) });
+    if (state.token === null) {
+      host.log('warn', 'Slack: no token is set');
+      return;
+    }
+    const body = stringify({ __proto__: null, channel: channel === undefined || channel === null ? state.channel : text(channel), text: text(message) });
     const headers = { __proto__: null, authorization: 'Bearer ' + state.token, 'content-type': 'application/json; charset=utf-8' };
     try {
       const answer = send('POST', SLACK_URL, { __proto__: null, headers: headers, body: body });
       const accepted = answer.status === 200 && member(parse(answer.body), 'ok') === true;
-      if (!accepted) host.log('warn', 'SlackMessenger: the message was refused with status ' + text(answer.status));
+      if (!accepted) host.log('warn', 'Slack: the message was refused with status ' + text(answer.status));
     } catch (error) {
-      host.log('warn', 'SlackMessenger: ' + text(error.message));
+      host.log('warn', 'Slack: ' + text(error.message));
     }
   };
-  defineClass('SlackMessenger', null, {
+  defineClass('Slack', null, {
     setConfig(token, channel, proxy) {
       const state = stateOf(this, 'slack');
-      if (typeof token !== 'string' || token === '') fail('Parameter [token] is not set.');
-      if (proxy !== undefined && proxy !== null) throw failure(501, 'SlackMessenger: a proxy is not supported');
-      state.token = token;
+      if (token !== undefined && token !== null) state.token = text(token);
       state.channel = channel ? text(channel) : 'general';
+      if (proxy !== undefined && proxy !== null) host.log('warn', 'Slack: requests go through the proxy of the unit, if it has one');
     },
     sendMessage(message) {
-      postMessage(this, message, stateOf(this, 'slack').channel);
+      postMessage(this, message);
     },
     sendMessageToChannel(message, channel) {
-      postMessage(this, message, required('channel', channel));
+      postMessage(this, message, channel);
     },
     sendMessageToUser(message, user) {
-      postMessage(this, message, '@' + text(required('user', user)));
+      postMessage(this, message, '@' + text(user));
     },
   });
-  const SlackMessenger = function () {
-    if (new.target === undefined) fail('SlackMessenger is a constructor');
-    return make('SlackMessenger', { family: 'slack', token: null, channel: 'general' });
+  const Slack = function () {
+    if (new.target === undefined) fail('Slack is a constructor');
+    return make('Slack', { family: 'slack', token: null, channel: 'general' });
   };
 
   // MailSender. It goes through the mail server of the unit.
@@ -202,7 +204,9 @@
   };
   const extension = {
     HttpClient: HttpClient,
-    SlackMessenger: SlackMessenger,
+    Slack: Slack,
+    // Another name of it.
+    SlackMessenger: Slack,
     MailSender: MailSender,
     Ews: absent('Ews'),
     AWSSecurityTokenService: absent('AWSSecurityTokenService'),
@@ -269,7 +273,7 @@
   for (let at = 0; at < added.length; at += 1) addExtension(added[at].name, added[at].methods);
 
   HttpClient.prototype = classes.HttpClient.proto;
-  SlackMessenger.prototype = classes.SlackMessenger.proto;
+  Slack.prototype = classes.Slack.proto;
   MailSender.prototype = classes.MailSender.proto;
   return { __proto__: null, extension: extension };
 })

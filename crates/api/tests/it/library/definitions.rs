@@ -47,7 +47,7 @@ const LIST: &str = "
     var client = _p.as('client'), unit = client.unit(), set = od.entitySet('E');
     [client, unit, unit.ctl, unit.ctl.cell, cell, c, c.box, c.account, c.role, c.relation, c.extCell, c.extRole, s, s.entityType, s.associationEnd, s.complexType,
      s.property, s.complexTypeProperty, box, box.ctl, box.acl, box.col('x'), od, set, set.query(), box.service('svc'), box.service('svc').call('nosuch'),
-     cell.event, cell.currentLog, cell.archiveLog, made[0].role, new _p.extension.HttpClient(), new _p.extension.SlackMessenger(),
+     cell.event, cell.currentLog, cell.archiveLog, made[0].role, new _p.extension.HttpClient(), new _p.extension.Slack(),
      new _p.extension.MailSender(), request.input]
       .concat(made).forEach(look);
     cell.event.post({Type:'t'}); look(cell.currentLog.getString('default.log'));

@@ -1,7 +1,10 @@
 //! The built-in extensions, `_p.extension`.
 
+use personium_model::settings::OutgoingProxy;
 use personium_testkit::StubServer;
 use serde_json::json;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpListener;
 
 use super::ScriptUnit;
 
@@ -138,17 +141,34 @@ async fn absent_extensions_say_so() {
 }
 
 #[tokio::test]
-async fn slack_messenger_needs_a_token() {
-    let unit = ScriptUnit::new().await;
-    let code = "var slack = new _p.extension.SlackMessenger();
-        var message = function (act) { try { act(); return null; } catch (e) { return e.message; } };
-        return [message(function () { slack.sendMessage('x'); }), message(function () { slack.setConfig(''); }),
-          fails(function () { slack.setConfig('token', 'general', {host:'p', port:1}); })[0], message(function () { slack.setConfig('token', 'general'); })];";
-    let expected = json!([
-        "The token of SlackMessenger is not set.",
-        "Parameter [token] is not set.",
-        501,
-        null
-    ]);
-    assert_eq!(unit.value(code).await, expected);
+async fn slack_goes_through_the_proxy_of_the_unit_and_failures_are_only_logged() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let unit = ScriptUnit::with_settings(|settings| {
+        // Otherwise the name is looked up before.
+        settings.allow_private_networks = true;
+        settings.outgoing_proxy = Some(OutgoingProxy {
+            host: "127.0.0.1".to_owned(),
+            port,
+            credentials: None,
+        });
+    })
+    .await;
+    let code = "var slack = new _p.extension.Slack();
+        var thrown = function (act) { try { act(); return null; } catch (e) { return e.message; } };
+        return [thrown(function () { slack.sendMessage('x'); }),
+          thrown(function () { slack.setConfig('token', null, {host:'p', port:1}); }),
+          thrown(function () { slack.sendMessageToChannel('x', 'random'); }),
+          _p.extension.SlackMessenger === _p.extension.Slack, slack instanceof _p.extension.Slack];";
+    let proxy = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut line = String::new();
+        let read = BufReader::new(stream).read_line(&mut line).await;
+        read.unwrap();
+        line
+    });
+    let out = unit.value(code).await;
+    assert_eq!(out, json!([null, null, null, true, true]));
+    let line = proxy.await.unwrap();
+    assert_eq!(line, "CONNECT slack.com:443 HTTP/1.1\r\n");
 }
