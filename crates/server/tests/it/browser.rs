@@ -109,3 +109,71 @@ async fn requests_of_a_page_that_is_not_kept_apart_do_not_log_in_by_cookie() {
         try_in_browser(&unit.start(), false).await;
     }
 }
+
+/// A page that logs in with what its fragment says, and shows the events of files in two lists.
+const LISTENING_PAGE: &str = r#"<!DOCTYPE html><title>working</title><ul id=socket></ul><ul id=stream></ul><script>
+const cell = 'CELL', kinds = 'davfile.create';
+const show = (list, event) => {
+  const item = document.createElement('li');
+  item.textContent = `${event.Type} ${event.Object}`;
+  document.getElementById(list).append(item);
+};
+const listenBySocket = () => new Promise((ready, failed) => {
+  const socket = window.socket = new WebSocket(cell.replace(/^http/, 'ws') + '__event');
+  socket.onopen = () => socket.send(JSON.stringify({ AccessToken: window.token }));
+  socket.onclose = ({ code, reason }) => failed(new Error(`${code} ${reason}`));
+  socket.onmessage = ({ data }) => {
+    const message = JSON.parse(data);
+    if (message.Response === 'AccessToken') socket.send(JSON.stringify({ Subscribe: { Type: kinds, Object: '*' } }));
+    else if (message.Response === 'Subscribe') ready();
+    else show('socket', message);
+  };
+});
+const listenByStream = async () => {
+  const headers = { accept: 'text/event-stream', authorization: 'Bearer ' + window.token };
+  const response = await fetch(`${cell}__event?type=${kinds}&object=*`, { headers });
+  if (response.status !== 200) throw new Error(await response.text());
+  (async () => {
+    let rest = '';
+    for await (const text of response.body.pipeThrough(new TextDecoderStream())) {
+      const blocks = (rest + text).split('\n\n');
+      rest = blocks.pop();
+      for (const block of blocks) {
+        const data = block.split('\n').filter(line => line.startsWith('data:')).map(line => line.slice(5)).join('\n');
+        if (data.trim()) show('stream', JSON.parse(data));
+      }
+    }
+  })();
+};
+(async () => {
+  const body = new URLSearchParams(location.hash.slice(1));
+  body.set('grant_type', 'password');
+  window.token = (await (await fetch(cell + '__token', { method: 'POST', body })).json()).access_token;
+  await listenBySocket();
+  await listenByStream();
+  document.title = 'listening';
+})().catch(error => { document.title = 'failed: ' + error });
+</script>"#;
+
+#[tokio::test]
+async fn page_shows_events_of_a_web_socket_and_of_server_sent_events() {
+    if !is_installed(BROWSER) {
+        return;
+    }
+    let unit = crate::unit().start();
+    unit.create_cell_with_owner("ev").await;
+    let may = ["p:event", "p:event-read"];
+    unit.grant_by_new_role("ev", ("me", "listener"), &may).await;
+    unit.grant_to_everybody("ev/__", &["D:read"]).await;
+    let page = LISTENING_PAGE.replace("CELL", &unit.cell_url("ev"));
+    put_page(&unit, "ev/__/events.html", "text/html", page).await;
+    let input = json!({
+        "browser": format!("/usr/bin/{BROWSER}"),
+        "cell": unit.cell_url("ev"),
+        "page": format!("{}__/events.html", unit.cell_url("ev")),
+        "username": "me",
+        "password": personium_testkit::PASSWORD,
+    });
+    let done = tokio::task::spawn_blocking(move || run_node("events_in_browser.mjs", &input)).await;
+    assert_eq!(done.unwrap()["done"], true);
+}
