@@ -38,6 +38,14 @@ const FILES: &[(&str, &str)] = &[
         "usr/lib/systemd/system/personium-backup.timer",
     ),
     (
+        "deploy/package/personium-drill.service",
+        "usr/lib/systemd/system/personium-drill.service",
+    ),
+    (
+        "deploy/package/personium-drill.timer",
+        "usr/lib/systemd/system/personium-drill.timer",
+    ),
+    (
         "deploy/package/personium-journal.service",
         "usr/lib/systemd/system/personium-journal.service",
     ),
