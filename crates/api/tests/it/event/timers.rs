@@ -24,9 +24,12 @@ async fn create(unit: &TestUnit, rule: &Value) {
     unit.create("c/__ctl/Rule", &rule.to_string()).await;
 }
 
-/// Lets some time pass and fires what is due. Returns the number of lines in the log.
+/// Lets some time pass, or sets the clock back, and fires what is due. Returns the number of lines in the log.
 async fn lines_after(unit: &TestUnit, ms: i64) -> usize {
-    unit.advance_clock(ms);
+    match ms < 0 {
+        true => unit.set_clock_back(-ms),
+        false => unit.advance_clock(ms),
+    }
     while timer::fire_due(&unit.model).await.unwrap() {}
     log_lines(unit, "c").await.len()
 }
@@ -75,6 +78,26 @@ async fn timer_for_one_time_fires_at_that_minute_and_never_again() {
     let put = unit.admin_request("PUT", RULE).body(later.to_string());
     assert_eq!(put.send().await.outcome(), success(204));
     assert_eq!(lines_after(&unit, 60 * MINUTE_MS).await, 2);
+}
+
+#[tokio::test]
+async fn no_time_is_fired_twice_when_the_clock_is_set_back_and_forward() {
+    let unit = TestUnit::new().await;
+    let at = unit.model.now_ms() + 5 * MINUTE_MS;
+    create(&unit, &rule("t", "timer.periodic", "1")).await;
+    create(&unit, &rule("once", "timer.oneshot", &at.to_string())).await;
+    assert_eq!(lines_after(&unit, MINUTE_MS).await, 1);
+    // Set back by an hour: the times of that hour are not fired again.
+    assert_eq!(lines_after(&unit, -60 * MINUTE_MS).await, 1);
+    assert_eq!(lines_after(&unit, 60 * MINUTE_MS).await, 1);
+    assert_eq!(lines_after(&unit, MINUTE_MS).await, 2);
+    // Set forward by a day: each fires once for what has passed.
+    assert_eq!(lines_after(&unit, 24 * 60 * MINUTE_MS).await, 4);
+    assert_eq!(lines_after(&unit, 0).await, 4);
+    // Set back by that day, and right again.
+    assert_eq!(lines_after(&unit, -24 * 60 * MINUTE_MS).await, 4);
+    assert_eq!(lines_after(&unit, 24 * 60 * MINUTE_MS).await, 4);
+    assert_eq!(lines_after(&unit, MINUTE_MS).await, 5);
 }
 
 #[tokio::test]
