@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use personium_model::keys;
 use personium_sqlite::{SpaceCreation, SqliteSettings, SqliteStore};
@@ -347,6 +348,56 @@ fn repair(unit: &Side) {
     assert!(!left.is_empty() && left.iter().all(is_of_files), "{left:?}");
     let (_, again) = verify(unit, &["--repair"]);
     assert!(again.contains("Repaired: 0 "), "{again}");
+}
+
+/// The number of findings of damage.
+fn damages(unit: &Side) -> usize {
+    let (_, text) = verify(unit, &[]);
+    let damage = |line: &&str| line.starts_with("damage: ");
+    text.lines().filter(damage).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_repairs_damage_nothing_and_are_repeated() {
+    const STEP: Duration = Duration::from_millis(20);
+    const ROUNDS_MAX: u32 = 200;
+    let stage = stage("").await;
+    let records = StoppedRecords::open(&stage.source.data).await;
+    for cell in ["one", "two"] {
+        let space = records.space(cell);
+        for table in [b'I', b'K'] {
+            let range = KeyRange::prefix(&Key::table(table).build());
+            let found = records.scan(&space, &range).await;
+            assert!(!found.is_empty());
+            let delete =
+                |batch: &mut Batch| found.into_iter().for_each(|(key, _)| batch.delete(key));
+            records.commit(&space, delete).await;
+        }
+    }
+    records.close().await;
+    let mut left = damages(&stage.source);
+    assert!(left > 10, "{left}");
+    let mut killed = 0;
+    for round in 0..ROUNDS_MAX {
+        let arguments = ["verify", "--config", stage.source.settings(), "--repair"];
+        let mut command = program::command(&arguments);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        tokio::time::sleep(STEP * round).await;
+        let _ = child.kill();
+        let status = child.wait().unwrap();
+        let now = damages(&stage.source);
+        assert!(now <= left, "{now} of {left}");
+        left = now;
+        if status.success() {
+            break;
+        }
+        killed += 1;
+    }
+    assert!(killed > 0);
+    let (status, text) = verify(&stage.source, &["--repair"]);
+    assert_eq!(status, Some(0), "{text}");
+    expect_whole(&stage.source);
 }
 
 fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
