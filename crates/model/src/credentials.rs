@@ -9,6 +9,7 @@
 //! | [`password_rule`] | the format of passwords |
 //! | [`hashing`] | a thread pool for password hashing, fair to each cell |
 //! | [`verified_passwords`] | a cache of passwords that were verified lately |
+//! | `signed_assertions` | a cache of trans-cell tokens that were signed lately |
 //! | [`login_rate_limiter`] | limits failed logins per client address and per account |
 //! | [`account_locks`] | one lock per account, for logins that must not run at once |
 //! | [`failure_ages`] | the ages of failed logins whose time lies in the future |
@@ -22,6 +23,7 @@ pub mod failure_ages;
 pub mod hashing;
 pub mod login_rate_limiter;
 pub mod password_rule;
+mod signed_assertions;
 pub mod unit_keys;
 pub mod verified_passwords;
 
@@ -37,6 +39,7 @@ use self::hashing::HashPool;
 pub use self::login_rate_limiter::LoginRateLimit;
 use self::login_rate_limiter::LoginRateLimiter;
 pub use self::password_rule::PasswordRule;
+use self::signed_assertions::SignedAssertionCache;
 pub use self::unit_keys::{UnitCertificates, UnitKeys};
 use self::verified_passwords::VerifiedPasswordCache;
 
@@ -50,6 +53,7 @@ pub struct Credentials {
     pub(crate) failure_ages: FailureAges,
     pub(crate) login_rate_limiter: LoginRateLimiter,
     pub(crate) verified_passwords: VerifiedPasswordCache,
+    pub(crate) signed_assertions: SignedAssertionCache,
     pub(crate) body_key: UnitBodyKey,
 }
 
@@ -68,6 +72,7 @@ impl Credentials {
             failure_ages: FailureAges::default(),
             login_rate_limiter: LoginRateLimiter::new(login_rate_limit, start),
             verified_passwords: VerifiedPasswordCache::new(random),
+            signed_assertions: SignedAssertionCache::default(),
             body_key: UnitBodyKey::default(),
         }
     }

@@ -7,6 +7,7 @@ mod internal;
 mod log;
 mod messages;
 mod post;
+mod relay_tokens;
 mod rule_actions;
 mod rules;
 mod timers;

@@ -10,6 +10,7 @@ use personium_types::{Code, Error, Result};
 use super::grant::{Grant, TokenSubject};
 use super::visitor::{self, Visitor};
 use super::{cell_token, claims};
+use crate::credentials::UnitCertificates;
 use crate::event::Event;
 use crate::{CellContext, Unit};
 
@@ -77,17 +78,19 @@ impl<'a> TokenIssuer<'a> {
         ttl_ms: i64,
     ) -> Result<String> {
         let roles = self.role_ids(&grant.subject).await?;
-        self.trans_cell_token_with_roles(grant, target, ttl_ms, &roles)
-            .await
+        let unsigned = self.unsigned(grant, target, ttl_ms, &roles).await?;
+        let certificates = self.unit.keys().certificates();
+        sign(&certificates, &unsigned)
     }
 
-    async fn trans_cell_token_with_roles(
+    /// A token for another cell, or for a unit, that is not signed.
+    async fn unsigned(
         &self,
         grant: &Grant,
         target: &str,
         ttl_ms: i64,
         role_ids: &[String],
-    ) -> Result<String> {
+    ) -> Result<TransCellToken> {
         let issuer = self.cell_url();
         let is_for_unit = target == self.unit.urls().unit();
         if is_for_unit && matches!(grant.subject, TokenSubject::Visitor { .. }) {
@@ -105,7 +108,7 @@ impl<'a> TokenIssuer<'a> {
             TokenSubject::Resident { account, .. } => format!("{issuer}#{account}"),
             TokenSubject::Visitor { subject, .. } => subject.clone(),
         };
-        self.sign(&TransCellToken {
+        Ok(TransCellToken {
             id: self.unit.random().uuid().to_string(),
             issued_at_ms: self.unit.now_ms(),
             lifespan_ms: ttl_ms,
@@ -183,8 +186,8 @@ impl<'a> TokenIssuer<'a> {
         cell_token::seal(self.unit, self.context, token)
     }
 
-    /// Issues the token with which the cell itself delivers a message to another cell. Application and scopes are those of
-    /// the sender of the message.
+    /// Issues the token with which the cell itself delivers a message to another cell, or one that was issued within the last minute and
+    /// says the same. Application and scopes are those of the sender of the message.
     ///
     /// # Errors
     /// [`Code::TargetInvalid`] if the target is not valid.
@@ -195,7 +198,7 @@ impl<'a> TokenIssuer<'a> {
         ttl_ms: i64,
     ) -> Result<String> {
         let cell_url = self.cell_url();
-        self.sign(&TransCellToken {
+        self.signed_lately(&TransCellToken {
             id: self.unit.random().uuid().to_string(),
             issued_at_ms: self.unit.now_ms(),
             lifespan_ms: ttl_ms,
@@ -209,7 +212,8 @@ impl<'a> TokenIssuer<'a> {
     }
 
     /// Issues the token with which a rule acts on behalf of the subject of an event, in this cell or in the cell
-    /// `target`. It has the roles that the subject has now. Returns `None` for an event without a subject.
+    /// `target`. It has the roles that the subject has now. A token for another cell may be one that was issued within the last minute
+    /// and says the same. Returns `None` for an event without a subject.
     ///
     /// # Errors
     /// [`Code::AuthnFailed`] if the account was deleted or deactivated; [`Code::TargetInvalid`] if the target is not
@@ -256,8 +260,8 @@ impl<'a> TokenIssuer<'a> {
         let token = match target {
             None => self.access_token_with_roles(&grant, ttl_ms, roles).await?,
             Some(target) => {
-                self.trans_cell_token_with_roles(&grant, target, ttl_ms, roles)
-                    .await?
+                let unsigned = self.unsigned(&grant, target, ttl_ms, roles).await?;
+                self.signed_lately(&unsigned)?
             }
         };
         Ok(Some(token))
@@ -296,11 +300,11 @@ impl<'a> TokenIssuer<'a> {
         }
     }
 
-    fn sign(&self, token: &TransCellToken) -> Result<String> {
-        saml::issue(&self.unit.keys().certificates().signing, token).map_err(|error| match error {
-            IssueError::Field { field: "target" } => Code::TargetInvalid.into(),
-            other => Error::internal(other),
-        })
+    /// The text of a token for requests of the cell itself: this one, or one of the last minute that says the same.
+    fn signed_lately(&self, token: &TransCellToken) -> Result<String> {
+        let certificates = self.unit.keys().certificates();
+        let signed = &self.unit.credentials().signed_assertions;
+        signed.get_or_sign(token, &certificates, || sign(&certificates, token))
     }
 
     /// The entity ids of the current roles of a subject.
@@ -354,6 +358,13 @@ impl<'a> TokenIssuer<'a> {
         let found = self.context.find_role(id).await?;
         Ok(found.is_some_and(|role| role.box_id.is_some()))
     }
+}
+
+fn sign(certificates: &UnitCertificates, token: &TransCellToken) -> Result<String> {
+    saml::issue(&certificates.signing, token).map_err(|error| match error {
+        IssueError::Field { field: "target" } => Code::TargetInvalid.into(),
+        other => Error::internal(other),
+    })
 }
 
 /// The instance URL of a role; `None` if the role or its box was deleted.
