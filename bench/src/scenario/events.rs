@@ -1,5 +1,6 @@
 //! Events: posting them beside W1, listening to them, and what a listener costs those who write.
 
+mod broker;
 mod delays;
 mod listened_writes;
 mod posting;
@@ -51,7 +52,8 @@ impl EventsBench<'_> {
         self.delays().await?;
         self.listened_writes().await?;
         self.subscribers().await?;
-        self.posting().await
+        self.posting().await?;
+        self.broker().await
     }
 
     /// Returns the server of the baselines as the target of a load.

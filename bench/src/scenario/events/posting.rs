@@ -9,6 +9,7 @@ use super::EventsBench;
 use crate::load::{self, LoadProfile, LoadRequest, Measurement, RequestGenerator};
 use crate::report::Bound;
 use crate::scenario::read_by_key;
+use crate::unit::BenchCell;
 use crate::{BenchResult, baseline};
 
 const CONNECTIONS: usize = 32;
@@ -60,7 +61,7 @@ impl EventsBench<'_> {
 
     /// Measures logged events as fast as possible, and as many appends to SQLite.
     async fn append(&mut self) -> BenchResult {
-        let events = self.generator(None);
+        let events = post_events(&self.cell, None);
         let (mut subject_runs, mut bare_rates) = (Vec::new(), Vec::new());
         let profile = self.context.profile(CONNECTIONS);
         for run in 0..self.context.options.runs {
@@ -108,7 +109,7 @@ impl EventsBench<'_> {
     /// Measures W1 alone and beside 3,000 events per second.
     async fn beside_reads(&mut self) -> BenchResult {
         let reads = read_by_key::generator(self.context).await?;
-        let events = self.generator(Some(RELAYED_EVERY));
+        let events = post_events(&self.cell, Some(RELAYED_EVERY));
         let profile = self.context.profile(read_by_key::CONNECTIONS);
         let at_rate = LoadProfile {
             rate: Some(SENT_PER_SECOND),
@@ -168,7 +169,7 @@ impl EventsBench<'_> {
 
     /// Measures the relays of one rule, which are sent one after the other, and the same requests of a bare client.
     async fn relay_alone(&mut self) -> BenchResult {
-        let events = self.generator(Some(1));
+        let events = post_events(&self.cell, Some(1));
         let profile = LoadProfile {
             rate: Some(RELAYED_ALONE_PER_SECOND),
             ..self.context.profile(1)
@@ -208,25 +209,25 @@ impl EventsBench<'_> {
         text.parse()
             .map_err(|_| format!("the receiver answered {text}"))
     }
+}
 
-    /// Returns requests that post events; one of `relayed_every` is one that is relayed.
-    fn generator(&self, relayed_every: Option<u64>) -> RequestGenerator {
-        let path = format!("/{}/__event", self.cell.name);
-        let bearer = self.cell.bearer.clone();
-        let (logged, relayed) = event_bodies();
-        Arc::new(move |_, sequence| {
-            let is_relayed = relayed_every.is_some_and(|every| sequence % every == 0);
-            let body = if is_relayed { &relayed } else { &logged };
-            let headers = [
-                ("Authorization", bearer.as_str()),
-                ("Content-Type", "application/json"),
-            ];
-            LoadRequest {
-                bytes: request_bytes("POST", &path, &headers, body.as_bytes()),
-                expected: &[200],
-            }
-        })
-    }
+/// Returns requests that post events to a cell; one of `relayed_every` is one that is relayed.
+pub(super) fn post_events(cell: &BenchCell, relayed_every: Option<u64>) -> RequestGenerator {
+    let path = format!("/{}/__event", cell.name);
+    let bearer = cell.bearer.clone();
+    let (logged, relayed) = event_bodies();
+    Arc::new(move |_, sequence| {
+        let is_relayed = relayed_every.is_some_and(|every| sequence % every == 0);
+        let body = if is_relayed { &relayed } else { &logged };
+        let headers = [
+            ("Authorization", bearer.as_str()),
+            ("Content-Type", "application/json"),
+        ];
+        LoadRequest {
+            bytes: request_bytes("POST", &path, &headers, body.as_bytes()),
+            expected: &[200],
+        }
+    })
 }
 
 /// Returns an event that is logged, and one that is relayed too.
