@@ -454,7 +454,9 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
         }
         async move {
             let mut response = handler.handle(request, peer).await;
-            if has_body {
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                lines.end_requests();
+            } else if has_body {
                 lines.end_body();
                 let is_last = response.headers().contains_key(CONNECTION);
                 lingers.store(is_last, Ordering::Release);

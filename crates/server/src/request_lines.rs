@@ -99,6 +99,13 @@ impl RequestLines {
         self.in_body.store(false, Ordering::Release);
     }
 
+    /// Notes that no more requests follow, because the connection has changed to another protocol. Nothing is kept from now on.
+    pub(crate) fn end_requests(&self) {
+        *self.kept.lock() = KeptLines::default();
+        self.has_lines.store(false, Ordering::Release);
+        self.in_body.store(true, Ordering::Release);
+    }
+
     fn has_lines(&self) -> bool {
         self.has_lines.load(Ordering::Acquire)
     }
@@ -178,7 +185,7 @@ impl<S> RequestLineReader<S> {
     fn read(&mut self, bytes: &[u8]) {
         if self.lines.is_in_body() {
             // What follows the body is not sent before its response, except by clients that send several requests at once.
-            self.begin.clear();
+            self.begin = Vec::new();
             self.is_too_long = false;
             return;
         }

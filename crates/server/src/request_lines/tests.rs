@@ -106,6 +106,19 @@ fn whole_heads_without_fragments_are_not_kept() {
 }
 
 #[test]
+fn nothing_is_kept_of_a_connection_that_changed_its_protocol() {
+    let lines = Arc::new(RequestLines::default());
+    let mut reader = RequestLineReader::new((), Arc::clone(&lines), 200);
+    reader.read(b"GET /x HTTP/1.1\r\nUpgrade: websocket\r\n\r\nfirst");
+    assert!(!reader.begin.is_empty());
+    lines.end_requests();
+    reader.read(b"a message without an end of a line");
+    reader.read(b"GET /y HTTP/1.1\r\n\r\n");
+    assert_eq!(reader.begin.capacity(), 0);
+    assert_eq!(lines.kept.lock().lines.capacity(), 0);
+}
+
+#[test]
 fn whole_head_after_lines_that_are_kept_is_kept_too() {
     // The first request is being answered when the others arrive.
     let heads = b"GET /x HTTP/1.1\r\n\r\nGET /a HTTP/1.1\r\n\r\n";
