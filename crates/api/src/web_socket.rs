@@ -11,6 +11,7 @@ use futures_util::StreamExt;
 use http::{HeaderValue, StatusCode, header};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use personium_model::strangers::Stranger;
 use personium_model::{CellContext, Unit};
 use personium_types::{Code, Error, Result};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -28,9 +29,6 @@ const BUFFER_BYTES: usize = 1 << 10;
 /// The largest number of bytes that wait to be sent to a client.
 const MAX_UNSENT_BYTES: usize = 2 << 20;
 
-/// The bytes that a client may send before it is authenticated: a token, which others put into a header of a request.
-const STRANGER_MAX_BYTES: usize = 64 << 10;
-
 /// The time that a client may take for one message.
 pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -40,22 +38,14 @@ pub(crate) type Socket = WebSocketStream<UpgradedStream>;
 /// The bytes of a connection. Until its client is authenticated, few are read: any number of strangers could each have begun a large message.
 pub(crate) struct UpgradedStream {
     io: TokioIo<Upgraded>,
-    /// The bytes that may still be read; `None` without a limit.
-    left: Option<usize>,
+    /// `None` once the client is authenticated.
+    stranger: Option<Box<Stranger>>,
 }
 
 impl UpgradedStream {
-    /// The bytes of a client that is not authenticated.
-    fn of_stranger(upgraded: Upgraded) -> Self {
-        Self {
-            io: TokioIo::new(upgraded),
-            left: Some(STRANGER_MAX_BYTES),
-        }
-    }
-
     /// Lets the client send as much as it wants: it is authenticated.
     pub(crate) fn lift_limit(&mut self) {
-        self.left = None;
+        self.stranger = None;
     }
 }
 
@@ -66,14 +56,14 @@ impl AsyncRead for UpgradedStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let stream = self.get_mut();
-        if stream.left == Some(0) {
-            return Poll::Ready(Err(io::ErrorKind::PermissionDenied.into()));
-        }
         let before = buffer.filled().len();
         let read = Pin::new(&mut stream.io).poll_read(cx, buffer);
         let bytes = buffer.filled().len() - before;
-        stream.left = stream.left.map(|left| left.saturating_sub(bytes));
-        read
+        let stranger = stream.stranger.as_mut();
+        match stranger.is_none_or(|stranger| stranger.count(bytes)) {
+            true => read,
+            false => Poll::Ready(Err(io::ErrorKind::PermissionDenied.into())),
+        }
     }
 }
 
@@ -125,7 +115,8 @@ pub(crate) fn is_upgrade(request: &CellRequest) -> bool {
 /// Answers the request for a WebSocket, which `serve` serves. A message of the client has at most so many bytes.
 ///
 /// # Errors
-/// [`Code::HeaderInvalid`] if a header of the handshake is missing or wrong, or the connection cannot be one.
+/// [`Code::HeaderInvalid`] if a header of the handshake is missing or wrong, or the connection cannot be one; [`Code::ServerBusy`] if too
+/// many clients are not authenticated yet.
 pub(crate) fn upgrade<F, Fut>(
     mut request: CellRequest,
     message_max_bytes: usize,
@@ -150,6 +141,8 @@ where
     };
     let on_upgrade = request.upgrade.take();
     let on_upgrade = on_upgrade.ok_or_else(|| invalid(header::UPGRADE, None))?;
+    let stranger = request.unit.limits().strangers.admit();
+    let stranger = Some(Box::new(stranger.ok_or(Code::ServerBusy)?));
     let cell = SocketCell {
         unit: Arc::clone(&request.unit),
         context: request.context,
@@ -164,7 +157,10 @@ where
             .max_write_buffer_size(MAX_UNSENT_BYTES)
             .max_message_size(Some(message_max_bytes))
             .max_frame_size(Some(message_max_bytes));
-        let io = UpgradedStream::of_stranger(upgraded);
+        let io = UpgradedStream {
+            io: TokioIo::new(upgraded),
+            stranger,
+        };
         let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
         Box::pin(serve(cell, socket)).await;
     });

@@ -59,6 +59,7 @@ pub mod server_node;
 mod server_node_state;
 pub mod settings;
 mod staged_records;
+pub mod strangers;
 pub mod stream;
 mod structure_view;
 pub mod temp_file;

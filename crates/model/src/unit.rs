@@ -26,6 +26,7 @@ use crate::monotonic_ids::MonotonicIds;
 use crate::outbox_queue::OutboxQueue;
 use crate::records::{Records, store_error};
 use crate::server_node_state::ServerNodeState;
+use crate::strangers::Strangers;
 use crate::{Cell, ServerAuthority, Settings, UnitUrls, entity};
 
 /// The number of times that the structure of a cell is loaded if it changes meanwhile.
@@ -87,6 +88,8 @@ pub struct Limits {
     pub answer_memory: AnswerMemory,
     /// The part of it, a half, that bodies may use while they arrive.
     pub arriving_bodies: MemoryBudget,
+    /// Clients of WebSockets that are not authenticated yet.
+    pub strangers: Arc<Strangers>,
     pub(crate) node_locks: NodeLocks,
     /// The permits of garbage collections.
     pub(crate) collections: Arc<Semaphore>,
@@ -111,6 +114,7 @@ impl Limits {
             body_memory: MemoryBudget::new(settings.body_memory_max_bytes),
             answer_memory: AnswerMemory::new(settings.answer_memory_max_bytes),
             arriving_bodies: MemoryBudget::new(settings.body_memory_max_bytes / 2),
+            strangers: Arc::default(),
             node_locks: NodeLocks::default(),
             collections: Arc::new(Semaphore::new(MAX_COLLECTIONS)),
         }

@@ -2,13 +2,17 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use http_body_util::BodyExt;
-use personium_testkit::{ProcessUnit, TestClient, ace, text_member};
+use personium_testkit::{ProcessUnit, TestClient, ace, text_member, wait_until};
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
@@ -372,6 +376,53 @@ async fn hostile_clients_of_the_feed_are_closed_or_ignored() {
     other.send(nested).await;
     other.send(r#"{"State":"All"}"#).await;
     assert_eq!(other.next_json().await["Reason"], "Unauthorized");
+}
+
+/// The length of a message that a stranger begins and does not end.
+const BEGUN_BYTES: u16 = 60 << 10;
+
+#[tokio::test]
+async fn strangers_may_not_send_much_together_and_a_token_is_accepted_meanwhile() {
+    let unit = crate::unit().start();
+    create_cell(&unit.admin()).await;
+    let token = token(&unit, "readonly").await;
+    // 56 KiB of each count, and 8 MiB are there for all.
+    let ended = Arc::<AtomicUsize>::default();
+    let mut strangers = JoinSet::new();
+    for _ in 0..150 {
+        let mut feed = Feed::open(&unit, "wscell").await;
+        let ended = Arc::clone(&ended);
+        let [high, low] = (BEGUN_BYTES + 1).to_be_bytes();
+        let mut begun = vec![0x81, 0xfe, high, low, 0, 0, 0, 0];
+        begun.resize(usize::from(BEGUN_BYTES), b'x');
+        strangers.spawn(async move {
+            if feed.0.get_mut().write_all(&begun).await.is_ok() {
+                while let Some(Ok(_)) = feed.0.next().await {}
+            }
+            ended.fetch_add(1, Ordering::Relaxed);
+        });
+    }
+    wait_until("four strangers are refused", async || {
+        ended.load(Ordering::Relaxed) >= 4
+    })
+    .await;
+    let mut feed = Feed::open(&unit, "wscell").await;
+    feed.subscribe(&token).await;
+    strangers.shutdown().await;
+    wait_until("there is room again", async || {
+        let mut feed = Feed::open(&unit, "wscell").await;
+        let text = Message::text("x".repeat(usize::from(BEGUN_BYTES)));
+        let sent =
+            feed.0.send(text).await.is_ok() && feed.0.send(Message::text("{}")).await.is_ok();
+        sent && loop {
+            match feed.0.next().await {
+                Some(Ok(Message::Text(text))) => break text.contains("Unauthorized"),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => break false,
+            }
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
