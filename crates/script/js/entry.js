@@ -1,7 +1,7 @@
 // `_p`, its utilities, and the context object `pjvm`.
 (function (host, need, js) {
   'use strict';
-  const { text, parse, split, indexOf, slice, replace, lower, keys, define, put, push, has, isArray, TypeErrorClass } = js;
+  const { text, parse, split, indexOf, slice, replace, lower, put, push, has, isArray, TypeErrorClass } = js;
   const base = need('base');
   const { guarded, settings, textArgument, failure, lazy } = base;
 
@@ -64,7 +64,7 @@
     },
   };
 
-  const _p = {
+  const members = {
     localbox: () => need('access').as('client').cell().box(),
     as: (given) => need('access').as(given),
     setPersoniumVersion(version) {
@@ -78,36 +78,59 @@
     dcjvm: pjvm,
     PersoniumException: base.PersoniumException,
   };
-  lazy(_p, 'extension', () => need('extension').extension);
-  // The classes, which are made when they are used for the first time.
-  const addClasses = (file, names) => {
-    for (let at = 0; at < names.length; at += 1) {
-      const name = names[at];
-      define(_p, name, {
-        __proto__: null,
-        configurable: true,
-        enumerable: false,
-        get: () => {
-          need(file);
-          const { Class } = base.classOf(name);
-          put(_p, name, Class, false);
-          return Class;
-        },
-        set: (value) => put(_p, name, value, false),
-      });
+  lazy(members, 'extension', () => need('extension').extension);
+
+  // The classes by their files. They are members too, which are made when they are used for the first time.
+  const CLASSES = {
+    __proto__: null,
+    access: ' Accessor OwnerAccessor ',
+    query: ' Query ',
+    control: ' LinkManager Account Role Relation ExtRole ExtCell EntityType AssociationEnd ComplexType Property ComplexTypeProperty OData '
+      + 'AccountManager RoleManager RelationManager ExtRoleManager ExtCellManager EntityTypeManager AssociationEndManager '
+      + 'ComplexTypeManager PropertyManager ComplexTypePropertyManager BoxManager CellManager ',
+    dav: ' Webdav DavCollection BoxCtl Box ',
+    acl: ' AclManager ',
+    odata: ' ODataCollectionCtl ODataCollection EntitySet ',
+    service: ' Response ServiceCollection EventManager LogResponse CurrentLogManager ArchiveLogManager ',
+    cell: ' CellCtl Cell UnitManager UnitCtl ',
+  };
+  const made = js.create(null);
+  let allMade = false;
+  const makeClass = (file, name) => {
+    if (made[name] === true) return;
+    need(file);
+    put(members, name, base.classOf(name).Class, false);
+    made[name] = true;
+  };
+  const makeNamed = (name) => {
+    if (typeof name !== 'string' || indexOf(name, ' ') >= 0) return;
+    for (const file in CLASSES) {
+      if (indexOf(CLASSES[file], ' ' + name + ' ') >= 0) makeClass(file, name);
     }
   };
-  addClasses('access', ['Accessor', 'OwnerAccessor']);
-  addClasses('query', ['Query']);
-  addClasses('control', ['LinkManager', 'Account', 'Role', 'Relation', 'ExtRole', 'ExtCell', 'EntityType', 'AssociationEnd', 'ComplexType',
-    'Property', 'ComplexTypeProperty', 'OData', 'AccountManager', 'RoleManager', 'RelationManager', 'ExtRoleManager', 'ExtCellManager',
-    'EntityTypeManager', 'AssociationEndManager', 'ComplexTypeManager', 'PropertyManager', 'ComplexTypePropertyManager', 'BoxManager',
-    'CellManager']);
-  addClasses('dav', ['Webdav', 'DavCollection', 'BoxCtl', 'Box']);
-  addClasses('acl', ['AclManager']);
-  addClasses('odata', ['ODataCollectionCtl', 'ODataCollection', 'EntitySet']);
-  addClasses('service', ['Response', 'ServiceCollection', 'EventManager', 'LogResponse', 'CurrentLogManager', 'ArchiveLogManager']);
-  addClasses('cell', ['CellCtl', 'Cell', 'UnitManager', 'UnitCtl']);
+  const makeAll = () => {
+    if (allMade) return;
+    for (const file in CLASSES) {
+      const names = split(js.trim(CLASSES[file]), ' ');
+      for (let at = 0; at < names.length; at += 1) makeClass(file, names[at]);
+    }
+    allMade = true;
+  };
+  const get = (target, name, receiver) => {
+    if (!allMade) makeNamed(name);
+    return js.get(target, name, receiver);
+  };
+  // A proxy makes the class that is read. For every other operation all classes are made, and the operation is that of an ordinary
+  // object: the handler of the proxy is asked for the trap of each operation, and has no other than `get`.
+  const handler = new js.ProxyClass(js.create(null), {
+    __proto__: null,
+    get: (_, operation) => {
+      if (operation === 'get') return get;
+      makeAll();
+      return undefined;
+    },
+  });
+  const _p = new js.ProxyClass(members, handler);
 
   const JavaAdapter = function () {
     throw new TypeErrorClass('JavaAdapter is not available');

@@ -57,6 +57,7 @@
   const js = {
     __proto__: null,
     isBytes: (value) => isView(value) || isBuffer(value),
+    get: original.get,
     parse: parse,
     stringify: stringify,
     text: textOf,

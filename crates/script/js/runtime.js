@@ -5,12 +5,13 @@
 // functions that were taken here, before the script runs, and objects without a prototype.
 (function (native) {
   'use strict';
-  const { apply } = Reflect;
+  const { apply, get } = Reflect;
   const ErrorClass = Error;
   // The functions of the language, as they were.
   const original = {
     __proto__: null,
     apply: apply,
+    get: get,
     call: Function.prototype.call,
     bind: Function.prototype.bind,
     parse: JSON.parse,

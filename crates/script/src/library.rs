@@ -30,6 +30,9 @@ const FILES: &[(&str, &str)] = &[
     ("cell.js", include_str!("../js/cell.js")),
     ("java.js", include_str!("../js/java.js")),
     ("extension.js", include_str!("../js/extension.js")),
+    ("slack.js", include_str!("../js/slack.js")),
+    ("mail.js", include_str!("../js/mail.js")),
+    ("operated.js", include_str!("../js/operated.js")),
     ("entry.js", include_str!("../js/entry.js")),
 ];
 
