@@ -151,7 +151,9 @@ fn outcome_of(kind: RequestKind, status: StatusCode) -> RequestOutcome {
     RequestOutcome {
         text: status.as_str().to_owned(),
         kind: match status.as_u16() {
-            ..400 => OutcomeKind::Success,
+            ..300 => OutcomeKind::Success,
+            // Nobody follows a redirect, so the target does not have the event. A service may answer so.
+            ..400 if kind == RequestKind::Exec => OutcomeKind::Success,
             _ if kind != RequestKind::Exec && is_temporary(status) => OutcomeKind::Temporary,
             _ => OutcomeKind::Failure,
         },

@@ -134,6 +134,23 @@ async fn request_that_failed_is_kept_and_can_be_sent_again_or_removed() {
 }
 
 #[tokio::test]
+async fn redirect_of_a_target_is_a_failure_and_nobody_follows_it() {
+    let (unit, port) = unit_with_relay(|_| {}).await;
+    let elsewhere = StubServer::start().await;
+    let server = StubServer::start_on(port).await;
+    start_rule_sender(&unit);
+    post(&unit, "one").await;
+    let redirect = format!("307 Temporary Redirect\r\nlocation: {}", elsewhere.url());
+    server.receive(&redirect, "").await;
+    wait_until("failure is shown", async || {
+        last_request(&unit).await["Success"] == false
+    })
+    .await;
+    assert_eq!(failed(&unit).await[0]["Status"], "307");
+    assert!(!elsewhere.is_called().await);
+}
+
+#[tokio::test]
 async fn kept_requests_are_limited_and_listed_in_pages() {
     let (unit, _) = unit_with_relay(|settings| settings.events.dead_letters_max = 102).await;
     start_rule_sender(&unit);

@@ -78,6 +78,21 @@ async fn http_client_reads_the_own_unit_without_the_identity_of_the_script() {
 }
 
 #[tokio::test]
+async fn http_client_follows_no_redirect() {
+    let unit = unit_with_network().await;
+    let (server, elsewhere) = (StubServer::start().await, StubServer::start().await);
+    let redirect = format!("307 Temporary Redirect\r\nlocation: {}", elsewhere.url());
+    let code = format!(
+        "var r = new _p.extension.HttpClient().post('{}', {{Authorization:'x'}}, 'application/json', '[1]');
+         return [r.status, JSON.parse(r.headers).Location];",
+        server.url()
+    );
+    let (out, _) = tokio::join!(unit.value(&code), server.receive(&redirect, ""));
+    assert_eq!(out, json!(["307", elsewhere.url()]));
+    assert!(!elsewhere.is_called().await);
+}
+
+#[tokio::test]
 async fn http_client_names_what_is_wrong() {
     let unit = ScriptUnit::new().await;
     let code = "var H = _p.extension.HttpClient, client = new H();
