@@ -1,8 +1,9 @@
-//! Servers that tests start and that are built from their Go source: object stores, an authority with the protocol ACME.
+//! Servers that tests start and that are built from their Go source: object stores, an authority with the protocol ACME, a collector of
+//! OpenTelemetry.
 //!
 //! They are kept in the user's cache folder, because building them takes minutes. The module proxy verifies the source.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::{TaskResult, child_process};
@@ -27,6 +28,14 @@ const PROGRAMS: &[(&str, &str)] = &[
     ),
 ];
 
+/// The program that is made of modules by a main function of ours: the OpenTelemetry Collector with the parts that tests need. Its own
+/// distribution has dozens of others.
+const COLLECTOR: &str = "otelcol";
+
+/// The folder of that main function, and the files that say what it is made of.
+const COLLECTOR_FOLDER: &str = "xtask/go/otelcol";
+const COLLECTOR_FILES: [&str; 2] = ["go.mod", "main.go"];
+
 /// Builds the programs that are missing or were built from another version.
 ///
 /// # Errors
@@ -50,5 +59,32 @@ pub(crate) fn install() -> TaskResult {
         std::fs::write(&built_from, module)
             .map_err(|error| format!("cannot write {}: {error}", built_from.display()))?;
     }
-    Ok(())
+    install_collector(&folder)
+}
+
+/// Builds the collector unless it was built from the same files.
+fn install_collector(folder: &Path) -> TaskResult {
+    let mut files = String::new();
+    for name in COLLECTOR_FILES {
+        let path = Path::new(COLLECTOR_FOLDER).join(name);
+        files += &std::fs::read_to_string(&path)
+            .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    }
+    let (program, built_from) = (
+        folder.join(COLLECTOR),
+        folder.join(format!("{COLLECTOR}.version")),
+    );
+    let is_built = std::fs::read_to_string(&built_from).is_ok_and(|found| found == files);
+    if is_built && program.exists() {
+        return Ok(());
+    }
+    child_process::run(
+        Command::new("go")
+            .args(["build", "-trimpath", "-ldflags=-s -w", "-o"])
+            .arg(&program)
+            .arg(".")
+            .current_dir(COLLECTOR_FOLDER),
+    )?;
+    std::fs::write(&built_from, files)
+        .map_err(|error| format!("cannot write {}: {error}", built_from.display()))
 }

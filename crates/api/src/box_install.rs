@@ -9,6 +9,7 @@ use personium_model::event::Event;
 use personium_model::temp_file::TempFile;
 use personium_model::url::LOCAL_CELL;
 use personium_model::{Permit, Unit};
+use personium_trace::within;
 use personium_types::{Code, Error, Operation, Result};
 use tokio::sync::oneshot;
 
@@ -63,7 +64,7 @@ pub(crate) async fn handle(mut request: CellRequest) -> Result<Response> {
     };
     // A task of its own: a box that was created is installed or removed again, also if the client goes away.
     let (sender, started) = oneshot::channel();
-    tokio::spawn(async move {
+    let installing = async move {
         let start = start(&request, &permit, &name, archive.package).await;
         let status = match &start {
             Ok(_) => StatusCode::ACCEPTED.as_u16(),
@@ -74,14 +75,16 @@ pub(crate) async fn handle(mut request: CellRequest) -> Result<Response> {
         match start {
             Ok(installer) => {
                 let _ = sender.send(Ok(()));
-                installer.run().await;
+                let span = personium_trace::work("box.install");
+                span.scope(installer.run()).await;
             }
             Err(refusal) => {
                 let _ = sender.send(Err(refusal));
             }
         }
         drop(archive.limiter_permit);
-    });
+    };
+    tokio::spawn(within(personium_trace::background(), installing));
     started.await.map_err(Error::internal)??;
     Ok(response::status(StatusCode::ACCEPTED).with_header(header::LOCATION, &url))
 }

@@ -8,6 +8,7 @@ use http::{HeaderMap, Method, Request, header, request};
 use percent_encoding::percent_decode_str;
 use personium_model::maintenance::Maintenance;
 use personium_model::{Access, CellContext};
+use personium_trace::Attribute;
 use personium_types::name::CellName;
 use personium_types::{CellId, Code, Error, Result};
 
@@ -25,8 +26,8 @@ use crate::response::Response;
 use crate::route::CellRoute;
 use crate::{
     accept, access, answer, audit, cell, forwarded, full_storage, maintenance, message_framing,
-    overrides, posting, preflight, request_key, request_target, response_headers, route, transfer,
-    unit,
+    overrides, posting, preflight, request_key, request_target, response_headers, route,
+    route_template, transfer, unit,
 };
 
 /// Answers requests with one state of the application.
@@ -78,7 +79,13 @@ impl Loopback for AppState {
             admin: None,
             depth,
         };
-        dispatcher.respond(request, None).await
+        let span = personium_trace::child("loopback");
+        let response = span.scope(dispatcher.respond(request, None)).await;
+        span.set(Attribute::Status(response.status().as_u16()));
+        if response.status().is_server_error() {
+            span.fail("status");
+        }
+        response
     }
 }
 
@@ -111,6 +118,7 @@ impl<'a> Dispatcher<'a> {
                 return response;
             }
         };
+        personium_trace::note(|| Attribute::RequestKey(request_key.as_str().into()));
         let sent_method = head.method.clone();
         head.method = overrides::method(&head.method, &head.headers);
         overrides::apply_to_headers(&mut head.headers);
@@ -136,6 +144,7 @@ impl<'a> Dispatcher<'a> {
             }
         };
         let mut response = outcome.unwrap_or_else(|refusal| {
+            personium_trace::note(|| Attribute::ErrorCode(refusal.code().as_str()));
             let dialect = self.state.unit.settings().odata.dialect;
             let format = ErrorFormat::of(&headers, dialect);
             error::render_as(format, &refusal, &challenge, &request_key)
@@ -203,6 +212,7 @@ impl<'a> Dispatcher<'a> {
             Ok(addressee) => addressee,
             Err(refusal) => return Some(Err(refusal)),
         };
+        personium_trace::note(|| Attribute::Route(route_template::of(&addressee)));
         match addressee {
             Addressee::Unit { path } => {
                 Some(self.dispatch_to_unit(incoming, &path, challenge).await)
@@ -276,6 +286,7 @@ impl<'a> Dispatcher<'a> {
         };
         *challenge = Challenge::Bearer(urls.cell(&name));
         let id = context.cell().id;
+        personium_trace::note(|| Attribute::CellId(id.to_string().into()));
         let request = self.context(incoming, &cell_url, &target.path, Some(id))?;
         let (method, answers) = (request.method.clone(), request.answers.clone());
         let seen = Arc::clone(&context);

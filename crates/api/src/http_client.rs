@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Request, header};
 use personium_model::AnswerShare;
+use personium_trace::{TraceScope, within};
 
 pub use self::fetched::{FetchError, FetchLimit, FetchedResponse};
 pub use self::network::NetworkClient;
@@ -30,6 +31,8 @@ pub struct HttpClient {
     depth: u8,
     /// The memory budget for the responses; `None` does not count them.
     memory: Option<AnswerShare>,
+    /// The span of the request, for what it sends from other tasks.
+    trace: Option<TraceScope>,
 }
 
 impl HttpClient {
@@ -41,6 +44,7 @@ impl HttpClient {
             loopback,
             depth,
             memory: None,
+            trace: personium_trace::current(),
         }
     }
 
@@ -50,6 +54,13 @@ impl HttpClient {
         Self {
             memory: Some(memory),
             ..self
+        }
+    }
+
+    /// Makes what is sent from other tasks a part of a span; `None` leaves it a part of that of the request.
+    pub(crate) fn set_trace(&mut self, scope: Option<TraceScope>) {
+        if scope.is_some() {
+            self.trace = scope;
         }
     }
 
@@ -75,6 +86,23 @@ impl HttpClient {
     /// # Errors
     /// [`FetchError`]; also if the body of the response has more than `max_bytes`.
     pub async fn send(
+        &self,
+        request: Request<Bytes>,
+        trust: UrlTrust,
+        max_bytes: usize,
+    ) -> Result<FetchedResponse, FetchError> {
+        let sending = self.send_in_scope(request, trust, max_bytes);
+        within(self.trace_scope(), sending).await
+    }
+
+    /// The span of the request, unless the task has a span or a tracer of its own.
+    fn trace_scope(&self) -> Option<TraceScope> {
+        self.trace
+            .clone()
+            .filter(|_| personium_trace::current().is_none())
+    }
+
+    async fn send_in_scope(
         &self,
         request: Request<Bytes>,
         trust: UrlTrust,
@@ -107,6 +135,15 @@ impl HttpClient {
     /// # Errors
     /// [`FetchError`]
     pub async fn send_of_script(
+        &self,
+        request: Request<Body>,
+        depth_max: u8,
+    ) -> Result<Response, FetchError> {
+        let sending = self.send_of_script_in_scope(request, depth_max);
+        within(self.trace_scope(), sending).await
+    }
+
+    async fn send_of_script_in_scope(
         &self,
         request: Request<Body>,
         depth_max: u8,

@@ -64,6 +64,7 @@ mod response;
 mod response_headers;
 mod role_list;
 pub mod route;
+mod route_template;
 mod rule;
 mod scripts;
 mod service;

@@ -78,6 +78,13 @@ impl ApiService {
         Some(response)
     }
 
+    /// Whether a proxy at this address is trusted.
+    #[must_use]
+    pub fn is_trusted_proxy(&self, peer: IpAddr) -> bool {
+        let state = self.state.get();
+        state.unit.settings().trusted_proxies.contains(peer)
+    }
+
     /// The address of the client of a request: what trusted proxies report, else the address at the other end of the
     /// connection.
     #[must_use]

@@ -4,6 +4,7 @@ use http::{Method, StatusCode, header};
 use personium_install::{CellExporter, CellImporter, ExportFormat};
 use personium_model::Permit;
 use personium_model::transfer::{self, TransferKind, TransferStatus};
+use personium_trace::within;
 use personium_types::time::iso_time;
 use personium_types::{Code, Error, Result};
 use serde_json::{Value, json};
@@ -119,7 +120,7 @@ async fn begin(mut request: CellRequest, kind: TransferKind) -> Result<Response>
     let location = format!("{}{endpoint}", request.cell_url());
     // A task of its own: a transfer that was begun goes on, also if the client goes away.
     let (sender, begun) = oneshot::channel();
-    tokio::spawn(async move {
+    let transferring = async move {
         let (unit, cell) = (request.unit.clone(), request.context.cell().id);
         let _limiter_permit = match unit.limits().installs.acquire(&cell).await {
             Ok(permit) => permit,
@@ -133,10 +134,17 @@ async fn begin(mut request: CellRequest, kind: TransferKind) -> Result<Response>
         };
         let _ = sender.send(Ok(()));
         match transfer {
-            BegunTransfer::Export(exporter) => exporter.run().await,
-            BegunTransfer::Import(importer) => importer.run().await,
+            BegunTransfer::Export(exporter) => {
+                let span = personium_trace::work("cell.export");
+                span.scope(exporter.run()).await;
+            }
+            BegunTransfer::Import(importer) => {
+                let span = personium_trace::work("cell.import");
+                span.scope(importer.run()).await;
+            }
         }
-    });
+    };
+    tokio::spawn(within(personium_trace::background(), transferring));
     begun.await.map_err(Error::internal)??;
     Ok(response::status(StatusCode::ACCEPTED).with_header(header::LOCATION, &location))
 }

@@ -5,6 +5,7 @@ use http::{Request, StatusCode, header};
 use personium_model::auth::token_issuer::TokenIssuer;
 use personium_model::odata::message::{AttemptOutcome, DeliverySender, OutgoingMessage};
 use personium_model::{CellContext, Unit};
+use personium_trace::Attribute;
 
 use crate::{NoResponse, ReceivedResponse, RequestSender};
 
@@ -44,14 +45,24 @@ impl DeliveryAttempt<'_> {
             let reason = "The URL of the cell is not valid.".to_owned();
             return AttemptOutcome::Unreachable { reason };
         };
-        match sender.send(request).await {
+        let span = personium_trace::work("message.deliver");
+        if span.is_recorded() {
+            span.set(Attribute::CellId(context.cell().id.to_string().into()));
+        }
+        let outcome = match span.scope(sender.send(request)).await {
             Ok(response) => self.outcome(&response),
             Err(NoResponse {
                 reason,
                 is_temporary: true,
             }) => AttemptOutcome::Failed { code: None, reason },
             Err(NoResponse { reason, .. }) => AttemptOutcome::Unreachable { reason },
+        };
+        match &outcome {
+            AttemptOutcome::Failed { .. } => span.fail("failed"),
+            AttemptOutcome::Unreachable { .. } => span.fail("unreachable"),
+            AttemptOutcome::Answered { .. } | AttemptOutcome::Postponed(_) => {}
         }
+        outcome
     }
 
     /// The request; `None` if the recipient is no valid URL.

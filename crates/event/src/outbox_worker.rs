@@ -10,6 +10,7 @@ use personium_model::event::pending;
 use personium_model::event::published::EventPublisher;
 use personium_model::event::waiting_counts;
 use personium_model::outbox_queue::{OutboxPartition, PartitionKind};
+use personium_trace::within;
 use personium_types::error::chain;
 use personium_types::{CellId, Result};
 use tokio::sync::Semaphore;
@@ -69,7 +70,7 @@ async fn publish_events(unit: &Arc<Unit>, bus: &Arc<BusWorker>) {
         };
         while tasks.try_join_next().is_some() {}
         let (unit, bus) = (Arc::clone(unit), Arc::clone(bus));
-        tasks.spawn(async move {
+        let turn = async move {
             let turn = bus.process_turn(&unit, &partition).await;
             drop(permit);
             let turn = match turn {
@@ -82,7 +83,8 @@ async fn publish_events(unit: &Arc<Unit>, bus: &Arc<BusWorker>) {
                 Err(error) => Err(error),
             };
             conclude_turn(&unit, partition, turn).await;
-        });
+        };
+        tasks.spawn(within(personium_trace::background(), turn));
     }
 }
 
@@ -186,7 +188,7 @@ async fn process_queue(
         };
         while tasks.try_join_next().is_some() {}
         let (unit, sender) = (Arc::clone(unit), Arc::clone(sender));
-        tasks.spawn(async move {
+        let turn = async move {
             let processed = match kind {
                 PartitionKind::Rule => process_partition(&unit, &*sender, &partition)
                     .await
@@ -198,7 +200,8 @@ async fn process_queue(
             };
             drop(permit);
             conclude_turn(&unit, partition, processed).await;
-        });
+        };
+        tasks.spawn(within(personium_trace::background(), turn));
     }
 }
 

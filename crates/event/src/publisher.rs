@@ -13,6 +13,7 @@ use personium_model::event::published::{
 };
 use personium_model::outbox_queue::OutboxPartition;
 use personium_model::{CellContext, Unit};
+use personium_trace::Attribute;
 use personium_types::{CellId, Result, ServerNodeId};
 
 /// The largest number of events that are published at once.
@@ -184,7 +185,13 @@ impl BusWorker {
 
     async fn publish(&self, events: &[WaitingEvent]) -> std::result::Result<(), PublishError> {
         let outgoing: Vec<OutgoingEvent> = events.iter().map(|it| it.outgoing.clone()).collect();
-        self.publisher.publish(&outgoing).await
+        let span = personium_trace::work("event.publish");
+        span.set(Attribute::Items(outgoing.len() as u64));
+        let published = span.scope(self.publisher.publish(&outgoing)).await;
+        if published.is_err() {
+            span.fail("publish");
+        }
+        published
     }
 
     fn note_success(&self, cell: &CellId) {

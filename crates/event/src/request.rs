@@ -10,6 +10,7 @@ use personium_model::auth::token_issuer::TokenIssuer;
 use personium_model::event::outbox::{OutboxEntry, OutcomeKind, RequestKind, RequestOutcome};
 use personium_model::event::{EVENT_ID, Event, RULE_CHAIN, VIA};
 use personium_model::{CellContext, Unit};
+use personium_trace::{Attribute, Span};
 use personium_types::{Code, Result};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -75,11 +76,37 @@ pub async fn send_entry(
     context: &CellContext,
     entry: &OutboxEntry,
 ) -> Result<RequestOutcome> {
-    let sending = send(unit, sender, context, entry);
-    match tokio::time::timeout(REQUEST_TIMEOUT, sending).await {
+    let span = span(context, entry);
+    let sending = span.scope(send(unit, sender, context, entry));
+    let outcome = match tokio::time::timeout(REQUEST_TIMEOUT, sending).await {
         Ok(outcome) => outcome,
         Err(_) => Ok(outcome_without_response(entry.kind)),
+    };
+    match outcome.as_ref().map(|outcome| outcome.kind) {
+        Ok(OutcomeKind::Success) => {}
+        Ok(_) => span.fail("outcome"),
+        Err(_) => span.fail("store"),
     }
+    outcome
+}
+
+/// The span of an attempt to send a request.
+fn span(context: &CellContext, entry: &OutboxEntry) -> Span {
+    let span = personium_trace::work(match entry.kind {
+        RequestKind::Exec => "rule.exec",
+        RequestKind::Relay => "rule.relay",
+        RequestKind::RelayEvent => "rule.relay_event",
+        RequestKind::RelayData => "rule.relay_data",
+        RequestKind::Publish => "rule.publish",
+    });
+    if span.is_recorded() {
+        span.set(Attribute::CellId(context.cell().id.to_string().into()));
+        span.set(Attribute::Attempt(entry.attempts.count.saturating_add(1)));
+        if let Some(key) = &entry.event.request_key {
+            span.set(Attribute::RequestKey(key.as_str().into()));
+        }
+    }
+    span
 }
 
 /// Sends the request of a rule.

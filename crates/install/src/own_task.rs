@@ -11,7 +11,7 @@ pub(crate) async fn run<T: Send + 'static>(
     work: impl Future<Output = Result<T>> + Send + 'static,
 ) -> Result<T> {
     let mut running = JoinSet::new();
-    running.spawn(work);
+    running.spawn(personium_trace::within(personium_trace::current(), work));
     match running.join_next().await {
         Some(Ok(done)) => done,
         Some(Err(panic)) => Err(Error::internal(panic)),

@@ -25,7 +25,8 @@ impl Installer {
         let mut steps = JoinSet::new();
         steps.spawn({
             let installer = Arc::clone(&installer);
-            async move { installer.install().await }
+            let installing = async move { installer.install().await };
+            personium_trace::within(personium_trace::current(), installing)
         });
         let mut check = tokio::time::interval(CLAIM_CHECK_INTERVAL);
         let result = loop {

@@ -80,7 +80,8 @@ impl Unit {
         post_commit.mark_changed_cells(&mut batch);
         let (unit, records) = (self.share(), records.clone());
         let in_flight = Arc::clone(self.commits()).read_owned().await;
-        let committing = tokio::spawn(async move {
+        let scope = personium_trace::current();
+        let committing = tokio::spawn(personium_trace::within(scope, async move {
             let deletion = post_commit.begin_deletion(&unit).await?;
             if let Some(deletion) = &deletion {
                 deletion.add_to(&mut batch);
@@ -96,7 +97,7 @@ impl Unit {
             post_commit.run(&unit, committed.is_ok());
             drop(in_flight);
             announced.and(committed)
-        });
+        }));
         committing.await.unwrap_or_else(|error| {
             let detail = ErrorDetail::new("commit task panicked").with_source(error);
             Err(StoreError::Down(detail))

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use personium_store::{
     Batch, ChannelKind, Direction, Expect, Key, KeyRange, Limit, Space, StoreError,
 };
+use personium_trace::within;
 use personium_types::error::chain;
 use personium_types::{CellId, NodeId, Result};
 use serde::{Deserialize, Serialize};
@@ -127,15 +128,18 @@ where
     Fut: Future<Output = Result<()>> + Send,
 {
     let unit = Arc::clone(unit);
-    tokio::spawn(async move {
+    let collecting = async move {
         let permits = Arc::clone(&unit.limits().collections);
         let Ok(_permit) = permits.acquire_owned().await else {
             return;
         };
-        if let Err(error) = collect(unit).await {
+        let span = personium_trace::work("garbage.collect");
+        if let Err(error) = span.scope(collect(unit)).await {
+            span.fail("store");
             log_failure(&cell, &error);
         }
-    });
+    };
+    tokio::spawn(within(personium_trace::background(), collecting));
 }
 
 fn log_failure(cell: &CellId, error: &personium_types::Error) {

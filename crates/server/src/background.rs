@@ -100,9 +100,12 @@ pub(crate) async fn collect_orphans(unit: Arc<Unit>, first_scan: Duration) {
 }
 
 async fn scan_for_orphans(unit: &Unit, min_age: Duration) {
-    let scanned = unit
-        .collect_orphaned_blobs(ORPHAN_SCAN_PAUSE, min_age)
-        .await;
+    let span = personium_trace::work("orphans.collect");
+    let scanning = unit.collect_orphaned_blobs(ORPHAN_SCAN_PAUSE, min_age);
+    let scanned = span.scope(scanning).await;
+    if scanned.is_err() {
+        span.fail("store");
+    }
     match scanned {
         Ok(0) => {}
         Ok(removed) => tracing::info!(removed, "removed orphaned file bodies"),
@@ -117,7 +120,10 @@ async fn scan_for_orphans(unit: &Unit, min_age: Duration) {
 pub(crate) async fn keep_audit_log(unit: Arc<Unit>, retention: AuditRetention) {
     let mut logged = None;
     loop {
-        match unit.remove_old_audit_entries(retention).await {
+        let span = personium_trace::work("audit.retain");
+        let removed = span.scope(unit.remove_old_audit_entries(retention)).await;
+        drop(span);
+        match removed {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "removed old entries of the audit log"),
             Err(error) => {

@@ -42,6 +42,7 @@ use self::store::BackupStore;
 use crate::config::Config;
 use crate::copy::key_copy::KeySet;
 use crate::progress::Progress;
+use crate::telemetry::CommandTraces;
 use crate::unit_reader::UnitReader;
 use crate::{journal_age, system};
 
@@ -148,8 +149,11 @@ pub(crate) fn read_secret(path: Option<&Path>) -> BackupResult<Option<Secret<Str
 pub async fn run(config: &Config, options: &BackupOptions) -> BackupResult<(String, bool)> {
     let secret = read_secret(options.key_file.as_deref())?;
     let unit = Box::pin(UnitReader::open(config)).await?;
-    let done = Box::pin(back_up(config, &unit, options, secret.as_ref())).await;
+    let traces = CommandTraces::start(&config.traces);
+    let backing_up = Box::pin(back_up(config, &unit, options, secret.as_ref()));
+    let done = traces.run("backup.generation", backing_up).await;
     unit.close().await;
+    traces.finish().await;
     done
 }
 
@@ -267,8 +271,11 @@ pub async fn copy_journal(
     let unit = Box::pin(UnitReader::open(config)).await?;
     let stamps = FileStamps::of(config);
     let of = (config, &unit, &stamps);
-    let done = Box::pin(pass(of, place, secret.as_ref(), None)).await;
+    let traces = CommandTraces::start(&config.traces);
+    let copying = Box::pin(pass(of, place, secret.as_ref(), None));
+    let done = traces.run("backup.journal", copying).await;
     unit.close().await;
+    traces.finish().await;
     done.map(|outcome| (outcome.text, outcome.is_whole))
 }
 
@@ -287,11 +294,13 @@ pub async fn follow_journal(
     let stamps = FileStamps::of(config);
     let mut known = None;
     let mut end = pin!(end.fuse());
+    let traces = CommandTraces::start(&config.traces);
     loop {
         let done = async {
             let unit = Box::pin(UnitReader::open_running(config)).await?;
             let (of, secret) = ((config, &unit, &stamps), secret.as_ref());
-            let done = Box::pin(pass(of, place, secret, known.take())).await;
+            let copying = Box::pin(pass(of, place, secret, known.take()));
+            let done = traces.run("backup.journal", copying).await;
             unit.close().await;
             done
         };
@@ -303,6 +312,7 @@ pub async fn follow_journal(
             Err(error) => say(&format!("{error}\n")),
         }
         if tokio::time::timeout(interval, &mut end).await.is_ok() {
+            traces.finish().await;
             return Ok(());
         }
     }

@@ -11,6 +11,7 @@ mod ports;
 mod report;
 mod stored_data;
 mod tls;
+mod traces;
 
 use std::fs::TryLockError;
 use std::net::SocketAddr;
@@ -70,6 +71,7 @@ pub fn check(sources: &ConfigSources) -> CheckReport {
     paths::check(&mut report, &loaded);
     plugins::check(&mut report, &loaded);
     check_layers(&mut report, &loaded);
+    traces::check(&mut report, &loaded);
     let administrators = stored_data::check(&mut report, &loaded);
     let administrators =
         administrators.unwrap_or_else(|| administrator_file::read(&loaded.config.store.data_dir));

@@ -10,7 +10,7 @@ use personium_model::unit::Ports;
 use personium_model::{ServerAuthority, Settings, Unit, UnitUrls};
 use personium_object_store::{Addressing, S3BlobStore, S3Credentials, S3Settings};
 use personium_sqlite::{CommitSync, JournalSettings, SpaceCreation, SqliteSettings, SqliteStore};
-use personium_store::{BlobStore, EventPublisher, Space, StoreError, StoreHealth};
+use personium_store::{BlobStore, EventPublisher, RecordStore, Space, StoreError, StoreHealth};
 use personium_types::error::chain;
 use personium_types::{Clock, Random, Secret};
 
@@ -24,6 +24,7 @@ use crate::message_broker::{self, BrokerError, StreamQueue};
 use crate::model_settings::model_settings;
 use crate::record_engine::{self, DatabaseError, RecordEngine};
 use crate::system;
+use crate::telemetry::{TracedBodies, TracedRecords};
 use crate::unit_url::unit_urls;
 
 /// A component that could not be built.
@@ -132,9 +133,10 @@ impl Components {
     pub fn unit(&self, change: impl FnOnce(&mut Settings)) -> (Arc<Unit>, ServerAuthority) {
         let mut settings = model_settings(&self.config);
         change(&mut settings);
+        let (records, blobs) = self.stores();
         let ports = Ports {
-            records: self.records.port(),
-            blobs: Arc::clone(&self.files),
+            records,
+            blobs,
             cache: self.cache.port(),
             broker: self.broker.as_ref().map(StreamQueue::port),
             clock: Arc::clone(&self.clock),
@@ -143,6 +145,20 @@ impl Components {
         let (urls, keys) = (self.urls.clone(), Arc::clone(&self.keys));
         let (unit, server) = Unit::new(ports, urls, settings, keys);
         (Arc::new(unit), server)
+    }
+}
+
+impl Components {
+    /// The stores of the unit. Their calls are spans, if the settings want traces.
+    fn stores(&self) -> (Arc<dyn RecordStore>, Arc<dyn BlobStore>) {
+        let (records, files) = (self.records.port(), Arc::clone(&self.files));
+        match self.config.traces.endpoint {
+            None => (records, files),
+            Some(_) => (
+                Arc::new(TracedRecords(records)),
+                Arc::new(TracedBodies(files)),
+            ),
+        }
     }
 }
 

@@ -41,6 +41,7 @@ mod secrets;
 mod store;
 mod tls;
 mod tokens;
+mod traces;
 mod unit;
 
 use std::collections::BTreeMap;
@@ -78,6 +79,7 @@ pub use secrets::SecretConfig;
 pub use store::{RecordStoreKind, RecordSync, SearchEngineConfig, StoreConfig};
 pub use tls::{AcmeChallenge, AcmeConfig, TlsConfig};
 pub use tokens::TokenConfig;
+pub use traces::{TraceConfig, TraceParents};
 pub use unit::{Scheme, UnitConfig};
 
 macro_rules! sections {
@@ -174,6 +176,8 @@ sections! {
     search_engine: SearchEngineConfig,
     /// The log.
     log: LogConfig,
+    /// Traces.
+    traces: TraceConfig,
 }
 
 /// Settings with which the unit cannot start: a list of problems, each of which names its key.
@@ -310,6 +314,7 @@ impl Config {
         self.postgres.check(reader);
         self.events.check(reader);
         self.stream.check(reader);
+        self.traces.check(reader);
         self.check_log(reader);
         self.object_store.check(&self.files, reader);
         self.check_tls(reader);

@@ -18,6 +18,7 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use personium_api::{ApiService, Body, TargetWithFragment};
 use personium_model::AnswerMemory;
+use personium_trace::{Attribute, Span};
 use personium_types::error::chain;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -31,6 +32,7 @@ use crate::lingering_close::{LingeringStream, Lingers};
 use crate::metrics::Metrics;
 use crate::request_body::RequestBody;
 use crate::request_lines::{RequestLineReader, RequestLines};
+use crate::telemetry::{TraceClient, TracedBody, Traces, status_word};
 use crate::tls::{ACME_ALPN, ClientStream, HTTP2_ALPN};
 use crate::write_timeout::{ResponseMemory, WriteTimeoutStream};
 
@@ -100,6 +102,8 @@ pub struct RequestHandlers {
     pub metrics: Arc<Metrics>,
     /// The access log, unless it is off.
     pub access_log: Option<Arc<AccessLog>>,
+    /// The traces, unless they are off.
+    pub traces: Option<Arc<Traces>>,
     /// The memory of answers.
     pub answer_memory: AnswerMemory,
 }
@@ -119,6 +123,7 @@ pub async fn serve(
         transfer_timeout: limits.transfer_timeout,
         header_max_bytes: limits.header_max_bytes,
         header_names: Arc::new(Box::pin(HeaderNames::receive()).await),
+        with_tls: false,
         stop: stop.clone(),
     };
     let closing = stopped(stop, limits.shutdown_delay);
@@ -201,11 +206,14 @@ fn spawn_connection(
         permit,
         acceptor,
     } = accepted;
-    let (handler, limits) = (handler.clone(), limits.clone());
+    let handler = Handler {
+        with_tls: acceptor.is_some(),
+        ..handler.clone()
+    };
+    let limits = limits.clone();
     let mut ending = graceful.watch();
     tokio::spawn(async move {
         let _open = handler.handlers.metrics.connection_opened();
-        let with_tls = acceptor.is_some();
         let stream = tokio::select! {
             stream = client_stream(stream, acceptor) => stream,
             () = ending.begun() => return,
@@ -221,8 +229,7 @@ fn spawn_connection(
         let served = match stream.protocol() == Some(HTTP2_ALPN) {
             true => Box::pin(serve_http2(stream, peer, handler.clone(), &limits, ending)).await,
             false => {
-                let client = (stream, with_tls);
-                let connection = serve_connection(client, peer, handler.clone(), &limits);
+                let connection = serve_connection(stream, peer, handler.clone(), &limits);
                 let mut connection = std::pin::pin!(connection);
                 tokio::select! {
                     served = connection.as_mut() => served,
@@ -308,7 +315,7 @@ type ConnectionStream = WriteTimeoutStream<RequestLineReader<LingeringStream<Cli
 
 /// Returns the future that serves the requests of one connection.
 fn serve_connection(
-    (stream, with_tls): (ClientStream, bool),
+    stream: ClientStream,
     peer: SocketAddr,
     handler: Handler,
     limits: &HttpLimits,
@@ -323,7 +330,6 @@ fn serve_connection(
     let service = ConnectionService {
         handler,
         peer,
-        with_tls,
         lines,
         lingers,
         response,
@@ -430,7 +436,6 @@ fn remove_forwarded(headers: &mut HeaderMap) {
 struct ConnectionService {
     handler: Handler,
     peer: SocketAddr,
-    with_tls: bool,
     lines: Arc<RequestLines>,
     lingers: Lingers,
     response: Arc<ResponseMemory>,
@@ -442,7 +447,8 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
     type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        let (handler, peer, with_tls) = (self.handler.clone(), self.peer, self.with_tls);
+        let (handler, peer) = (self.handler.clone(), self.peer);
+        let with_tls = handler.with_tls;
         let (lines, lingers) = (Arc::clone(&self.lines), Arc::clone(&self.lingers));
         let memory = Arc::clone(&self.response);
         let has_body = !request.body().is_end_stream();
@@ -479,6 +485,8 @@ struct Handler {
     transfer_timeout: Duration,
     header_max_bytes: usize,
     header_names: Arc<HeaderNames>,
+    /// Whether the connection uses TLS.
+    with_tls: bool,
     stop: watch::Receiver<bool>,
 }
 
@@ -496,12 +504,41 @@ impl Handler {
             let client = service.client_address(request.headers(), peer.ip());
             log.request(&request, client)
         });
-        let response = self.respond(request, peer).await;
-        timer.response_started(response.status().as_u16());
-        match record {
+        let span = self.span(&request, peer);
+        let mut unanswered = UnansweredSpan(span);
+        let responding = unanswered.0.scope(self.respond(request, peer));
+        let response = responding.await;
+        let status = response.status().as_u16();
+        timer.response_started(status);
+        let response = match record {
             Some(record) => record.attach(response),
             None => response,
+        };
+        let span = std::mem::replace(&mut unanswered.0, Span::none());
+        span.set(Attribute::Status(status));
+        if response.status().is_server_error() {
+            span.fail(status_word(status));
         }
+        TracedBody::wrap(response, span)
+    }
+
+    /// The span of a request, if there are traces.
+    fn span(&self, request: &Request<Incoming>, peer: SocketAddr) -> Span {
+        let Some(traces) = &self.handlers.traces else {
+            return Span::none();
+        };
+        let client = match self.with_tls {
+            // There is no proxy.
+            true => TraceClient {
+                is_trusted: false,
+                scheme: "https",
+            },
+            false => TraceClient {
+                is_trusted: self.handlers.service.is_trusted_proxy(peer.ip()),
+                scheme: "http",
+            },
+        };
+        traces.request(request, client)
     }
 
     async fn respond(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
@@ -522,6 +559,7 @@ impl Handler {
             Err(_) => {
                 self.handlers.metrics.handler_panicked();
                 tracing::error!(peer = %peer, "request handler panicked");
+                personium_trace::note(|| Attribute::ErrorType("panic"));
                 empty(StatusCode::INTERNAL_SERVER_ERROR)
             }
         };
@@ -543,6 +581,15 @@ impl Handler {
         if let Some(log) = &self.handlers.access_log {
             log.unreadable_request(peer.ip(), status);
         }
+    }
+}
+
+/// The span of a request whose client may go away before it is answered.
+struct UnansweredSpan(Span);
+
+impl Drop for UnansweredSpan {
+    fn drop(&mut self) {
+        self.0.fail("cancelled");
     }
 }
 

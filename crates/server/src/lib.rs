@@ -68,6 +68,7 @@ mod stall_watchdog;
 pub mod storage_watch;
 pub mod system;
 mod system_user;
+pub mod telemetry;
 pub mod tls;
 mod unit_reader;
 pub mod unit_rename;

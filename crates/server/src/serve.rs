@@ -11,6 +11,7 @@ use personium_model::records::Records;
 use personium_model::server_node::{JoinError, ServerNodeInfo};
 use personium_model::unfinished_migration::UnfinishedMigration;
 use personium_store::{RecordStore, Space};
+use personium_trace::{TraceScope, within};
 use personium_types::error::chain;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
@@ -47,6 +48,7 @@ use crate::script_metrics::ScriptCollector;
 use crate::stall_watchdog::{StallCollector, StallWatchdog, Stalls};
 use crate::storage_watch::StorageWatch;
 use crate::system;
+use crate::telemetry::{CollectorError, Traces};
 use crate::tls::TlsError;
 
 /// A unit that could not be started.
@@ -93,6 +95,9 @@ pub enum StartError {
     /// The certificate of the TLS port cannot be used.
     #[error("cannot use the certificate of the TLS port")]
     Tls(#[from] TlsError),
+    /// The settings of the collector of traces cannot be used.
+    #[error(transparent)]
+    Traces(#[from] CollectorError),
     /// The file of the access log could not be opened.
     #[error("cannot write the access log (log.access.file)")]
     AccessLog(#[source] std::io::Error),
@@ -118,6 +123,7 @@ pub struct RunningUnit {
     pub unit: Arc<Unit>,
     service: ApiService,
     access_log: Option<Arc<AccessLog>>,
+    traces: Option<Arc<Traces>>,
     stop: watch::Sender<bool>,
     http_server: JoinHandle<()>,
     background: Vec<JoinHandle<()>>,
@@ -348,6 +354,7 @@ fn spawn(
     };
     let metrics = Arc::clone(&handlers.metrics);
     let access_log = handlers.access_log.clone();
+    let traces = handlers.traces.clone();
     let (stop, stop_requested) = watch::channel(false);
     let records: Arc<dyn RecordStore> = components.records.port();
     let storage = Arc::new(StorageWatch {
@@ -369,32 +376,42 @@ fn spawn(
     let tasks_max = components.config.background.tasks_max;
     let first_scan = Duration::from_secs(components.config.files.first_orphan_scan_secs);
     let http_server = tokio::spawn(http_server::serve(ports, handlers, limits, stop_requested));
+    let scope = traces.as_ref().map(|traces| traces.scope());
     let mut background = vec![
         tokio::spawn(admin::serve(listeners.admin.listener, admin_service)),
         tokio::spawn(storage.run()),
         tokio::spawn(logging::report_left_out_lines()),
         tokio::spawn(background::maintain_node(Arc::clone(&unit))),
-        tokio::spawn(background::collect_garbage(Arc::clone(&unit))),
+        spawn_traced(
+            scope.as_ref(),
+            background::collect_garbage(Arc::clone(&unit)),
+        ),
         tokio::spawn(background::count_content(Arc::clone(&unit))),
-        tokio::spawn(background::collect_orphans(Arc::clone(&unit), first_scan)),
-        tokio::spawn(background::remove_unfinished_installations(
-            Arc::clone(&unit),
-            service.clone(),
-        )),
-        tokio::spawn(background::keep_audit_log(
-            Arc::clone(&unit),
-            components.config.log.audit_retention(),
-        )),
+        spawn_traced(
+            scope.as_ref(),
+            background::collect_orphans(Arc::clone(&unit), first_scan),
+        ),
+        spawn_traced(
+            scope.as_ref(),
+            background::remove_unfinished_installations(Arc::clone(&unit), service.clone()),
+        ),
+        spawn_traced(
+            scope.as_ref(),
+            background::keep_audit_log(Arc::clone(&unit), components.config.log.audit_retention()),
+        ),
         tokio::spawn(certificate_expiry::warn_daily(
             Arc::clone(&components.keys),
             Arc::clone(&components.clock),
         )),
-        tokio::spawn(personium_event::run(
-            Arc::clone(&unit),
-            request_sender,
-            tasks_max,
-            components.event_publisher.clone(),
-        )),
+        spawn_traced(
+            scope.as_ref(),
+            personium_event::run(
+                Arc::clone(&unit),
+                request_sender,
+                tasks_max,
+                components.event_publisher.clone(),
+            ),
+        ),
     ];
     let following = Arc::clone(&unit);
     background.push(tokio::spawn(async move {
@@ -424,12 +441,21 @@ fn spawn(
         unit,
         service,
         access_log,
+        traces,
         stop,
         http_server,
         background,
         watchdog: None,
         records,
     }
+}
+
+/// Spawns a task whose work is traced, if there are traces.
+fn spawn_traced(
+    scope: Option<&TraceScope>,
+    task: impl Future<Output = ()> + Send + 'static,
+) -> JoinHandle<()> {
+    tokio::spawn(within(scope.cloned(), task))
 }
 
 /// Starts the watchdog, unless the settings turn it off.
@@ -466,6 +492,8 @@ fn handlers(
     let answer_memory = unit.limits().answer_memory.clone();
     let log = &components.config.log;
     let access_log = AccessLog::start(log, &components.clock).map_err(StartError::AccessLog)?;
+    let traces = &components.config.traces;
+    let traces = Traces::start(traces, &components.clock, &components.random)?;
     let mut metrics = Metrics::new(Arc::clone(&components.clock))
         .with_storage(
             Arc::clone(&components.health),
@@ -500,10 +528,14 @@ fn handlers(
         let lost = LostLinesCollector(Arc::clone(access_log));
         metrics = metrics.with_collector(Box::new(lost));
     }
+    if let Some(traces) = &traces {
+        metrics = metrics.with_collector(Box::new(traces.collector()));
+    }
     Ok(RequestHandlers {
         service,
         metrics: Arc::new(metrics),
         access_log,
+        traces,
         answer_memory,
     })
 }
@@ -585,6 +617,9 @@ impl RunningUnit {
             tracing::warn!(error = %chain(&error), "failed to remove the record of the server node");
         }
         close(&*self.records).await;
+        if let Some(traces) = &self.traces {
+            traces.finish().await;
+        }
         if let Some(access_log) = &self.access_log {
             access_log.flush();
         }

@@ -110,6 +110,8 @@ async fn run(
     let input = InputStream::new(request.take_body());
     let place = format!("{}/{}", target.target_box.name, script.file);
     let (key, cell) = (request.request_key.clone(), request.context.cell().id);
+    let span = personium_trace::child("script.run");
+    request.request.http_client.set_trace(span.as_scope());
     let scripts = Arc::clone(&request.scripts);
     let engine = scripts.engine()?;
     let unit = Arc::clone(&request.unit);
@@ -128,10 +130,16 @@ async fn run(
             (log, plugins),
         )),
     };
-    let failure = match engine.run(call).await {
+    let failure = match span.scope(engine.run(call)).await {
         Ok(response) => return Ok(send(response, &unit)),
         Err(failure) => failure,
     };
+    span.fail(match &failure {
+        ScriptFailure::Busy => "busy",
+        ScriptFailure::Timeout => "timeout",
+        ScriptFailure::Failed { .. } => "failed",
+        ScriptFailure::Engine(_) => "engine",
+    });
     // The stack is in the event log of the cell.
     tracing::warn!(cell.id = %cell, script = %place, request.key = %key, error = %failure, "script failed");
     match failure {

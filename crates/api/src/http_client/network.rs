@@ -4,12 +4,13 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, StatusCode, header};
+use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use personium_model::Settings;
+use personium_trace::{Attribute, OutgoingContext, TRACEPARENT, TRACESTATE, method_word};
 
 use super::address::{AddressRefused, is_public};
 use super::fetched::{FetchError, FetchLimit, FetchedResponse};
@@ -78,10 +79,24 @@ impl NetworkClient {
             headers.insert(header::PROXY_AUTHORIZATION, value);
         }
         let connections = self.connections(trust).ok_or(FetchError::Tls)?;
+        let span = personium_trace::client(method_word(request.method().as_str()));
+        span.set(Attribute::Method(method_word(request.method().as_str())));
+        let host = bare_host(request.uri()).to_owned();
+        let told = {
+            let _entered = span.as_scope().map(|scope| scope.enter());
+            OutgoingContext::to(&host)
+        };
+        if let Some(context) = told {
+            tell(context, request.headers_mut());
+        }
         let exchange = exchange(connections, request.map(Full::new), limit);
-        tokio::time::timeout(REQUEST_TIMEOUT, exchange)
-            .await
-            .map_err(|_| FetchError::Timeout)?
+        let exchanged = span.scope(tokio::time::timeout(REQUEST_TIMEOUT, exchange));
+        let exchanged = exchanged.await.unwrap_or(Err(FetchError::Timeout));
+        match &exchanged {
+            Ok(response) => span.set(Attribute::Status(response.status.as_u16())),
+            Err(error) => span.fail(failure(error)),
+        }
+        exchanged
     }
 
     fn connections(&self, trust: UrlTrust) -> Option<&Connections> {
@@ -91,6 +106,32 @@ impl NetworkClient {
         };
         slot.get_or_init(|| pool(ProxyConnector::new(trust, self.proxy.clone())))
             .as_ref()
+    }
+}
+
+/// Tells another server of the trace, unless a script has told it something else.
+fn tell(context: OutgoingContext, headers: &mut HeaderMap) {
+    if headers.contains_key(TRACEPARENT) || headers.contains_key(TRACESTATE) {
+        return;
+    }
+    if let Ok(parent) = context.parent.parse() {
+        headers.insert(TRACEPARENT, parent);
+    }
+    if let Some(Ok(state)) = context.state.map(|state| state.parse()) {
+        headers.insert(TRACESTATE, state);
+    }
+}
+
+/// A failure as a word of a span.
+const fn failure(error: &FetchError) -> &'static str {
+    match error {
+        FetchError::Url => "url",
+        FetchError::Address => "address",
+        FetchError::Tls => "tls",
+        FetchError::Connect(_) => "connect",
+        FetchError::Response(_) => "response",
+        FetchError::Timeout => "timeout",
+        FetchError::LoopbackDepth => "loopback_depth",
     }
 }
 

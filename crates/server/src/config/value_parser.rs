@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use personium_postgres::PostgresHost;
+use personium_trace::TraceTarget;
 use personium_types::network::Networks;
 use personium_types::{Privilege, Secret};
 use regex::Regex;
@@ -42,6 +43,35 @@ impl<T: FromStr + PartialOrd + Display> ValueParser<T> for Number<T> {
 
     fn permitted(&self) -> String {
         format!("a whole number from {} to {}", self.0.start(), self.0.end())
+    }
+}
+
+/// A number from 0 to 1.
+#[derive(Debug)]
+pub struct Fraction;
+
+impl ValueParser<f64> for Fraction {
+    fn parse(&self, text: &str, _folder: &Path) -> Option<f64> {
+        let number = text.trim().parse::<f64>().ok();
+        number.filter(|number| (0.0..=1.0).contains(number))
+    }
+
+    fn permitted(&self) -> String {
+        "a number from 0 to 1, such as 0.05".into()
+    }
+}
+
+/// Host names of servers that are told of traces, separated by spaces; the list may be empty.
+#[derive(Debug)]
+pub struct TraceTargetList;
+
+impl ValueParser<Vec<TraceTarget>> for TraceTargetList {
+    fn parse(&self, text: &str, _folder: &Path) -> Option<Vec<TraceTarget>> {
+        text.split_whitespace().map(TraceTarget::parse).collect()
+    }
+
+    fn permitted(&self) -> String {
+        "host names, *.domain, or *, separated by spaces".into()
     }
 }
 

@@ -18,6 +18,7 @@ const SECTIONS_OF_THE_SERVER: &[&str] = &[
     config::BackgroundConfig::TITLE,
     config::CacheConfig::TITLE,
     config::LogConfig::TITLE,
+    config::TraceConfig::TITLE,
 ];
 
 /// Keys of other sections whose values the server itself uses.

@@ -96,6 +96,8 @@ mod start_order;
 mod storage_unit;
 mod stream_broker;
 mod streams;
+mod trace_collector;
+mod traces;
 mod trust_between_units;
 mod unit_hosts;
 mod usage_and_quotas;

@@ -59,7 +59,7 @@ const METRICS: &[(&str, Happening)] = &[
 ];
 
 /// The metrics whose tests are elsewhere: `metrics.rs`, `stall_watchdog.rs` and `certificate_expiry.rs` of the program, `audit.rs` of `api`, `script_workers.rs`,
-/// `event_feed.rs`, `outbox_metrics.rs`, `acme.rs`, `event_bus.rs`, `stream_broker.rs`, `full_disk.rs`, `low_disk.rs`, `damage.rs`, `monitoring.rs` and `node_differences.rs` beside this file.
+/// `event_feed.rs`, `outbox_metrics.rs`, `acme.rs`, `event_bus.rs`, `stream_broker.rs`, `full_disk.rs`, `low_disk.rs`, `damage.rs`, `monitoring.rs`, `traces.rs` and `node_differences.rs` beside this file.
 const ELSEWHERE: &[&str] = &[
     "personium_requests_total{status=\"1xx\"}",
     "personium_panics_total",
@@ -94,6 +94,10 @@ const ELSEWHERE: &[&str] = &[
     "personium_answer_memory_refusals_total",
     "personium_server_nodes_with_other_settings",
     "personium_audit_lost_entries_total",
+    "personium_trace_spans_exported_total",
+    "personium_trace_spans_lost_total{reason=\"queue_full\"}",
+    "personium_trace_spans_lost_total{reason=\"unreachable\"}",
+    "personium_trace_spans_lost_total{reason=\"refused\"}",
 ];
 
 /// The value of a metric, given by its name with its labels.

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::acme_server::{AcmeServer, UnitPorts};
 use crate::storage_unit::{StorageUnit, cell_files};
+use crate::trace_collector::TraceCollector;
 
 /// The parts of names of metrics that these files use.
 const METRIC_PREFIXES: [&str; 2] = ["personium_", "process_"];
@@ -153,6 +154,7 @@ fn metric_names(query: &str) -> BTreeSet<String> {
 #[tokio::test]
 async fn prometheus_knows_every_metric_of_rules_and_dashboard_and_gives_alerts() {
     let (memcached, broker) = (Memcached::start(), ActiveMq::start());
+    let traces = TraceCollector::start().await;
     let ports = UnitPorts::free();
     let authority = AcmeServer::start(ports, Duration::from_secs(90 * 24 * 3600));
     let builder = crate::unit()
@@ -168,6 +170,7 @@ async fn prometheus_knows_every_metric_of_rules_and_dashboard_and_gives_alerts()
         .setting("io.personium.core.stream.broker", broker.url())
         .setting("io.personium.core.eventbus.mq", "activemq")
         .setting("io.personium.core.eventbus.broker", broker.url())
+        .setting("io.personium.core.telemetry.traces.endpoint", traces.url())
         // A stall of a loaded machine must not be an alert here.
         .setting("io.personium.core.log.stall.thresholdInMs", 0);
     let mut unit = StorageUnit::start(builder);
