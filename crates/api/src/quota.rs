@@ -132,6 +132,8 @@ async fn of_cell(unit: &Unit, cell: &Cell) -> Result<Value> {
         files,
         entities,
         properties,
+        links,
+        indexes,
         messages,
         log,
     } = storage.usage;
@@ -143,6 +145,8 @@ async fn of_cell(unit: &Unit, cell: &Cell) -> Result<Value> {
         "fileBytes": files,
         "entityBytes": entities,
         "propertyBytes": properties,
+        "linkBytes": links,
+        "indexBytes": indexes,
         "messageBytes": messages,
         "logBytes": log,
         "quota": shown(quota),

@@ -71,7 +71,23 @@ impl SchemaLevel {
     }
 }
 
+/// The bytes that an entry or a privilege counts besides the id of the role: about the stored length.
+const ENTRY_BYTES: usize = 24;
+
 impl Acl {
+    /// The bytes that are counted of it.
+    #[must_use]
+    pub fn counted_bytes(&self) -> usize {
+        let aces = self.aces.iter().map(|ace| {
+            let role = match &ace.principal {
+                Principal::All => 0,
+                Principal::Role(id) => id.len(),
+            };
+            role + ENTRY_BYTES * (1 + ace.grants.len())
+        });
+        aces.sum()
+    }
+
     /// Its approximate memory in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {

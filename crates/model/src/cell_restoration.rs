@@ -105,7 +105,8 @@ impl CellRestoration {
         note: &(dyn Fn(RestoredCounts) + Sync),
     ) -> Result<RestoredCounts> {
         let encrypted = self.encrypted_bodies(records).await?;
-        let target = self.unit.cell_records(&self.new);
+        // The cell is counted at the end.
+        let target = self.unit.cell_records(&self.new).without_counting();
         let mut counts = RestoredCounts::default();
         let mut has_garbage = false;
         let mut rest = KeyRange::all();

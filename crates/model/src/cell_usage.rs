@@ -15,6 +15,7 @@ use serde::Deserialize;
 use crate::keys;
 use crate::node::Node;
 use crate::records;
+use crate::usage::CountedKey;
 
 /// The limits of one page of a count.
 const PAGE: Limit = Limit::records(512).or_bytes(1 << 20);
@@ -30,8 +31,12 @@ pub struct CellUsage {
     pub files: u64,
     /// The records of entities: user data, schemas, control objects, messages.
     pub entities: u64,
-    /// The dead properties of boxes, collections, files and the cell.
+    /// The names, dead properties and access control lists of boxes, collections, files and the cell.
     pub properties: u64,
+    /// The links between entities.
+    pub links: u64,
+    /// The entries of the indexes of user data.
+    pub indexes: u64,
     /// The messages of queues and topics.
     pub messages: u64,
     /// The lines of the event log.
@@ -45,6 +50,8 @@ impl CellUsage {
         self.files
             .saturating_add(self.entities)
             .saturating_add(self.properties)
+            .saturating_add(self.links)
+            .saturating_add(self.indexes)
             .saturating_add(self.messages)
             .saturating_add(self.log)
     }
@@ -54,6 +61,8 @@ impl CellUsage {
         self.files = self.files.saturating_add(other.files);
         self.entities = self.entities.saturating_add(other.entities);
         self.properties = self.properties.saturating_add(other.properties);
+        self.links = self.links.saturating_add(other.links);
+        self.indexes = self.indexes.saturating_add(other.indexes);
         self.messages = self.messages.saturating_add(other.messages);
         self.log = self.log.saturating_add(other.log);
     }
@@ -66,8 +75,12 @@ pub struct ByteCounts {
     pub files: i64,
     /// The records of entities.
     pub entities: i64,
-    /// Dead properties.
+    /// The names, dead properties and access control lists of nodes.
     pub properties: i64,
+    /// The keys of links.
+    pub links: i64,
+    /// The keys of index entries.
+    pub indexes: i64,
     /// The messages of queues.
     pub queues: i64,
     /// The messages of topics.
@@ -105,6 +118,8 @@ pub async fn read(store: &dyn RecordStore, cell: &CellId, all_counted: bool) -> 
         files: bytes(counts.files),
         entities: bytes(counts.entities),
         properties: bytes(counts.properties),
+        links: bytes(counts.links),
+        indexes: bytes(counts.indexes),
         messages: bytes(counts.queues.saturating_add(counts.topics)),
         log: bytes(log.fold(0, i64::saturating_add)),
     })
@@ -127,7 +142,12 @@ pub async fn count(store: &dyn RecordStore, cell: &CellId) -> Result<CountedCell
     let mut snapshot = store.snapshot(&Space::Cell(*cell)).await?;
     let mut content = ByteCounts::default();
     let messages = keys::all_message_texts();
-    let content_ranges = [keys::all_entities(), keys::all_nodes()];
+    let content_ranges = [
+        keys::all_entities(),
+        keys::all_nodes(),
+        keys::links_of_space(),
+        keys::all_index_entries(),
+    ];
     for range in content_ranges.into_iter().chain(messages) {
         let mut rest = range;
         loop {
@@ -197,6 +217,14 @@ struct TopicText {
 impl ByteCounts {
     /// Adds a record of a cell. What cannot be decoded counts nothing.
     pub(crate) fn add(&mut self, key: &Key, record: &Record) {
+        if let Some((kind, bytes)) = CountedKey::of(key) {
+            let sum = match kind {
+                CountedKey::Node => &mut self.properties,
+                CountedKey::Link => &mut self.links,
+                CountedKey::IndexEntry => &mut self.indexes,
+            };
+            *sum = sum.saturating_add(bytes);
+        }
         match key.as_bytes().first() {
             Some(b'E') => {
                 let length = i64::try_from(record.value.len()).unwrap_or(i64::MAX);
@@ -206,7 +234,7 @@ impl ByteCounts {
                 let Ok(node) = records::decode::<Node>(&record.value) else {
                     return;
                 };
-                self.properties = self.properties.saturating_add(node.property_bytes());
+                self.properties = self.properties.saturating_add(node.counted_bytes());
                 if let Some(file) = node.file {
                     self.files = self.files.saturating_add_unsigned(file.length);
                 }
@@ -234,7 +262,9 @@ impl ByteCounts {
         [
             ("files", one.files, other.files),
             ("entities", one.entities, other.entities),
-            ("dead properties", one.properties, other.properties),
+            ("names, dead properties and access control lists", one.properties, other.properties),
+            ("links", one.links, other.links),
+            ("index entries", one.indexes, other.indexes),
             ("messages of queues", one.queues, other.queues),
             ("messages of topics", one.topics, other.topics),
         ]
@@ -242,12 +272,14 @@ impl ByteCounts {
     }
 }
 
-/// The keys of the counters, and last that of the mark of a cell that was counted.
-pub(crate) fn counter_keys() -> [Key; 6] {
+/// The keys of the counters in the space of a cell, and last that of the mark of a cell that was counted.
+pub fn counter_keys() -> [Key; 8] {
     [
         keys::bytes_of_files(),
         keys::bytes_of_entities(),
         keys::bytes_of_properties(),
+        keys::bytes_of_links(),
+        keys::bytes_of_index_entries(),
         keys::bytes_of_queues(),
         keys::bytes_of_topics(),
         keys::bytes_counted(),
@@ -260,15 +292,21 @@ fn is_marked(found: &[Option<Record>]) -> bool {
 }
 
 fn counts_of(found: &[Option<Record>]) -> ByteCounts {
-    let value = |at: usize| {
+    counts_from(|at| {
         let record = found.get(at).and_then(Option::as_ref);
         record.map_or(0, |record| records::count_of(&record.value))
-    };
+    })
+}
+
+/// The counters, given by their places in [`counter_keys`].
+pub(crate) fn counts_from(value: impl Fn(usize) -> i64) -> ByteCounts {
     ByteCounts {
         files: value(0),
         entities: value(1),
         properties: value(2),
-        queues: value(3),
-        topics: value(4),
+        links: value(3),
+        indexes: value(4),
+        queues: value(5),
+        topics: value(6),
     }
 }

@@ -46,7 +46,7 @@ pub use self::messages::{
 pub use self::sets::{ControlSet, SetKey, SetParts};
 pub use self::single_values::{
     CellMarkers, administrator_cells, audit_head, body_key, box_of_installation, bytes_counted,
-    bytes_of_entities, bytes_of_files, bytes_of_properties, bytes_of_queues, bytes_of_topics,
+    bytes_of_entities, bytes_of_files, bytes_of_index_entries, bytes_of_links, bytes_of_properties, bytes_of_queues, bytes_of_topics,
     cell_deletion, cell_deletions, cell_of_quota, cell_quota, cell_quotas, changed_cell,
     changed_cells, claim_of_installation_marker, dead_letter_count, failed_installation,
     failed_installations, failed_logins, failed_logins_of, feed, garbage_marker, garbage_markers,
@@ -108,6 +108,12 @@ pub fn uniques(set: &SetKey, constraint: u8) -> KeyRange {
             .byte(constraint)
             .build(),
     )
+}
+
+/// All index entries of a space.
+#[must_use]
+pub fn all_index_entries() -> KeyRange {
+    KeyRange::prefix(&Key::table(b'I').build())
 }
 
 /// The beginning of the index of a property; the value, the time of the change and the id follow.
@@ -173,6 +179,12 @@ pub fn links(set: &SetKey, id: &str, other: &SetKey) -> KeyRange {
 #[must_use]
 pub fn all_links(set: &SetKey, id: &str) -> KeyRange {
     KeyRange::prefix(&Key::table(b'L').fixed(set.as_bytes()).text(id).build())
+}
+
+/// All links of a space, in both directions.
+#[must_use]
+pub fn links_of_space() -> KeyRange {
+    KeyRange::prefix(&Key::table(b'L').build())
 }
 
 /// All links from the entities of a set.

@@ -128,23 +128,24 @@ impl Node {
         }
     }
 
-    /// The bytes of its dead properties that are counted: their names and their texts.
+    /// The bytes that are counted of its value besides its body: the names and texts of its dead properties, and its access control list.
     #[must_use]
-    pub fn property_bytes(&self) -> i64 {
+    pub fn counted_bytes(&self) -> i64 {
         let properties = self.properties.iter();
         let bytes: usize = properties.map(|(name, xml)| name.len() + xml.len()).sum();
+        let bytes = bytes.saturating_add(self.acl.counted_bytes());
         i64::try_from(bytes).unwrap_or(i64::MAX)
     }
 
     /// Adds to a batch that it is stored in the place of another node, or of none.
     pub fn count_put(&self, before: Option<&Self>, batch: &mut Batch) {
-        let before = before.map_or(0, Self::property_bytes);
-        usage::add_properties(batch, self.property_bytes().saturating_sub(before));
+        let before = before.map_or(0, Self::counted_bytes);
+        usage::add_properties(batch, self.counted_bytes().saturating_sub(before));
     }
 
     /// Adds to a batch that its record is removed.
     pub fn count_removal(&self, batch: &mut Batch) {
-        usage::add_properties(batch, 0_i64.saturating_sub(self.property_bytes()));
+        usage::add_properties(batch, 0_i64.saturating_sub(self.counted_bytes()));
     }
 
     /// Its approximate memory in bytes.

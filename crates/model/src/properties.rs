@@ -174,7 +174,9 @@ pub async fn set_cell_acl(
             Operation::WriteCellAcl,
         )?;
         check_node(conditions, Some(node.etag()))?;
+        let before = node.clone();
         let etag = replace_acl(&permit, &cell_target(context), &mut node, acl)?;
+        node.count_put(Some(&before), &mut batch);
         put_checked(&mut batch, keys::cell_node(), version, &node)?;
         let added = add_event(unit, context, &mut batch, events, ("cell.acl", "200"));
         let post_commit = invalidated(context).and(added.await?);

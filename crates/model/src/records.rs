@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::cell_deletion::{self, Undone};
 use crate::structure_view::StructureView;
-use crate::usage::{self, GrowthLimit};
+use crate::usage::{self, CountedKey, GrowthLimit};
 
 /// The format of the stored values that this build writes. Older formats are upgraded when read.
 const FORMAT: u8 = 1;
@@ -51,6 +51,8 @@ pub struct Records {
     space: Space,
     view: Option<Arc<StructureView>>,
     limit: Option<Arc<dyn GrowthLimit>>,
+    /// Whether the batches have their bytes counted already.
+    is_counted: bool,
 }
 
 impl Records {
@@ -62,6 +64,7 @@ impl Records {
             space,
             view: None,
             limit: None,
+            is_counted: false,
         }
     }
 
@@ -74,6 +77,14 @@ impl Records {
     #[must_use]
     pub fn without_limit(&self) -> Self {
         self.clone().with_limit(None)
+    }
+
+    /// The same records, for batches that count the keys of links, index entries and nodes already, or whose counters are set afterwards.
+    pub(crate) fn without_counting(&self) -> Self {
+        Self {
+            is_counted: true,
+            ..self.clone()
+        }
     }
 
     /// Checks that the content may grow by so many bytes.
@@ -389,9 +400,12 @@ impl Records {
     /// # Errors
     /// [`StoreError::Conflict`] if an assertion of the batch does not hold, [`StoreError::Busy`] if the cached structure is stale,
     /// [`StoreError::OverQuota`] if a quota does not permit it, or another failure of the store.
-    pub async fn commit(&self, batch: Batch) -> std::result::Result<CommitSeq, StoreError> {
+    pub async fn commit(&self, mut batch: Batch) -> std::result::Result<CommitSeq, StoreError> {
         if batch.is_empty() {
             return Ok(0);
+        }
+        if !self.is_counted && matches!(self.space, Space::Cell(_)) {
+            usage::count_keys(&mut batch);
         }
         let Some(limit) = &self.limit else {
             return self.commit_unlimited(batch).await;
@@ -477,9 +491,16 @@ impl Records {
             }
             let mut batch = Batch::new();
             for key in found {
+                if CountedKey::of(&key).is_some() {
+                    // Another server node may remove it too. It is counted once.
+                    batch.assert(key.clone(), Expect::Present);
+                }
                 batch.delete(key);
             }
-            self.commit(batch).await.map_err(store_error)?;
+            match self.commit(batch).await {
+                Ok(_) | Err(StoreError::Conflict) => {}
+                Err(error) => return Err(store_error(error)),
+            }
         }
     }
 

@@ -17,7 +17,7 @@ use crate::config::{Config, QuotaConfig};
 use crate::unit_reader::UnitReader;
 
 /// The number of columns of a table.
-const COLUMNS: usize = 9;
+const COLUMNS: usize = 11;
 
 /// The sums of an owner.
 #[derive(Debug, Clone, Copy, Default)]
@@ -201,6 +201,8 @@ fn put_usage(out: &mut Map<String, Value>, usage: &CellUsage, quota: Option<u64>
         ("fileBytes", usage.files),
         ("entityBytes", usage.entities),
         ("propertyBytes", usage.properties),
+        ("linkBytes", usage.links),
+        ("indexBytes", usage.indexes),
         ("messageBytes", usage.messages),
         ("logBytes", usage.log),
         ("usedBytes", usage.total()),
@@ -215,6 +217,8 @@ fn header(first: &str, second: &str) -> Vec<String> {
         "Files",
         "Entities",
         "Properties",
+        "Links",
+        "Indexes",
         "Messages",
         "Log",
         "Bytes",
@@ -230,6 +234,8 @@ fn row(names: [String; 2], usage: &CellUsage, quota: Option<u64>) -> Vec<String>
         usage.files,
         usage.entities,
         usage.properties,
+        usage.links,
+        usage.indexes,
         usage.messages,
         usage.log,
         usage.total(),

@@ -268,14 +268,7 @@ impl TestUnit {
             .unwrap()
             .value;
         let mut keys: Vec<Key> = found.into_iter().map(|(key, _)| key).collect();
-        let counters = [
-            personium_model::keys::bytes_of_files(),
-            personium_model::keys::bytes_of_entities(),
-            personium_model::keys::bytes_of_properties(),
-            personium_model::keys::bytes_of_queues(),
-            personium_model::keys::bytes_of_topics(),
-            personium_model::keys::bytes_counted(),
-        ];
+        let counters = personium_model::cell_usage::counter_keys();
         keys.retain(|key| tags.contains(&key.as_bytes()[0]) && !counters.contains(key));
         keys
     }

@@ -157,7 +157,12 @@ impl CellFilling<'_> {
         let meta = self.source.read_meta(folder).await?;
         let node = self.node(path, &meta, (id, kind))?;
         node.count_put(None, &mut batch.batch);
-        records::put(&mut batch.batch, keys::box_node(&id), &node)?;
+        let key = keys::box_node(&id);
+        if path != snapshot::MAIN_BOX {
+            // The creation of the box has put one.
+            batch.batch.delete(key.clone());
+        }
+        records::put(&mut batch.batch, key, &node)?;
         batch.nodes += 1;
         Ok(CreatedNode { id, kind })
     }

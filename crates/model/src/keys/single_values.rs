@@ -48,17 +48,23 @@ const OUTBOX_MARKER: &str = "event/cell/";
 const BYTES_OF_FILES: &str = "bytes/files";
 /// The name of the number of bytes of the records of entities.
 const BYTES_OF_ENTITIES: &str = "bytes/entities";
-/// The name of the counter of the bytes of dead properties.
+/// The name of the counter of the bytes of nodes, with their dead properties and access control lists.
 const BYTES_OF_PROPERTIES: &str = "bytes/properties";
+/// The name of the counter of the bytes of the keys of links.
+const BYTES_OF_LINKS: &str = "bytes/links";
+/// The name of the counter of the bytes of the keys of index entries.
+const BYTES_OF_INDEX_ENTRIES: &str = "bytes/index";
 /// The name of the counter of the bytes of the messages of queues.
 const BYTES_OF_QUEUES: &str = "bytes/queues";
 /// The name of the counter of the bytes of the messages of topics.
 const BYTES_OF_TOPICS: &str = "bytes/topics";
 /// The names of all counters of bytes.
-const COUNTERS_OF_BYTES: [&str; 5] = [
+const COUNTERS_OF_BYTES: [&str; 7] = [
     BYTES_OF_FILES,
     BYTES_OF_ENTITIES,
     BYTES_OF_PROPERTIES,
+    BYTES_OF_LINKS,
+    BYTES_OF_INDEX_ENTRIES,
     BYTES_OF_QUEUES,
     BYTES_OF_TOPICS,
 ];
@@ -157,10 +163,22 @@ pub fn bytes_of_entities() -> Key {
     single(BYTES_OF_ENTITIES)
 }
 
-/// The number of bytes of dead properties.
+/// The number of bytes of nodes, with their dead properties and access control lists.
 #[must_use]
 pub fn bytes_of_properties() -> Key {
     single(BYTES_OF_PROPERTIES)
+}
+
+/// The number of bytes of the keys of links.
+#[must_use]
+pub fn bytes_of_links() -> Key {
+    single(BYTES_OF_LINKS)
+}
+
+/// The number of bytes of the keys of index entries.
+#[must_use]
+pub fn bytes_of_index_entries() -> Key {
+    single(BYTES_OF_INDEX_ENTRIES)
 }
 
 /// The number of bytes of the messages of queues.
@@ -191,10 +209,11 @@ pub(crate) fn counts_bytes(key: &Key) -> bool {
         })
 }
 
-/// In the space of a cell: its content was counted. In the space of the unit: that of all cells.
+/// In the space of a cell: its content was counted, all that this version counts. In the space of the unit: that of all cells. Versions that
+/// counted less have set `bytes/counted`.
 #[must_use]
 pub fn bytes_counted() -> Key {
-    single("bytes/counted")
+    single("bytes/counted/2")
 }
 
 /// In the space of the unit: changes whenever a quota is set.

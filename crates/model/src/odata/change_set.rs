@@ -98,7 +98,9 @@ impl ChangeSet {
             let consequences = Box::pin(root.add_events(&mut batch, events)).await?;
             post_commit = post_commit.and(consequences);
         }
-        match root.unit.commit(&root.records, batch, post_commit).await {
+        // Each change was counted when it was staged.
+        let records = root.records.without_counting();
+        match root.unit.commit(&records, batch, post_commit).await {
             Ok(_) => Ok(ChangeSetCommit::Committed),
             Err(StoreError::Conflict | StoreError::Sealed) => Ok(ChangeSetCommit::Conflict),
             Err(other) => Err(records::store_error(other)),

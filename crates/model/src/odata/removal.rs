@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use personium_store::{Batch, Key};
+use personium_store::{Batch, Expect, Key};
 use personium_types::{Code, Error, NodeId, Operation, Result};
 
 use super::association::Association;
@@ -152,7 +152,11 @@ async fn remove_one(root: &ServiceRoot, set: &SetRef, id: &str, link: &Key) -> R
                         remove(root, set, found, &mut batch).await?;
                     }
                     // A link without an entity would make the loop of the caller endless.
-                    None => batch.delete(link.clone()),
+                    None if root.records.find_bytes(link).await?.is_some() => {
+                        batch.assert(link.clone(), Expect::Present);
+                        batch.delete(link.clone());
+                    }
+                    None => {}
                 }
                 Ok((batch, true))
             })

@@ -35,9 +35,9 @@ struct SpaceVerification<'a> {
     /// Whether there are unlinked collections whose content is not removed yet.
     has_garbage: bool,
     has_damaged_nodes: bool,
-    /// Whether an entity or a message cannot be read, so that the bytes that are counted differ from what is found.
+    /// Whether an entity, a message, a link or an index entry cannot be read, so that the bytes that are counted differ from what is found.
     has_damaged_entities: bool,
-    /// The bytes of the entities and files that were found.
+    /// The bytes of what was found.
     bytes: ByteCounts,
     /// The members whose collection was not found. They are looked for again.
     lost_members: Vec<Key>,
@@ -165,7 +165,7 @@ impl SpaceVerification<'_> {
         if let Some((key, problem)) = page.damaged {
             self.counts.records += 1;
             self.has_damaged_nodes |= key.as_bytes().first() == Some(&b'N');
-            self.has_damaged_entities |= matches!(key.as_bytes().first(), Some(b'E' | b'A' | b'W'));
+            self.has_damaged_entities |= matches!(key.as_bytes().first(), Some(b'E' | b'A' | b'W' | b'L' | b'I'));
             let name = self.names.of_key(&key, &mut self.schemas).await;
             self.damage(name, problem);
         }

@@ -8,6 +8,7 @@ mod full_disks;
 mod layers;
 mod messages;
 mod partition;
+mod quotas;
 mod streams;
 mod suspended_work;
 mod suspension;

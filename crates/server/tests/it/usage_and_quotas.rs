@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use personium_model::keys;
+use personium_model::{cell_usage, keys};
 use personium_sqlite::{SpaceCreation, SqliteSettings, SqliteStore};
-use personium_store::{Batch, RecordStore, Space};
+use personium_store::{Batch, Key, RecordStore, Space};
 use personium_testkit::{PostgresCluster, create_unit_database};
 use serde_json::Value;
 
@@ -150,31 +150,46 @@ async fn wrong_counters_are_found_and_repaired_and_lost_ones_counted_by_the_next
     change(&stage, Space::Cell(id), |batch| {
         batch.add(keys::bytes_of_files(), 5);
         batch.add(keys::bytes_of_entities(), -7);
+        batch.add(keys::bytes_of_links(), 20);
+        batch.add(keys::bytes_of_index_entries(), 10);
     })
     .await;
     let (status, text) = verify(&stage.source, &[]);
     assert_eq!(status, Some(3), "{text}");
     assert!(
-        text.contains("the bytes of all files") && text.contains("2 damaged"),
+        text.contains("the bytes of all files") && text.contains("4 damaged"),
         "{text}"
     );
     let (status, text) = verify(&stage.source, &["--repair", "--cell", &name]);
     assert!(
-        status == Some(0) && text.contains("wrong by 12 bytes"),
+        status == Some(0) && text.contains("wrong by 42 bytes"),
         "{text}"
     );
     expect_whole(&stage.source);
     assert_eq!(usage(&stage.source), before);
 
-    // As an earlier version has left it.
+    // As an earlier version has left it, which counted no links, index entries, names and access control lists.
+    let earlier = Key::table(b'M').text("bytes/counted").build();
     change(&stage, Space::Cell(id), |batch| {
-        batch.delete(keys::bytes_of_files());
-        batch.delete(keys::bytes_of_entities());
+        batch.delete(keys::bytes_of_links());
+        batch.delete(keys::bytes_of_index_entries());
+        batch.add(keys::bytes_of_properties(), -500);
         batch.delete(keys::bytes_counted());
+        batch.put(earlier.clone(), "");
     })
     .await;
     change(&stage, Space::Unit, |batch| {
-        batch.delete(keys::bytes_counted())
+        batch.delete(keys::bytes_counted());
+        batch.put(earlier.clone(), "");
+    })
+    .await;
+    assert_eq!(usage(&stage.source), before, "counted for this look");
+    // As one before that, which counted nothing.
+    change(&stage, Space::Cell(id), |batch| {
+        for key in cell_usage::counter_keys() {
+            batch.delete(key);
+        }
+        batch.delete(earlier.clone());
     })
     .await;
     assert_eq!(usage(&stage.source), before, "counted for this look");

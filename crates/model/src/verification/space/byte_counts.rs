@@ -3,7 +3,7 @@
 use personium_store::{Result, Space};
 
 use super::SpaceVerification;
-use crate::cell_usage::{self, ByteCounts};
+use crate::cell_usage;
 use crate::records::count_of;
 use crate::verification::walk::Slot;
 
@@ -21,24 +21,15 @@ impl SpaceVerification<'_> {
         }
         let reader = self.names.reader.clone();
         let slots = reader.get(&cell_usage::counter_keys()).await?;
-        let value = |at: usize| match slots.get(at) {
-            Some(Slot::Present(record)) => Some(count_of(&record.value)),
-            Some(Slot::Absent) => Some(0),
-            _ => None,
-        };
-        // A damaged counter was reported when it was read.
-        let (Some(files), Some(entities), Some(properties), Some(queues), Some(topics)) =
-            (value(0), value(1), value(2), value(3), value(4))
-        else {
+        let is_damaged = |slot: &Slot| !matches!(slot, Slot::Present(_) | Slot::Absent);
+        if slots.iter().any(is_damaged) {
+            // It was reported when it was read.
             return Ok(());
-        };
-        let read = ByteCounts {
-            files,
-            entities,
-            properties,
-            queues,
-            topics,
-        };
+        }
+        let read = cell_usage::counts_from(|at| match slots.get(at) {
+            Some(Slot::Present(record)) => count_of(&record.value),
+            _ => 0,
+        });
         let is_marked = matches!(slots.last(), Some(Slot::Present(_)));
         if self.bytes == read || !(is_marked || cell_usage::all_counted(&*reader.store).await?) {
             return Ok(());
