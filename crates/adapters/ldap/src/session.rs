@@ -24,9 +24,19 @@ const TEMPORARY: [u32; 3] = [3, 51, 52];
 const SIZE_LIMIT_EXCEEDED: u32 = 4;
 /// The largest number of entries that a search returns: one more than may match.
 const SIZE_LIMIT: i32 = 2;
+/// The problem of a directory or a filter by which one name stands for several users.
+const SEVERAL_ENTRIES: &str = "the filter matches several entries for one user";
 
 /// The name of the entry of a user, and that of the account, or why there is none.
 type FoundUser = (String, Result<String, PluginError>);
+
+/// What a search has found.
+enum Found {
+    Nobody,
+    /// More than one entry, of which none is used.
+    Several,
+    User(FoundUser),
+}
 
 /// The outcome of a login.
 pub(crate) enum Outcome {
@@ -56,8 +66,13 @@ pub(crate) async fn log_in(
             // The directory does not distinguish cases, accounts do.
             Lookup::Name(template) => (template.with(&user), Ok(user.to_ascii_lowercase())),
             Lookup::Search(search) => match find(&mut ldap, search, &user).await? {
-                Some(found) => found,
-                None => return Ok(Outcome::Refused),
+                Found::User(found) => found,
+                Found::Nobody => return Ok(Outcome::Refused),
+                Found::Several => {
+                    // The client learns no more than about a user who does not exist.
+                    tracing::warn!(user.name = user, base = search.base, "{SEVERAL_ENTRIES}");
+                    return Ok(Outcome::Refused);
+                }
             },
         };
         let bound = ldap.simple_bind(&bind_name, &password).await;
@@ -83,7 +98,10 @@ pub(crate) async fn probe(settings: &Arc<LdapSettings>) -> Result<(), PluginErro
         let mut tasks = JoinSet::new();
         let mut ldap = connect(&shared, &mut tasks).await?;
         if let Lookup::Search(search) = &shared.lookup {
-            find(&mut ldap, search, "personium-plugin-check").await?;
+            let found = find(&mut ldap, search, "personium-plugin-check").await?;
+            if matches!(found, Found::Several) {
+                return Err(PluginError::broken(SEVERAL_ENTRIES));
+            }
         }
         let _ = ldap.unbind().await;
         Ok(())
@@ -111,12 +129,8 @@ async fn connect(settings: &LdapSettings, tasks: &mut JoinSet<()>) -> Result<Lda
     connected.map_err(PluginError::unavailable)
 }
 
-/// Searches for a user. Returns the name of the entry and that of the account, or why there is none.
-async fn find(
-    ldap: &mut Ldap,
-    search: &Search,
-    user: &str,
-) -> Result<Option<FoundUser>, PluginError> {
+/// Searches for a user.
+async fn find(ldap: &mut Ldap, search: &Search, user: &str) -> Result<Found, PluginError> {
     if let Some((name, password)) = &search.credentials {
         let bound = ldap.simple_bind(name, password.reveal()).await;
         let bound = bound.map_err(PluginError::unavailable)?;
@@ -141,15 +155,13 @@ async fn find(
         .map(SearchEntry::construct)
         .collect();
     if result.rc == SIZE_LIMIT_EXCEEDED || entries.len() > 1 {
-        return Err(PluginError::broken(
-            "the filter matches several entries for one user",
-        ));
+        return Ok(Found::Several);
     }
     if result.rc != 0 {
         return Err(failed("search", &result));
     }
     let Some(entry) = entries.into_iter().next() else {
-        return Ok(None);
+        return Ok(Found::Nobody);
     };
     // A bind with an empty name is one of nobody, and succeeds.
     if entry.dn.is_empty() {
@@ -169,7 +181,7 @@ async fn find(
             ldap_escape(entry.dn.as_str())
         ))),
     };
-    Ok(Some((entry.dn, name)))
+    Ok(Found::User((entry.dn, name)))
 }
 
 /// The error for a result of the directory. Its text can be of any length.

@@ -65,6 +65,14 @@ async fn users_of_a_directory_log_in_at_the_token_endpoint() {
     let place = PluginPlace::new();
     place.write("corp.secret", READER_PASSWORD);
     place.write("corp.toml", description(&directory));
+    // Two entries have the address of alice.
+    let by_mail = description(&directory)
+        .replace(
+            "(&(employeeType=staff)(uid={username}))",
+            "(mail={username})",
+        )
+        .replace(":corp\"", ":mail\"");
+    place.write("mail.toml", by_mail);
     let (status, text) = place.run(&["check", "corp"]);
     assert_eq!(status, Some(0), "{text}");
     let unit = place.unit();
@@ -137,6 +145,21 @@ async fn users_of_a_directory_log_in_at_the_token_endpoint() {
     let changed = unit.admin_request("PUT", "ours/__ctl/Account('alice')");
     changed.body(deactivated).send().await.expect(204);
     assert_refused(&unit, "ours", "alice", "alice-password").await;
+
+    // Who asks does not learn that a name stands for several users; the log says it.
+    let mut answers = Vec::new();
+    for user in ["alice@corp.example", "nobody@corp.example"] {
+        let fields = [
+            ("grant_type", "urn:x-personium:auth:mail"),
+            ("username", user),
+            ("password", "alice-password"),
+        ];
+        let response = unit.request_token("ours", &fields).await;
+        answers.push((response.status, response.json()));
+    }
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(answers[0].0, 400, "{}", answers[0].1);
+    assert!(unit.log().contains("several entries for one user"));
 
     drop(directory);
     let (status, answer) = log_in(&unit, "ours", "carol", "carol-password").await;

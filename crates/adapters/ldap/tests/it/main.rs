@@ -214,7 +214,19 @@ async fn empty_passwords_and_injected_filters_log_nobody_in() {
     let by_mail = search(&directory, &directory.tls_url(), "(mail={username})");
     let (_folder, by_mail) = plugin(&by_mail);
     let refused = log_in(&by_mail, "alice@corp.example", "alice-password").await;
-    assert!(refused.contains("several entries"), "{refused}");
+    assert_eq!(refused, "nobody");
+    let unknown = log_in(&by_mail, "nobody@corp.example", "alice-password").await;
+    assert_eq!(refused, unknown);
+    assert_eq!(probe(&by_mail).await, Ok(()));
+    // A filter that everybody matches is found by the check.
+    let any = search(
+        &directory,
+        &directory.tls_url(),
+        "(|(objectClass=person)(uid={username}))",
+    );
+    let (_folder, any) = plugin(&any);
+    let problem = probe(&any).await.unwrap_err();
+    assert!(problem.contains("several entries"), "{problem}");
 }
 
 #[tokio::test]
