@@ -1,5 +1,6 @@
 //! TLS in this process: the certificate of the TLS port, and the port that leads to it.
 
+mod address_limit;
 mod certificates;
 mod challenges;
 mod redirect;

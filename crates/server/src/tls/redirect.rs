@@ -18,13 +18,17 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::Challenges;
+use super::address_limit::AddressLimit;
 
 /// The largest number of connections at the same time; further ones wait.
 const MAX_CONNECTIONS: usize = 256;
 
-/// The time for the head of a request, and for the whole connection.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(20);
+/// The largest number of connections of one address at the same time; further ones are closed.
+const MAX_CONNECTIONS_OF_ADDRESS: usize = 16;
+
+/// The time for the head of a request, and for the whole connection. A request is one packet, and so is its answer.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The largest size of the head of a request.
 const MAX_HEADER_BYTES: usize = 16 << 10;
@@ -43,6 +47,8 @@ pub(crate) struct RedirectService {
     port: String,
     cells_have_hosts: bool,
     challenges: Arc<Challenges>,
+    /// The time for the head of a request, and for the whole connection.
+    timeouts: [Duration; 2],
 }
 
 impl RedirectService {
@@ -56,12 +62,14 @@ impl RedirectService {
             host,
             cells_have_hosts: !urls.path_based(),
             challenges,
+            timeouts: [HEADER_TIMEOUT, CONNECTION_TIMEOUT],
         }
     }
 
     /// Serves until the task is aborted.
     pub(crate) async fn serve(self, listener: TcpListener) {
         let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let addresses = AddressLimit::new(MAX_CONNECTIONS_OF_ADDRESS);
         loop {
             let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
                 return;
@@ -70,7 +78,12 @@ impl RedirectService {
                 tokio::time::sleep(ACCEPT_RETRY_PAUSE).await;
                 continue;
             };
+            let Some(of_address) = addresses.admit(peer.ip()) else {
+                tracing::debug!(%peer, "the address has too many connections without TLS");
+                continue;
+            };
             let service = self.clone();
+            let [header_timeout, connection_timeout] = self.timeouts;
             tokio::spawn(async move {
                 let handle = |request: Request<Incoming>| {
                     let response = service.respond(&request);
@@ -78,18 +91,18 @@ impl RedirectService {
                 };
                 let mut http = http1::Builder::new();
                 http.timer(TokioTimer::new())
-                    .header_read_timeout(HEADER_TIMEOUT)
+                    .header_read_timeout(header_timeout)
                     .max_buf_size(MAX_HEADER_BYTES)
                     .keep_alive(false);
                 let served = http.serve_connection(TokioIo::new(stream), service_fn(handle));
-                match tokio::time::timeout(CONNECTION_TIMEOUT, served).await {
+                match tokio::time::timeout(connection_timeout, served).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => {
                         tracing::debug!(%peer, %error, "connection without TLS aborted");
                     }
                     Err(_) => tracing::debug!(%peer, "connection without TLS took too long"),
                 }
-                drop(permit);
+                drop((permit, of_address));
             });
         }
     }
@@ -188,6 +201,7 @@ mod tests {
             port: ":8443".to_owned(),
             cells_have_hosts: !path_based,
             challenges,
+            timeouts: [HEADER_TIMEOUT, CONNECTION_TIMEOUT],
         }
     }
 
@@ -248,6 +262,45 @@ mod tests {
         }
         let paths = self::service(true);
         assert_eq!(respond(&paths, "GET", "cell.unit.example", "/").0, 421);
+    }
+
+    #[tokio::test]
+    async fn one_address_does_not_take_the_connections_of_others() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        use tokio::net::TcpSocket;
+
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let place = listener.local_addr().unwrap();
+        let mut service = service(true);
+        service.timeouts = [Duration::from_secs(3_600); 2];
+        let server = tokio::spawn(service.serve(listener));
+        let connect = async |from: &str| {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind(from.parse().unwrap()).unwrap();
+            socket.connect(place).await.unwrap()
+        };
+        // As many silent connections as the port has.
+        let mut silent = Vec::new();
+        for _ in 0..MAX_CONNECTIONS {
+            silent.push(connect("127.0.0.1:0").await);
+        }
+        let mut other = connect("127.0.0.2:0").await;
+        let request = b"GET /a HTTP/1.1\r\nhost: unit.example\r\n\r\n";
+        other.write_all(request).await.unwrap();
+        let mut answer = String::new();
+        let read = other.read_to_string(&mut answer);
+        let read = tokio::time::timeout(Duration::from_secs(60), read);
+        read.await.expect("an answer").unwrap();
+        assert!(answer.starts_with("HTTP/1.1 308"), "{answer}");
+        // Those beyond the bound are closed, the first ones wait for a request.
+        let mut closed = silent.pop().unwrap();
+        assert_eq!(closed.read(&mut [0]).await.unwrap_or(0), 0);
+        let mut first = silent.swap_remove(0);
+        first.write_all(request).await.unwrap();
+        answer.clear();
+        first.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 308"), "{answer}");
+        server.abort();
     }
 
     #[test]
