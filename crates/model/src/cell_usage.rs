@@ -262,7 +262,11 @@ impl ByteCounts {
         [
             ("files", one.files, other.files),
             ("entities", one.entities, other.entities),
-            ("names, dead properties and access control lists", one.properties, other.properties),
+            (
+                "names, dead properties and access control lists",
+                one.properties,
+                other.properties,
+            ),
             ("links", one.links, other.links),
             ("index entries", one.indexes, other.indexes),
             ("messages of queues", one.queues, other.queues),

@@ -158,7 +158,8 @@ mod tests {
     fn keys_are_counted_by_what_a_batch_changes_of_them() {
         let key = keys::node(&NodeId::from_bytes([1; 16]), "name");
         let bytes = i64::try_from(key.as_bytes().len()).unwrap() + NODE_BYTES;
-        let put = |batch: &mut Batch| batch.put(keys::node(&NodeId::from_bytes([1; 16]), "name"), "");
+        let put =
+            |batch: &mut Batch| batch.put(keys::node(&NodeId::from_bytes([1; 16]), "name"), "");
         let delete = |batch: &mut Batch| batch.delete(key.clone());
         type Step<'a> = &'a dyn Fn(&mut Batch);
         let absent: Step<'_> = &|batch| batch.assert(key.clone(), Expect::Absent);

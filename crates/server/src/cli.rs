@@ -38,6 +38,7 @@ use crate::local_api::Administrator;
 use crate::master_token::MasterTokenChange;
 use crate::serve::StartError;
 use crate::unit_rename::FormerName;
+use crate::usage::UsageRequest;
 use crate::verify::{VerifyOutcome, VerifyReport};
 use crate::{
     check, components, copy, data_folder, first_start, logging, record_engine, serve,
@@ -129,6 +130,9 @@ enum Command {
         /// Name of a cell that alone is shown.
         #[arg(long, value_name = "NAME")]
         cell: Option<String>,
+        /// Read the journals of `store.journalInHours` too, and show what they take. No quota limits it.
+        #[arg(long)]
+        journals: bool,
     },
     /// The audit log of what administrators have done: verify that nothing in it was changed, or print it. The unit may run.
     Audit {
@@ -257,7 +261,14 @@ pub fn run() -> ExitCode {
         (Some(Command::Verify { json, cell, repair }), Ok(sources)) => {
             verify_unit(&sources, (json, repair), cell)
         }
-        (Some(Command::Usage { json, cell }), Ok(sources)) => show_usage(&sources, json, cell),
+        (
+            Some(Command::Usage {
+                json,
+                cell,
+                journals,
+            }),
+            Ok(sources),
+        ) => show_usage(&sources, cell.as_deref(), (json, journals)),
         (Some(Command::RenameUnit { from, dry_run }), Ok(sources)) => {
             rename_unit(&sources, &from, dry_run)
         }
@@ -448,11 +459,16 @@ fn copy_unit(from: &Path, to: &Path, is_plain: bool) -> Result<ExitCode, String>
 
 fn show_usage(
     sources: &ConfigSources,
-    as_json: bool,
-    cell: Option<String>,
+    cell: Option<&str>,
+    (as_json, with_journals): (bool, bool),
 ) -> Result<ExitCode, String> {
     let config = load_settings(sources)?.config;
-    let read = Box::pin(usage::run(&config, cell.as_deref(), as_json));
+    let request = UsageRequest {
+        cell,
+        with_journals,
+        as_json,
+    };
+    let read = Box::pin(usage::run(&config, request));
     let (text, is_complete) = runtime(1)?.block_on(read)?;
     print(&text).map_err(|error| format!("the usage could not be written: {error}"))?;
     Ok(match is_complete {

@@ -1,4 +1,6 @@
-//! `personium usage`: what the cells store and may store. Reads the counters of the cells, not their content.
+//! `personium usage`: what the cells store and may store. Reads the counters of the cells, not their content; journals only if they are asked for.
+
+mod journals;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use personium_store::{Space, StoreError};
 use personium_types::error::chain;
 use serde_json::{Map, Value, json};
 
+use self::journals::JournalUsage;
 use crate::config::{Config, QuotaConfig};
 use crate::unit_reader::UnitReader;
 
@@ -30,25 +33,36 @@ struct OwnerSums {
 struct ListedCell {
     cell: Cell,
     usage: Result<CellUsage, String>,
+    journal: Option<JournalUsage>,
 }
 
 /// The cells of a unit with their quotas.
 struct UnitUsage {
     cells: Vec<ListedCell>,
     quotas: SetQuotas,
+    /// The journals of all cells that are listed, and of the unit itself.
+    journals: Option<JournalUsage>,
+}
+
+/// What is shown.
+#[derive(Debug, Clone, Copy)]
+pub struct UsageRequest<'a> {
+    /// The name of the cell that alone is shown.
+    pub cell: Option<&'a str>,
+    /// Whether journals are read too.
+    pub with_journals: bool,
+    /// Whether the form is JSON.
+    pub as_json: bool,
 }
 
 /// Returns what the cells store, or only the one with this name, and whether all of them could be read.
 ///
 /// # Errors
 /// A text for the operator if there is no unit, or no such cell.
-pub async fn run(
-    config: &Config,
-    cell: Option<&str>,
-    as_json: bool,
-) -> Result<(String, bool), String> {
+pub async fn run(config: &Config, request: UsageRequest<'_>) -> Result<(String, bool), String> {
+    let UsageRequest { cell, as_json, .. } = request;
     let unit = Box::pin(UnitReader::open(config)).await?;
-    let read = read(&unit, cell).await;
+    let read = read(&unit, request).await;
     unit.close().await;
     let usage = read?;
     if let Some(name) = cell.filter(|_| usage.cells.is_empty()) {
@@ -62,7 +76,8 @@ pub async fn run(
     Ok((text, is_complete))
 }
 
-async fn read(unit: &UnitReader, name: Option<&str>) -> Result<UnitUsage, String> {
+async fn read(unit: &UnitReader, request: UsageRequest<'_>) -> Result<UnitUsage, String> {
+    let name = request.cell;
     let store = &*unit.records;
     let quotas = quota::read_set_quotas(store).await;
     let quotas = quotas.map_err(|error| chain(&error))?;
@@ -71,6 +86,7 @@ async fn read(unit: &UnitReader, name: Option<&str>) -> Result<UnitUsage, String
     let records = Records::new(Arc::clone(&unit.records), Space::Unit);
     let mut pages = EntityPages::of(&records, &SetKey::control(ControlSet::Cell));
     let mut cells = Vec::new();
+    let mut journals = JournalUsage::default();
     loop {
         let page = pages.next_page().await.map_err(|error| chain(&error))?;
         if page.is_empty() {
@@ -88,11 +104,30 @@ async fn read(unit: &UnitReader, name: Option<&str>) -> Result<UnitUsage, String
                 Err(StoreError::SpaceDropped) => continue,
                 usage => usage.map_err(|error| chain(&error)),
             };
-            cells.push(ListedCell { cell, usage });
+            let mut journal = None;
+            if request.with_journals {
+                let read = JournalUsage::read(unit, &Space::Cell(cell.id)).await;
+                let read = read.map_err(|error| chain(&error))?;
+                journals.add(read);
+                journal = Some(read);
+            }
+            cells.push(ListedCell {
+                cell,
+                usage,
+                journal,
+            });
         }
     }
+    if request.with_journals && name.is_none() {
+        let read = JournalUsage::read(unit, &Space::Unit).await;
+        journals.add(read.map_err(|error| chain(&error))?);
+    }
     cells.sort_by(|one, other| one.cell.name.cmp(&other.cell.name));
-    Ok(UnitUsage { cells, quotas })
+    Ok(UnitUsage {
+        cells,
+        quotas,
+        journals: request.with_journals.then_some(journals),
+    })
 }
 
 impl UnitUsage {
@@ -140,6 +175,9 @@ impl UnitUsage {
                 Ok(usage) => put_usage(&mut out, usage, self.cell_quota(cell, defaults)),
                 Err(problem) => drop(out.insert("problem".to_owned(), json!(problem))),
             }
+            if let Some(journal) = listed.journal {
+                journal.put(&mut out);
+            }
             Value::from(out)
         });
         let mut out = Map::new();
@@ -157,6 +195,9 @@ impl UnitUsage {
             out.insert("owners".to_owned(), owners.collect());
             let used = self.sum().usage.total();
             out.insert("usedBytes".to_owned(), json!(used));
+        }
+        if let Some(journals) = self.journals {
+            journals.put(&mut out);
         }
         out.into()
     }
@@ -191,6 +232,12 @@ impl UnitUsage {
             rows.push(row(names, &sum.usage, None));
             out.push('\n');
             out.push_str(&table(&rows));
+        }
+        if let Some(journals) = self.journals {
+            out.push_str(&format!(
+                "\nJournals, which no quota limits: {} bytes of changes, {} bytes of removed files\n",
+                journals.changes, journals.removed_files
+            ));
         }
         out
     }

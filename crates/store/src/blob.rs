@@ -75,6 +75,15 @@ pub trait BlobStore: Send + Sync + 'static {
     /// # Errors
     /// [`Busy`](crate::StoreError::Busy) or [`Down`](crate::StoreError::Down).
     async fn usage(&self) -> Result<Option<StorageUsage>>;
+
+    /// The bytes of removed bodies of the space that are kept for a journal. 0 if the store keeps none.
+    ///
+    /// # Errors
+    /// [`Busy`](crate::StoreError::Busy) or [`Down`](crate::StoreError::Down).
+    async fn kept_bytes(&self, space: &Space) -> Result<u64> {
+        let _ = space;
+        Ok(0)
+    }
 }
 
 /// A body that is being written. Dropping it discards what was written.

@@ -231,6 +231,25 @@ impl BlobStore for FolderStore {
         .await
     }
 
+    async fn kept_bytes(&self, space: &Space) -> Result<u64> {
+        let (root, kept) = (
+            self.root.clone(),
+            self.space_folder(space).join(disk::REMOVED),
+        );
+        blocking("failed to look at removed file bodies", move || {
+            root.check()?;
+            let mut bytes = 0_u64;
+            for entry in retry_stale(|| entries(&kept))? {
+                let length = entry.metadata().map(|found| found.len());
+                // One that is removed meanwhile is not there.
+                let length = length.or_else(|error| ignore_not_found(error, 0))?;
+                bytes = bytes.saturating_add(length);
+            }
+            Ok(bytes)
+        })
+        .await
+    }
+
     async fn usage(&self) -> Result<Option<StorageUsage>> {
         let root = Arc::clone(&self.root.path);
         blocking("failed to read the free space", move || {

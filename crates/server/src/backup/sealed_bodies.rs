@@ -85,6 +85,10 @@ impl BlobStore for SealedBodies {
         self.inner.check().await
     }
 
+    async fn kept_bytes(&self, space: &Space) -> Result<u64> {
+        self.inner.kept_bytes(space).await
+    }
+
     async fn usage(&self) -> Result<Option<StorageUsage>> {
         self.inner.usage().await
     }

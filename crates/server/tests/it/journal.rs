@@ -68,6 +68,33 @@ impl Kept {
         side
     }
 
+    /// Checks that the space of the journals is shown, and that neither what cells store nor a quota has it.
+    async fn expect_journals_in_no_quota(&self) {
+        let settings = self.stage.source.settings();
+        let usage = |more: &[&str]| {
+            let own = ["usage", "--json", "--cell", "two", "--config", settings];
+            let output = program::run(&[&own, more].concat());
+            let text = program::text(&output);
+            let shown: serde_json::Value = serde_json::from_str(&text).unwrap();
+            (shown["cells"][0].clone(), shown)
+        };
+        let (without, _) = usage(&[]);
+        assert_eq!(without.get("journalBytes"), None);
+        let (with, all) = usage(&["--journals"]);
+        assert_eq!(with["usedBytes"], without["usedBytes"]);
+        let bytes = |name: &str| with[name].as_u64().unwrap();
+        assert!(bytes("journalBytes") > 1_000, "{with}");
+        assert!(bytes("removedFileBytes") >= LARGE as u64, "{with}");
+        assert_eq!(all["journalBytes"], with["journalBytes"]);
+        let text = program::text(&program::run(&[
+            "usage",
+            "--journals",
+            "--config",
+            settings,
+        ]));
+        assert!(text.contains("Journals, which no quota limits: "), "{text}");
+    }
+
     fn stop(&mut self) {
         self.stage.unit.terminate();
         assert!(self.stage.unit.wait());
@@ -123,6 +150,7 @@ async fn unit_and_cell_are_restored_to_times_between_two_generations() {
     remove_cell(kept.unit(), "five").await;
     let fourth = moment().await;
     kept.backup(&["--journal"]);
+    kept.expect_journals_in_no_quota().await;
     let (done, text) = kept.restore(&["--list"]);
     assert!(done && text.contains("Any time from "), "{text}");
     let (done, text) = kept.restore(&["--dry-run", "--at", &third]);

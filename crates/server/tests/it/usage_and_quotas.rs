@@ -94,7 +94,7 @@ async fn quotas_are_set_by_command_and_hold_in_the_unit() {
         assert!(done, "{text}");
         text
     };
-    let limit = used(&usage(&stage.source), "one") + 1_000;
+    let limit = used(&usage(&stage.source), "one") + 1_500;
     let text = set(&stage, &[&limit.to_string(), "--cell", "one"]);
     assert!(
         text.contains(&format!("The cell one: {limit} bytes")),

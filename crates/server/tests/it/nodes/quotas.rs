@@ -73,7 +73,10 @@ async fn links_and_index_entries_of_all_nodes_are_counted_exactly_and_limited_on
     let remove = async |at: usize, node: &TestClient| {
         for row in 0..ROWS {
             let name = format!("a{}-{row}", (at + 1) % nodes.len());
-            for path in [format!("c/__ctl/Account('{name}')"), format!("c/box/data/Row('{name}')")] {
+            for path in [
+                format!("c/__ctl/Account('{name}')"),
+                format!("c/box/data/Row('{name}')"),
+            ] {
                 let removed = node.request("DELETE", &path).header("if-match", "*");
                 removed.send().await.expect(204);
             }
