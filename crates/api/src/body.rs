@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -14,6 +13,7 @@ use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use personium_model::answer_memory::UNCOUNTED_ANSWER_BYTES;
 use personium_model::records::store_error;
 use personium_model::temp_file::TempFile;
+use personium_model::temp_folder::TempFolder;
 use personium_model::{
     AnswerReservation, AnswerShare, BlobReader, MemoryBudget, Reservation, Unit,
 };
@@ -213,7 +213,7 @@ pub struct BodyMemory<'u> {
     /// The part of it for those that arrive.
     arriving: &'u MemoryBudget,
     /// The folder for the files of those that arrive while that part is used up.
-    folder: &'u Path,
+    folder: &'u TempFolder,
 }
 
 impl<'u> BodyMemory<'u> {

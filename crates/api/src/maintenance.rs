@@ -14,6 +14,7 @@ use crate::request_context::RequestContext;
 /// The modes that concern a request with this method and path: none for one that only reads.
 ///
 /// # Errors
+/// [`Code::StoreDown`] if the folder of the records is on another file system than at the start, and the request may store something;
 /// [`Code::ReadDeleteOnly`] if the unit is only read and deleted from, or the disk of its records has little space left, and the request may
 /// store something; a failure of the store.
 pub(crate) async fn check(unit: &Unit, method: &Method, path: &str) -> Result<Arc<Maintenance>> {
@@ -23,6 +24,11 @@ pub(crate) async fn check(unit: &Unit, method: &Method, path: &str) -> Result<Ar
         None if unit.store().is_shared() && full_storage::is_read(method) => Arc::default(),
         None => unit.maintenance().await?,
     };
+    if unit.low_space().is_displaced(DiskContent::Records) && full_storage::may_store(method, path)
+    {
+        // What is stored now would be missing when the file system of the records is back.
+        return Err(Code::StoreDown.into());
+    }
     if unit.low_space().is_low(DiskContent::Records) {
         // A mode that an administrator has set is stored, and stays as it is.
         Arc::make_mut(&mut modes).is_read_delete_only = true;

@@ -1,7 +1,6 @@
 //! A snapshot that is imported, read on threads that may block.
 
 use std::fs::File;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -11,6 +10,7 @@ use personium_model::file::FileContent;
 use personium_model::node::{Node, NodeKind};
 use personium_model::records::{Records, store_error};
 use personium_model::temp_file::{self, TempFile};
+use personium_model::temp_folder::TempFolder;
 use personium_model::{BlobReader, Unit, keys};
 use personium_types::error::chain;
 use personium_types::{Code, Error, Result};
@@ -32,7 +32,7 @@ const MAX_WHOLE_BYTES: u64 = 16 << 20;
 pub(crate) struct SnapshotPackage {
     snapshot: Arc<Mutex<Snapshot<File>>>,
     entries: Vec<BarEntry>,
-    folder: PathBuf,
+    folder: TempFolder,
     /// The manifest.
     pub manifest: SnapshotManifest,
     /// The document of the cell.
@@ -232,7 +232,7 @@ impl LineReader {
 }
 
 /// Writes the content of a stored file to a temporary one.
-async fn spool(folder: &std::path::Path, mut content: FileContent) -> Result<TempFile> {
+async fn spool(folder: &TempFolder, mut content: FileContent) -> Result<TempFile> {
     let mut file = TempFile::create(folder).await?;
     let mut at = 0;
     while let Some(chunk) = content.chunk_at(at).await? {

@@ -8,11 +8,13 @@
 
 mod append;
 mod chain;
+mod noted_state;
 mod reader;
 mod retention;
 
 pub use self::append::append;
 pub use self::chain::AuditStamp;
+pub use self::noted_state::{NotedPart, NotedState};
 pub use self::reader::{
     AuditFilter, AuditFinding, AuditVerification, NotedEntry, export, last_entry, verify,
 };

@@ -46,17 +46,17 @@ pub use self::messages::{
 pub use self::sets::{ControlSet, SetKey, SetParts};
 pub use self::single_values::{
     CellMarkers, administrator_cells, audit_head, body_key, box_of_installation, bytes_counted,
-    bytes_of_entities, bytes_of_files, bytes_of_index_entries, bytes_of_links, bytes_of_properties, bytes_of_queues, bytes_of_topics,
-    cell_deletion, cell_deletions, cell_of_quota, cell_quota, cell_quotas, changed_cell,
-    changed_cells, claim_of_installation_marker, dead_letter_count, failed_installation,
-    failed_installations, failed_logins, failed_logins_of, feed, garbage_marker, garbage_markers,
-    garbage_record, garbage_records, id_of_server_node, imported_entities, imported_entity,
-    installation, installation_marker, installation_markers, installations, log_size, log_sizes,
-    log_state, login_history, maintenance, node_agreement, orphan_scan, outbox_count,
-    outbox_marker, outbox_markers, outbox_owner, owner_of_quota, owner_quota, owner_quotas,
-    published_count, quotas, removed_cell, removed_cells, seal, server_node, server_nodes,
-    signing_key, store_id, stream_claim, takeover, timer_claim, transfer, unfinished_copy,
-    unfinished_migration, unit_mark, waiting_deliveries,
+    bytes_of_entities, bytes_of_files, bytes_of_index_entries, bytes_of_links, bytes_of_properties,
+    bytes_of_queues, bytes_of_topics, cell_deletion, cell_deletions, cell_of_quota, cell_quota,
+    cell_quotas, changed_cell, changed_cells, claim_of_installation_marker, dead_letter_count,
+    failed_installation, failed_installations, failed_logins, failed_logins_of, feed,
+    garbage_marker, garbage_markers, garbage_record, garbage_records, id_of_server_node,
+    imported_entities, imported_entity, installation, installation_marker, installation_markers,
+    installations, log_size, log_sizes, log_state, login_history, maintenance, node_agreement,
+    noted_state, orphan_scan, outbox_count, outbox_marker, outbox_markers, outbox_owner,
+    owner_of_quota, owner_quota, owner_quotas, published_count, quotas, removed_cell,
+    removed_cells, seal, server_node, server_nodes, signing_key, store_id, stream_claim, takeover,
+    timer_claim, transfer, unfinished_copy, unfinished_migration, unit_mark, waiting_deliveries,
 };
 pub(crate) use self::single_values::{counts_bytes, transfer_in_memory};
 pub use self::timers::{

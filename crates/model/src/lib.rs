@@ -63,6 +63,7 @@ pub mod strangers;
 pub mod stream;
 mod structure_view;
 pub mod temp_file;
+pub mod temp_folder;
 pub mod timer_index;
 pub mod transfer;
 pub mod unfinished_copy;

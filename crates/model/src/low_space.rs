@@ -1,4 +1,4 @@
-//! The disks of this process on which little space is left.
+//! The disks of this process on which little space is left, or that are not where they were.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,6 +19,8 @@ pub struct LowSpace {
     records: AtomicBool,
     bodies: AtomicBool,
     temporary_files: AtomicBool,
+    /// Whether the folder of each content is on another file system than at the start.
+    displaced: [AtomicBool; 3],
 }
 
 impl DiskContent {
@@ -56,6 +58,28 @@ impl LowSpace {
         contents
     }
 
+    /// Whether the folder of this content is on another file system than at the start: another one was mounted there, or its own unmounted.
+    pub fn is_displaced(&self, content: DiskContent) -> bool {
+        self.displaced_flag(content).load(Ordering::Acquire)
+    }
+
+    /// Notes whether the folder of this content is on another file system. Returns whether that is a change.
+    pub fn set_displaced(&self, content: DiskContent, is_displaced: bool) -> bool {
+        let before = self
+            .displaced_flag(content)
+            .swap(is_displaced, Ordering::AcqRel);
+        before != is_displaced
+    }
+
+    fn displaced_flag(&self, content: DiskContent) -> &AtomicBool {
+        let [records, bodies, temporary_files] = &self.displaced;
+        match content {
+            DiskContent::Records => records,
+            DiskContent::Bodies => bodies,
+            DiskContent::TemporaryFiles => temporary_files,
+        }
+    }
+
     fn flag(&self, content: DiskContent) -> &AtomicBool {
         match content {
             DiskContent::Records => &self.records,
@@ -74,6 +98,8 @@ mod tests {
         let low = LowSpace::default();
         assert!(low.contents().is_empty());
         for content in DiskContent::ALL {
+            assert!(low.set_displaced(content, true) && low.is_displaced(content));
+            assert!(low.set_displaced(content, false) && !low.is_displaced(content));
             assert!(low.set(content, true) && !low.set(content, true));
             assert_eq!(low.contents(), [content]);
             assert!(low.is_low(content) && low.set(content, false));

@@ -7,6 +7,7 @@ use personium_types::ScriptLimits;
 use personium_types::network::Networks;
 
 use crate::credentials::{LoginRateLimit, PasswordRule};
+use crate::temp_folder::TempFolder;
 
 /// The settings of a unit. `Default` gives the values of an empty configuration file.
 #[derive(Debug, Clone)]
@@ -127,7 +128,7 @@ pub struct ArchiveSettings {
     pub links_per_update: usize,
     /// The folder of archives during their installation, and of request bodies that arrive while memory is short. It is
     /// created if it is missing.
-    pub temp_dir: std::path::PathBuf,
+    pub temp_dir: TempFolder,
     /// The largest number of concurrent installations. One cell gets a quarter of it at most.
     pub installs_max: usize,
     /// The largest number of queued installations. One cell gets a quarter of it at most.
@@ -399,7 +400,7 @@ impl Default for ArchiveSettings {
             entry_max_megabytes: 10,
             entities_per_commit: 1_000,
             links_per_update: 5,
-            temp_dir: std::env::temp_dir(),
+            temp_dir: std::env::temp_dir().into(),
             installs_max: 20,
             install_queue_max: 100,
         }

@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use personium_store::{BlobReader, ErrorDetail, StoreError};
 use personium_types::{Code, Error, Result};
+
+use crate::temp_folder::TempFolder;
 
 /// A temporary file that is written from its begin to its end, and then read.
 pub struct TempFile {
@@ -20,13 +21,10 @@ impl TempFile {
     /// Creates a file in a folder, which is created if it is missing.
     ///
     /// # Errors
-    /// An internal error if that fails.
-    pub async fn create(folder: &Path) -> Result<Self> {
-        let folder = folder.to_owned();
-        let file = blocking(move || {
-            std::fs::create_dir_all(&folder)?;
-            tempfile::tempfile_in(&folder)
-        });
+    /// [`Code::StoreDown`] if the folder is on another file system than at the start; an internal error if it fails otherwise.
+    pub async fn create(folder: &TempFolder) -> Result<Self> {
+        let folder = folder.clone();
+        let file = blocking(move || folder.create_file());
         Ok(Self {
             file: Arc::new(file.await?),
             length: 0,
@@ -99,8 +97,9 @@ async fn blocking<T: Send + 'static>(
 /// The error for a temporary file that cannot be written or read.
 #[must_use]
 pub fn failure(error: io::Error) -> Error {
-    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    use io::ErrorKind::{NotConnected, QuotaExceeded, StorageFull};
     match error.kind() {
+        NotConnected => Error::new(Code::StoreDown).with_source(error),
         StorageFull | QuotaExceeded => Error::new(Code::StorageFull).with_source(error),
         _ => Error::internal(error),
     }
@@ -136,7 +135,7 @@ mod tests {
     async fn content_is_what_was_appended() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new");
-        let mut file = TempFile::create(&path).await.unwrap();
+        let mut file = TempFile::create(&TempFolder::new(&path)).await.unwrap();
         for chunk in ["one", "", "two"] {
             file.append(Bytes::from(chunk)).await.unwrap();
         }

@@ -85,6 +85,11 @@ pub enum DataFolderError {
     },
 }
 
+/// The id of the unit whose mark is in a folder; `None` if there is none that can be read.
+pub(crate) fn find_mark(folder: &Path) -> Option<String> {
+    marks::read(&marks::path(folder)).ok().flatten()
+}
+
 /// The parts of the data folder of a unit.
 #[derive(Debug, Clone)]
 pub struct DataFolder {

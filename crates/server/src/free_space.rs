@@ -1,22 +1,23 @@
-//! The free space of the disks that a unit stores something on. Below a limit nothing more is stored there, until there is more again.
+//! The free space of the disks that a unit stores something on. Below a limit nothing more is stored there, until there is more again. Nor is it
+//! when another file system is mounted at one of the folders, or its own unmounted.
 //!
 //! Each process looks at its own disks: one that is shared is seen by all nodes, a local one concerns the node alone.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::{fmt, fs, io};
+use std::{fmt, io};
 
 use personium_model::Unit;
 use personium_model::low_space::DiskContent;
+use personium_model::temp_folder;
 use personium_store::StoreHealth;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::config::{BlobStoreKind, Config, RecordStoreKind, StoreConfig};
-use crate::data_folder::BodyPlace;
+use crate::data_folder::{self, BodyPlace};
 use crate::folders;
 use crate::model_settings;
 
@@ -42,6 +43,47 @@ pub(crate) struct DiskSpace {
 struct StorageFolder {
     content: DiskContent,
     path: PathBuf,
+    /// The folder at the start; `None` if it could not be looked at.
+    place: Option<FolderPlace>,
+}
+
+/// By what a folder is told from another one that is mounted in its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct FolderPlace {
+    device: u64,
+    /// The id of the unit in the folder, if it has one.
+    mark: Option<String>,
+}
+
+impl FolderPlace {
+    fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            device: temp_folder::device_of(path)?,
+            mark: data_folder::find_mark(path),
+        })
+    }
+
+    /// Whether what is there now is not what was there. A file system that is mounted anew can have another number.
+    fn is_replaced_by(&self, now: &Self) -> bool {
+        self.device != now.device && (self.mark.is_none() || self.mark != now.mark)
+    }
+}
+
+impl StorageFolder {
+    fn new(content: DiskContent, path: PathBuf) -> Self {
+        Self {
+            content,
+            place: FolderPlace::of(&path).ok(),
+            path,
+        }
+    }
+
+    fn is_displaced(&self) -> bool {
+        match (&self.place, FolderPlace::of(&self.path)) {
+            (Some(place), Ok(now)) => place.is_replaced_by(&now),
+            _ => false,
+        }
+    }
 }
 
 /// The watch over the disks of a unit.
@@ -93,7 +135,7 @@ impl DiskSpace {
 
 /// The folders that a unit with these settings stores something in. The content of an earlier one concerns more.
 fn storage_folders(config: &Config) -> Vec<StorageFolder> {
-    let folder = |content, path| StorageFolder { content, path };
+    let folder = StorageFolder::new;
     let mut folders = Vec::new();
     if config.store.kind == RecordStoreKind::Sqlite {
         folders.push(folder(DiskContent::Records, config.store.data_dir.clone()));
@@ -108,19 +150,14 @@ fn storage_folders(config: &Config) -> Vec<StorageFolder> {
     folders
 }
 
-/// The first folder on each file system: more than that content cannot be stored there either.
-fn one_for_each_disk(mut folders: Vec<StorageFolder>) -> Vec<StorageFolder> {
+/// The first folder on each file system, as they are mounted now: more than that content cannot be stored there either.
+fn one_for_each_disk(folders: &[StorageFolder]) -> Vec<&StorageFolder> {
     let mut seen = BTreeSet::new();
-    folders.retain(|folder| match device(&folder.path) {
+    let is_first = |folder: &&StorageFolder| match temp_folder::device_of(&folder.path) {
         Ok(device) => seen.insert(device),
         Err(_) => true,
-    });
-    folders
-}
-
-fn device(folder: &Path) -> io::Result<u64> {
-    let folder = folders::nearest_existing(folder)?;
-    Ok(fs::metadata(folder)?.dev())
+    };
+    folders.iter().filter(is_first).collect()
 }
 
 impl FreeSpaceWatch {
@@ -130,7 +167,7 @@ impl FreeSpaceWatch {
         let watch = Arc::new(Self {
             unit: Arc::clone(unit),
             health: Arc::clone(health),
-            folders: one_for_each_disk(storage_folders(config)),
+            folders: storage_folders(config),
             limit: FreeSpaceLimit::new(&config.store),
         });
         watch.look();
@@ -139,7 +176,18 @@ impl FreeSpaceWatch {
 
     /// Looks at each disk once, and logs what has changed.
     pub fn look(&self) {
-        for StorageFolder { content, path } in &self.folders {
+        self.look_for_displaced();
+        let watched = one_for_each_disk(&self.folders);
+        for folder in &self.folders {
+            // It shares the disk of another one now.
+            if !watched
+                .iter()
+                .any(|watched| watched.content == folder.content)
+            {
+                self.unit.low_space().set(folder.content, false);
+            }
+        }
+        for StorageFolder { content, path, .. } in watched {
             let Some(disk) = DiskSpace::of(path) else {
                 continue;
             };
@@ -168,7 +216,8 @@ impl FreeSpaceWatch {
 
     /// Whether the disk of the file bodies is nearly full, which may be that of the records.
     fn is_low_for_bodies(&self) -> bool {
-        let mut contents = self.folders.iter().map(|folder| folder.content);
+        let watched = one_for_each_disk(&self.folders);
+        let mut contents = watched.iter().map(|folder| folder.content);
         let content = match contents.any(|content| content == DiskContent::Bodies) {
             true => DiskContent::Bodies,
             false => DiskContent::Records,
@@ -176,18 +225,50 @@ impl FreeSpaceWatch {
         self.unit.low_space().is_low(content)
     }
 
+    /// Finds folders that are on another file system than at the start, and logs what has changed.
+    fn look_for_displaced(&self) {
+        for folder in &self.folders {
+            let is_displaced = folder.is_displaced();
+            if !self
+                .unit
+                .low_space()
+                .set_displaced(folder.content, is_displaced)
+            {
+                continue;
+            }
+            let (content, folder) = (folder.content.name(), folder.path.display());
+            match is_displaced {
+                true => tracing::error!(
+                    content, %folder,
+                    "the folder is on another file system than at the start: mount its own again, or restart the unit"
+                ),
+                false => tracing::info!(content, %folder, "the folder is on its file system again"),
+            }
+        }
+    }
+
     /// Texts about what cannot be done at present, one for each kind of content.
     pub(crate) fn degradation(&self) -> Vec<String> {
+        let displaced = self
+            .folders
+            .iter()
+            .filter(|folder| self.unit.low_space().is_displaced(folder.content));
+        let displaced = displaced.map(|folder| {
+            format!(
+                "{} is on another file system than at the start: nothing is stored there",
+                folder.path.display()
+            )
+        });
         let low = self.unit.low_space().contents().into_iter();
-        low.map(|content| {
+        let low = low.map(|content| {
             let (what, effect) = match content {
                 DiskContent::Records => ("records", "only reading and deleting are possible"),
                 DiskContent::Bodies => ("file bodies", "long ones cannot be stored"),
                 DiskContent::TemporaryFiles => ("temporary files", "archives may fail"),
             };
             format!("the disk of the {what} is nearly full: {effect}")
-        })
-        .collect()
+        });
+        displaced.chain(low).collect()
     }
 }
 
@@ -211,7 +292,8 @@ impl Collector for FreeSpaceCollector {
             None,
             metric_type,
         )?;
-        for StorageFolder { content, path } in &watch.folders {
+        let watched = one_for_each_disk(&watch.folders);
+        for StorageFolder { content, path, .. } in &watched {
             if let Some(disk) = DiskSpace::of(path) {
                 let label = [("content", content.name())];
                 gauge(disk.free_bytes).encode(family.encode_family(&label)?)?;
@@ -223,10 +305,21 @@ impl Collector for FreeSpaceCollector {
             None,
             metric_type,
         )?;
-        for StorageFolder { content, .. } in &watch.folders {
+        for StorageFolder { content, .. } in &watched {
             let label = [("content", content.name())];
             let is_low = watch.unit.low_space().is_low(*content);
             gauge(is_low.into()).encode(family.encode_family(&label)?)?;
+        }
+        let mut family = encoder.encode_descriptor(
+            "personium_disk_displaced",
+            "Whether the folder of each kind of content is on another file system than at the start.",
+            None,
+            metric_type,
+        )?;
+        for StorageFolder { content, .. } in &watch.folders {
+            let label = [("content", content.name())];
+            let is_displaced = watch.unit.low_space().is_displaced(*content);
+            gauge(is_displaced.into()).encode(family.encode_family(&label)?)?;
         }
         Ok(())
     }
@@ -260,6 +353,29 @@ mod tests {
             };
             let found = limit.is_low(disk, was_low);
             assert_eq!(found, is_low, "{free} of {size}, {was_low}");
+        }
+    }
+
+    #[test]
+    fn folder_is_displaced_on_another_file_system_unless_it_has_the_mark_of_the_same_unit() {
+        let place = |device, mark: Option<&str>| FolderPlace {
+            device,
+            mark: mark.map(str::to_owned),
+        };
+        for (before, now, is_replaced) in [
+            (place(1, None), place(1, None), false),
+            (place(1, None), place(2, None), true),
+            (place(1, None), place(2, Some("a")), true),
+            (place(1, Some("a")), place(1, Some("b")), false),
+            (place(1, Some("a")), place(2, None), true),
+            (place(1, Some("a")), place(2, Some("b")), true),
+            (place(1, Some("a")), place(2, Some("a")), false),
+        ] {
+            assert_eq!(
+                before.is_replaced_by(&now),
+                is_replaced,
+                "{before:?} {now:?}"
+            );
         }
     }
 

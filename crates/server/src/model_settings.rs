@@ -108,7 +108,7 @@ fn archives(config: &Config) -> ArchiveSettings {
         entry_max_megabytes: archives.entry_max_megabytes,
         entities_per_commit: to_usize(archives.entities_per_commit),
         links_per_update: to_usize(archives.links_per_update),
-        temp_dir: temporary_folder(config),
+        temp_dir: temporary_folder(config).into(),
         installs_max: config.background.box_installs_max,
         ..ArchiveSettings::default()
     }

@@ -72,6 +72,35 @@ pub(crate) fn digests(
     digests
 }
 
+/// The key that each digest depends on.
+pub(crate) fn secret_key() -> String {
+    format!("{PREFIX}{SECRET_SETTING}")
+}
+
+/// Returns digests of all settings of the unit that are not the default, by key, as [`digests`] does for those of all nodes.
+pub(crate) fn all_digests(
+    values: &BTreeMap<String, Secret<String>>,
+    keys: &LocalKeys,
+) -> BTreeMap<String, String> {
+    let sections = config::Config::sections().into_iter();
+    let defaults: BTreeMap<String, &'static str> = sections
+        .flat_map(|section| section.keys)
+        .map(|key| (key.name, key.default))
+        .collect();
+    let given = values
+        .iter()
+        .map(|(name, value)| (name, value.reveal().trim()))
+        .filter(|(name, _)| name.starts_with(PREFIX) || name.starts_with(PROVIDER_PREFIX))
+        .filter(|(name, value)| defaults.get(*name).is_none_or(|default| default != value));
+    let mut digests: BTreeMap<String, String> = given
+        .map(|(name, value)| (name.clone(), keys.setting_digest(name, value)))
+        .collect();
+    let secret = secret_key();
+    let digest = keys.setting_digest(&secret, "");
+    digests.insert(secret, digest);
+    digests
+}
+
 /// The names of the keys that should be the same, with their defaults.
 fn common_keys() -> BTreeMap<String, &'static str> {
     let keys = COMMON.keys().filter(|key| key.has_effect);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use personium_ldap::LdapPluginKind;
 use personium_model::Unit;
+use personium_model::audit::{NotedPart, NotedState};
 use personium_model::credentials::UnitKeys;
 use personium_plugin::{
     Fingerprint, FolderError, FoundPlugin, HttpPluginKind, PluginFolder, PluginKind, PluginState,
@@ -19,6 +20,8 @@ use crate::config::Config;
 const FOLDER_SETTING: &str = "plugin.path";
 /// The time between two looks at the folder.
 const PERIOD: Duration = Duration::from_secs(2);
+/// The largest number of looks after which a plugin that could not be loaded is tried again: about five minutes.
+const MAX_LOOKS: u32 = 150;
 
 /// Returns the folder of plugins; `None` if the settings name none.
 #[must_use]
@@ -68,6 +71,38 @@ pub(crate) struct PluginLoader {
     logged: BTreeMap<String, String>,
     /// The last error of the folder as a whole that was logged.
     logged_error: Option<String>,
+    /// When plugins that could not be loaded are tried again.
+    retry: Retry,
+}
+
+/// The looks at an unchanged folder until it is read again, because a plugin could not be loaded: the reason may lie outside of the folder,
+/// or have passed. Each time twice as many, up to [`MAX_LOOKS`].
+#[derive(Debug, Default)]
+struct Retry {
+    looks_left: u32,
+    /// 0: all plugins are loaded.
+    pause: u32,
+}
+
+impl Retry {
+    /// Counts a look. Returns whether the folder is to be read.
+    fn is_due(&mut self) -> bool {
+        if self.pause == 0 {
+            return false;
+        }
+        self.looks_left = self.looks_left.saturating_sub(1);
+        self.looks_left == 0
+    }
+
+    /// Takes note of what was read from a folder that has changed, or has not.
+    fn note(&mut self, has_changed: bool, has_broken: bool) {
+        self.pause = match (has_broken, has_changed) {
+            (false, _) => 0,
+            (true, true) => 1,
+            (true, false) => self.pause.saturating_mul(2).clamp(1, MAX_LOOKS),
+        };
+        self.looks_left = self.pause;
+    }
 }
 
 impl PluginLoader {
@@ -79,6 +114,7 @@ impl PluginLoader {
             fingerprint: None,
             logged: BTreeMap::new(),
             logged_error: None,
+            retry: Retry::default(),
         };
         let read = read(&loader.folder, None);
         loader.apply(read);
@@ -91,6 +127,7 @@ impl PluginLoader {
             tokio::time::sleep(PERIOD).await;
             let folder = Arc::clone(&self.folder);
             let known = self.fingerprint.clone();
+            let known = known.filter(|_| !self.retry.is_due());
             let reading = tokio::task::spawn_blocking(move || read(&folder, known.as_ref()));
             match reading.await {
                 Ok(read) => self.apply(read),
@@ -104,13 +141,14 @@ impl PluginLoader {
         let error = match read {
             Ok(None) => None,
             Ok(Some(content)) => {
-                self.log(&content.plugins);
-                let keys = &self.unit.credentials().keys;
-                self.unit.set_node_plugins(keyed(content.digests, keys));
-                self.fingerprint = Some(content.fingerprint);
-                self.unit
-                    .plugins()
-                    .replace(content.plugins.into_iter().collect());
+                let has_changed = self.fingerprint.as_ref() != Some(&content.fingerprint);
+                let mut states = content.plugins.iter().map(|found| &found.state);
+                let has_broken = states.any(|state| matches!(state, PluginState::Broken(_)));
+                self.retry.note(has_changed, has_broken);
+                // After another attempt without any success, what is loaded goes on.
+                if has_changed || states_of(&content.plugins) != self.logged {
+                    self.use_content(content);
+                }
                 None
             }
             Err(error) => Some(chain(&error)),
@@ -124,12 +162,21 @@ impl PluginLoader {
         }
     }
 
+    fn use_content(&mut self, content: FolderContent) {
+        self.log(&content.plugins);
+        let state = content.noted_state();
+        self.unit.note_state_later(NotedPart::Plugins, state, None);
+        let keys = &self.unit.credentials().keys;
+        self.unit.set_node_plugins(keyed(content.digests, keys));
+        self.fingerprint = Some(content.fingerprint);
+        self.unit
+            .plugins()
+            .replace(content.plugins.into_iter().collect());
+    }
+
     /// Logs what is new since the last time.
     fn log(&mut self, plugins: &[FoundPlugin]) {
-        let now: BTreeMap<String, String> = plugins
-            .iter()
-            .map(|found| (found.name.clone(), state_text(found)))
-            .collect();
+        let now = states_of(plugins);
         for found in plugins {
             let name = &found.name;
             if self.logged.get(name) == now.get(name) {
@@ -178,6 +225,22 @@ struct FolderContent {
     plugins: Vec<FoundPlugin>,
 }
 
+impl FolderContent {
+    /// The state that the audit log knows: the files that make plugins what they are, and plugins that are not to be loaded.
+    fn noted_state(&self) -> NotedState {
+        let digests = self.digests.iter().map(|(file, hash)| {
+            let hash = hash.clone().unwrap_or_else(|| "unreadable".to_owned());
+            (file.clone(), hash)
+        });
+        let disabled = self
+            .plugins
+            .iter()
+            .filter(|found| matches!(found.state, PluginState::Disabled));
+        let disabled = disabled.map(|found| (format!("{} (disabled)", found.name), String::new()));
+        digests.chain(disabled).collect()
+    }
+}
+
 /// Reads the folder; `None` if it is as it was known.
 fn read(
     folder: &PluginFolder,
@@ -195,6 +258,14 @@ fn read(
     }))
 }
 
+/// The state of each plugin as text, by name.
+fn states_of(plugins: &[FoundPlugin]) -> BTreeMap<String, String> {
+    let states = plugins
+        .iter()
+        .map(|found| (found.name.clone(), state_text(found)));
+    states.collect()
+}
+
 /// The state of a plugin as text.
 fn state_text(found: &FoundPlugin) -> String {
     match &found.state {
@@ -210,5 +281,29 @@ fn state_text(found: &FoundPlugin) -> String {
         }
         PluginState::Disabled => "disabled".to_owned(),
         PluginState::Broken(reason) => reason.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn broken_plugin_is_tried_again_after_ever_more_looks() {
+        let mut retry = Retry::default();
+        let looks = |retry: &mut Retry| (1..1_000).find(|_| retry.is_due());
+        retry.note(true, false);
+        assert_eq!(looks(&mut retry), None);
+        retry.note(true, true);
+        let mut found = Vec::new();
+        for _ in 0..10 {
+            found.push(looks(&mut retry).unwrap());
+            retry.note(false, true);
+        }
+        assert_eq!(found, [1, 2, 4, 8, 16, 32, 64, 128, 150, 150]);
+        retry.note(true, true);
+        assert_eq!(looks(&mut retry), Some(1));
+        retry.note(false, false);
+        assert_eq!(looks(&mut retry), None);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use personium_api::AdminHooks;
-use personium_model::audit::{AuditActor, AuditEvent, AuditEventKind};
+use personium_model::audit::{AuditActor, AuditEvent, AuditEventKind, NotedPart, NotedState};
 use personium_model::credentials::UnitKeys;
 use personium_model::{Settings, Unit};
 use personium_types::error::chain;
@@ -162,6 +162,25 @@ impl RunningSettings {
             .by(AuditActor::unit(), None)
             .with_target(&changed.join(" "));
         self.unit.append_audit_entry_later(event);
+        self.unit
+            .remember_state_later(NotedPart::Settings, self.noted_state());
+    }
+
+    /// Writes into the audit log which settings have other values than when a process of the unit had them last.
+    pub(crate) fn note_start(&self) {
+        let secret = Some(node_settings::secret_key());
+        self.unit
+            .note_state_later(NotedPart::Settings, self.noted_state(), secret);
+    }
+
+    /// Digests of the settings that concern the unit: all of them, unless it may have several nodes, which have their own.
+    fn noted_state(&self) -> NotedState {
+        let keys = &self.certificates.keys.local_tokens;
+        let values = &self.current.lock().values;
+        match self.unit.store().is_shared() {
+            true => node_settings::digests(values, keys),
+            false => node_settings::all_digests(values, keys),
+        }
     }
 
     /// The new settings with the values that stay until a restart and that what is reloaded depends on.
@@ -216,7 +235,9 @@ impl AdminHooks for RunningSettings {
         if let Some((certificates, given)) = self.server_certificates.as_ref().zip(given) {
             certificates.replace(given);
         }
-        let settings = model_settings(&config);
+        let mut settings = model_settings(&config);
+        // Its file system is that of the start.
+        settings.archives.temp_dir = self.unit.settings().archives.temp_dir.clone();
         let digests = node_settings::digests(&current.values, &self.certificates.keys.local_tokens);
         self.unit.set_node_settings(digests);
         let before = std::mem::replace(&mut *self.current.lock(), current).values;

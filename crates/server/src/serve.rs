@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use personium_api::ApiService;
 use personium_model::Unit;
+use personium_model::audit::{NotedPart, NotedState};
 use personium_model::records::Records;
 use personium_model::server_node::{JoinError, ServerNodeInfo};
 use personium_model::unfinished_migration::UnfinishedMigration;
@@ -180,9 +181,13 @@ pub async fn start(
     let port_tls = PortTls::open(&components)?;
     let plugin_loader =
         plugins::folder(config).map(|folder| PluginLoader::start(folder, Arc::clone(&unit)));
+    if plugin_loader.is_none() {
+        unit.note_state_later(NotedPart::Plugins, NotedState::new(), None);
+    }
     let certificates = port_tls.as_ref().map(|p| Arc::clone(&p.tls.certificates));
     let settings = initial_settings.running(&components, &unit, certificates);
     let settings = Arc::new(settings);
+    settings.note_start();
     let service = ApiService::new(Arc::clone(&unit), server).with_admin_hooks(settings);
     let stalls = Arc::<Stalls>::default();
     let free_space = FreeSpaceWatch::start(config, &unit, &components.health);

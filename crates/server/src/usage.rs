@@ -44,7 +44,7 @@ struct UnitUsage {
     journals: Option<JournalUsage>,
 }
 
-/// What is shown.
+/// The selection of what is shown.
 #[derive(Debug, Clone, Copy)]
 pub struct UsageRequest<'a> {
     /// The name of the cell that alone is shown.

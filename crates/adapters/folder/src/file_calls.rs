@@ -2,9 +2,12 @@
 //! change may have been lost.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::disk::UNFINISHED;
 
@@ -17,37 +20,84 @@ pub(crate) struct Root {
     pub(crate) path: Arc<Path>,
     /// A file that is in the folder as long as it is mounted.
     witness: Arc<Path>,
+    /// The witness that was found first.
+    known: Arc<Mutex<Option<Witness>>>,
 }
+
+/// A witness, by which a folder is told from another one that is mounted in its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Witness {
+    device: u64,
+    inode: u64,
+    /// Its content, unless it is a folder.
+    content: Option<Vec<u8>>,
+}
+
+/// The largest part of a witness that is compared.
+const MAX_WITNESS_BYTES: u64 = 4_096;
 
 impl Root {
     pub(crate) fn new(path: &Path, witness: Option<&str>) -> Self {
         Self {
             path: path.into(),
             witness: path.join(witness.unwrap_or(UNFINISHED)).into(),
+            known: Arc::default(),
         }
     }
 
-    /// Checks that the folder is there. An empty one in its place is a mount point without its file system.
+    /// Checks that the folder is there, and the same as when it was checked first. An empty one in its place is a mount point without its
+    /// file system, one with another witness is another file system.
     ///
     /// # Errors
-    /// If it is not.
+    /// [`io::ErrorKind::NotConnected`] if it is not.
     pub(crate) fn check(&self) -> io::Result<()> {
-        match retry_stale(|| intercepted(Call::Stat, &self.witness, || fs::metadata(&self.witness)))
-        {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(io::Error::new(
-                io::ErrorKind::NotConnected,
-                format!(
-                    "{} is not there: the folder of file bodies is not mounted, or was removed",
-                    self.witness.display()
-                ),
-            )),
-            other => other.map(drop),
+        let path = &self.witness;
+        let not_there = |what: &str| {
+            let text = format!("{} {what}", path.display());
+            io::Error::new(io::ErrorKind::NotConnected, text)
+        };
+        let found = match retry_stale(|| intercepted(Call::Stat, path, || fs::metadata(path))) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(not_there(
+                    "is not there: the folder of file bodies is not mounted, or was removed",
+                ));
+            }
+            other => other?,
+        };
+        let mut known = self.known.lock();
+        let is_same = |known: &Witness| known.device == found.dev() && known.inode == found.ino();
+        if known.as_ref().is_some_and(is_same) {
+            return Ok(());
         }
+        let content = match found.is_dir() {
+            true => None,
+            false => Some(retry_stale(|| read_start(path))?),
+        };
+        // A file system that is mounted anew can have another number.
+        if known.as_ref().is_some_and(|known| known.content != content) {
+            return Err(not_there(
+                "is another one: another file system is mounted at the folder of file bodies",
+            ));
+        }
+        *known = Some(Witness {
+            device: found.dev(),
+            inode: found.ino(),
+            content,
+        });
+        Ok(())
     }
 
     pub(crate) fn join(&self, name: impl AsRef<Path>) -> PathBuf {
         self.path.join(name)
     }
+}
+
+fn read_start(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::open(path)?
+        .take(MAX_WITNESS_BYTES)
+        .read_to_end(&mut content)?;
+    Ok(content)
 }
 
 /// Whether the server of a network file system does not know a handle any more.

@@ -30,7 +30,7 @@ const SEVERAL_ENTRIES: &str = "the filter matches several entries for one user";
 /// The name of the entry of a user, and that of the account, or why there is none.
 type FoundUser = (String, Result<String, PluginError>);
 
-/// What a search has found.
+/// The outcome of a search.
 enum Found {
     Nobody,
     /// More than one entry, of which none is used.

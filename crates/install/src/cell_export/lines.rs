@@ -1,10 +1,9 @@
 //! A file of the archive that is written line by line. Its length must be known before, so a long one is written to a temporary
 //! file first.
 
-use std::path::PathBuf;
-
 use personium_archive::snapshot::Document;
 use personium_model::temp_file::TempFile;
+use personium_model::temp_folder::TempFolder;
 use personium_types::{Error, Result};
 use serde_json::Value;
 
@@ -13,7 +12,7 @@ const LINES_BYTES: usize = 128 << 10;
 
 /// The lines that were written so far.
 pub(super) struct Lines {
-    folder: PathBuf,
+    folder: TempFolder,
     /// The text that is not in the temporary file yet.
     text: String,
     spool: Option<TempFile>,
@@ -21,7 +20,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub fn new(folder: PathBuf) -> Self {
+    pub fn new(folder: TempFolder) -> Self {
         Self {
             folder,
             text: String::new(),

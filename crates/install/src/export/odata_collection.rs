@@ -1,7 +1,6 @@
 //! Writes an OData collection: its schema, its entities and the links between them.
 
 use std::collections::HashSet;
-use std::path::Path;
 
 use bytes::Bytes;
 use personium_archive::json::{
@@ -10,6 +9,7 @@ use personium_archive::json::{
 use personium_archive::paths;
 use personium_model::odata::CollectionReader;
 use personium_model::temp_file::TempFile;
+use personium_model::temp_folder::TempFolder;
 use personium_odata::edm::EntityType;
 use personium_odata::edmx;
 use personium_odata::entity_view::EntityShape;
@@ -43,7 +43,7 @@ impl LinkList {
     }
 
     /// Writes the text to the temporary file if it has become long.
-    async fn spill(&mut self, folder: &Path) -> Result<()> {
+    async fn spill(&mut self, folder: &TempFolder) -> Result<()> {
         if self.text.len() < LINKS_BYTES {
             return Ok(());
         }

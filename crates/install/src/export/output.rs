@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
 
 use bytes::Bytes;
 use personium_archive::ArchiveWriter;
@@ -10,6 +9,7 @@ use personium_model::file::FileContent;
 use personium_model::node::FileBody;
 use personium_model::records::store_error;
 use personium_model::temp_file::{self, TempFile};
+use personium_model::temp_folder::TempFolder;
 use personium_model::{AnswerReservation, BlobReader};
 use personium_types::{Code, Error, Result};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -75,7 +75,7 @@ impl ArchiveOutput {
     /// # Errors
     /// An internal error if there can be no file.
     pub async fn create(
-        folder: &Path,
+        folder: &TempFolder,
         memory: AnswerReservation,
         limit: EntryLimit,
     ) -> Result<Self> {
@@ -242,7 +242,7 @@ mod tests {
 
     async fn output(memory: &AnswerMemory) -> ArchiveOutput {
         let reservation = memory.share(Space::Unit).reservation();
-        let folder = std::env::temp_dir();
+        let folder = TempFolder::new(&std::env::temp_dir());
         ArchiveOutput::create(&folder, reservation, limit())
             .await
             .unwrap()

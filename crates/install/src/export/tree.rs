@@ -15,6 +15,7 @@ use personium_model::listing::{Member, Members};
 use personium_model::node::{FileBody, Node, NodeKind};
 use personium_model::records::Records;
 use personium_model::temp_file::TempFile;
+use personium_model::temp_folder::TempFolder;
 use personium_model::{BlobReader, Principal, Unit};
 use personium_store::Key;
 use personium_types::{Code, NodeId, Result};
@@ -46,7 +47,7 @@ struct Level {
 }
 
 impl WrittenDescription {
-    async fn start(folder: &std::path::Path) -> Result<Self> {
+    async fn start(folder: &TempFolder) -> Result<Self> {
         let mut out = String::new();
         Ok(Self {
             file: TempFile::create(folder).await?,

@@ -97,17 +97,31 @@ impl Unit {
 /// A failure of the store; [`Code::Conflict`] if others append all the time.
 pub async fn append(records: &Records, events: &[&AuditEvent], stamp: &AuditStamp) -> Result<u64> {
     let build = || async {
-        let found = records.find(&keys::audit_head()).await?;
-        let version = found.as_ref().map(|found| found.version);
-        let mut head: AuditHead = found.map(|found| found.value).unwrap_or_default();
-        let first = head.last + 1;
         let mut batch = Batch::new();
-        for event in events {
-            let (sequence, value) = head.append(event, stamp)?;
-            batch.put(keys::audit_entry(sequence), value);
-        }
-        put_checked(&mut batch, keys::audit_head(), version, &head)?;
+        let first = append_to(&mut batch, records, events, stamp).await?;
         Ok((batch, first))
     };
     records.transact(build).await
+}
+
+/// Adds entries to a batch, which conflicts with others that append. Returns the number of the first.
+///
+/// # Errors
+/// A failure of the store.
+pub(super) async fn append_to(
+    batch: &mut Batch,
+    records: &Records,
+    events: &[&AuditEvent],
+    stamp: &AuditStamp,
+) -> Result<u64> {
+    let found = records.find(&keys::audit_head()).await?;
+    let version = found.as_ref().map(|found| found.version);
+    let mut head: AuditHead = found.map(|found| found.value).unwrap_or_default();
+    let first = head.last + 1;
+    for event in events {
+        let (sequence, value) = head.append(event, stamp)?;
+        batch.put(keys::audit_entry(sequence), value);
+    }
+    put_checked(batch, keys::audit_head(), version, &head)?;
+    Ok(first)
 }

@@ -15,6 +15,8 @@ const ADMINISTRATOR_CELLS: &str = "unit/administrators";
 const MAINTENANCE: &str = "unit/maintenance";
 /// The name of the record of the head of the audit log.
 const AUDIT_HEAD: &str = "unit/audit";
+/// The beginning of the names of noted states; the part follows.
+const NOTED_STATE: &str = "unit/noted/";
 /// The name of the record of the id of the stores.
 const STORE_ID: &str = "unit/stores";
 /// The name of the record of an unfinished copy.
@@ -101,6 +103,12 @@ pub fn maintenance() -> Key {
 #[must_use]
 pub fn audit_head() -> Key {
     single(AUDIT_HEAD)
+}
+
+/// In the space of the unit: the state of a part of what the unit works with, as the audit log knows it.
+#[must_use]
+pub fn noted_state(part: &str) -> Key {
+    single(&format!("{NOTED_STATE}{part}"))
 }
 
 /// In the space of the unit: a unit that is being copied into these records, see [`crate::unfinished_copy`].

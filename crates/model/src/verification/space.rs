@@ -165,7 +165,10 @@ impl SpaceVerification<'_> {
         if let Some((key, problem)) = page.damaged {
             self.counts.records += 1;
             self.has_damaged_nodes |= key.as_bytes().first() == Some(&b'N');
-            self.has_damaged_entities |= matches!(key.as_bytes().first(), Some(b'E' | b'A' | b'W' | b'L' | b'I'));
+            self.has_damaged_entities |= matches!(
+                key.as_bytes().first(),
+                Some(b'E' | b'A' | b'W' | b'L' | b'I')
+            );
             let name = self.names.of_key(&key, &mut self.schemas).await;
             self.damage(name, problem);
         }

@@ -1,10 +1,14 @@
 //! The audit log of the program: after `kill -9`, of commands, of several nodes, and when somebody has changed the store.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use personium_testkit::{PostgresCluster, ProcessUnit, create_unit_database, make_unit_key};
+use personium_testkit::{
+    MASTER_TOKEN, PostgresCluster, ProcessUnit, create_unit_database, make_unit_key,
+};
 use serde_json::Value;
 
 use crate::administered_unit::AdministeredUnit;
@@ -270,4 +274,78 @@ async fn logs_of_access_logins_and_administration_have_the_key_of_the_request() 
     let all = entries(&of_unit(&unit, &["export"]));
     let with_key = all.iter().filter(|entry| entry["requestKey"] == "role-key");
     assert_eq!(with_key.count(), 2);
+}
+
+#[tokio::test]
+async fn what_was_changed_while_the_unit_was_stopped_has_entries_after_the_next_start() {
+    let plugins = tempfile::tempdir().unwrap();
+    fs::set_permissions(plugins.path(), Permissions::from_mode(0o700)).unwrap();
+    let write = |name: &str, text: &str| {
+        let path = plugins.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+    };
+    write("one.toml", "kind = \"none\"");
+    let key = "io.personium.core.plugin.path";
+    let mut unit = crate::unit().setting(key, plugins.path().display()).start();
+    let settings = unit.folder().join("unit.properties");
+    let of = |unit: &ProcessUnit, operation: &str| -> Vec<String> {
+        let all = entries(&of_unit(unit, &["export"])).into_iter();
+        let own = all.filter(|entry| entry["operation"] == operation);
+        own.map(|entry| entry["target"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    // The first start notes what there is, and another one with the same changes nothing.
+    for _ in 0..2 {
+        unit.terminate();
+        assert!(unit.wait());
+        unit.restart();
+    }
+    unit.terminate();
+    assert!(unit.wait());
+    let none: [String; 0] = [];
+    for operation in ["settings.change", "plugin.change"] {
+        assert_eq!(of(&unit, operation), none);
+    }
+    let text = fs::read_to_string(&settings).unwrap();
+    let token = |value: &str| format!("masterToken={value}\n");
+    assert!(text.contains(&token(MASTER_TOKEN)), "{text}");
+    fs::write(
+        &settings,
+        text.replace(&token(MASTER_TOKEN), &token("quite-another-token")),
+    )
+    .unwrap();
+    let done = program::run(&[
+        "plugin",
+        "disable",
+        "one",
+        "--config",
+        settings.to_str().unwrap(),
+    ]);
+    assert!(done.status.success(), "{}", program::text(&done));
+    unit.restart();
+    personium_testkit::wait_until("the entries", async || {
+        !of(&unit, "settings.change").is_empty() && !of(&unit, "plugin.change").is_empty()
+    })
+    .await;
+    let of_settings = of(&unit, "settings.change");
+    assert_eq!(of_settings, ["changed io.personium.core.masterToken"]);
+    let of_plugins = of(&unit, "plugin.change");
+    assert_eq!(of_plugins, ["added one (disabled), removed one.toml"]);
+    // A unit that runs notes it too.
+    let done = program::run(&[
+        "plugin",
+        "enable",
+        "one",
+        "--config",
+        settings.to_str().unwrap(),
+    ]);
+    assert!(done.status.success(), "{}", program::text(&done));
+    personium_testkit::wait_until("the entry", async || of(&unit, "plugin.change").len() == 2)
+        .await;
+    let of_plugins = of(&unit, "plugin.change");
+    assert_eq!(of_plugins[1], "removed one (disabled), added one.toml");
+    let exported = program::text(&of_unit(&unit, &["export"]));
+    assert!(!exported.contains("quite-another-token"), "{exported}");
+    expect_whole(&of_unit(&unit, &["verify"]));
 }

@@ -1,4 +1,5 @@
-//! Disks with little free space: the unit is read and deleted from only, by itself, until there is more.
+//! Disks with little free space: the unit is read and deleted from only, by itself, until there is more. Disks that are mounted over the folders of a
+//! running unit: nothing is stored there.
 
 use std::fs;
 use std::path::Path;
@@ -136,4 +137,86 @@ async fn mode_of_an_administrator_stays_when_a_disk_has_space_again() {
     assert!(shown.contains("normal mode"), "{shown}");
     unit.restart();
     assert_eq!(put(&unit, "c/b/f").await, 201);
+}
+
+/// Waits until a unit says whether the folder of a content is on another file system than at the start.
+async fn wait_until_displaced(unit: &StorageUnit, content: &str, is_displaced: bool) {
+    let name = format!("personium_disk_displaced{{content=\"{content}\"}}");
+    wait_until("the unit looks at its folders", async || {
+        unit.metric(&name).await == u64::from(is_displaced)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_is_stored_in_a_folder_while_another_file_system_is_mounted_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let bodies = folder.path().join("bodies");
+    let temporary = folder.path().join("temporary");
+    let Some(_mount) = Mount::new(Kind::Tmpfs, &bodies, 24) else {
+        return;
+    };
+    let key = "io.personium.core.";
+    let settings = format!(
+        "{key}blobStore.root={}\n{key}bar.tmp.dir={}\n",
+        bodies.display(),
+        temporary.display()
+    );
+    let unit = StorageUnit::start(crate::unit().folder(folder.path()).settings(&settings));
+    unit.create_cell("c").await;
+    unit.create_box("c", "b").await;
+    let large = "l".repeat(MIB);
+    unit.put_file("c/b/large", &large).await;
+    let put = async |name: &str, body: &str| {
+        let request = unit.admin_request("PUT", &format!("c/b/{name}"));
+        request.body(body).send().await
+    };
+    let export = async || {
+        let request = unit.admin_request("GET", "c/b");
+        let request = request.header("accept", "application/zip+x-personium-bar");
+        request.send().await
+    };
+    let read = async || unit.admin_request("GET", "c/b/large").send().await;
+    export().await.expect(200);
+    for content in ["bodies", "temporary"] {
+        wait_until_displaced(&unit, content, false).await;
+    }
+
+    let over = Mount::new(Kind::Tmpfs, &temporary, 8).unwrap();
+    export().await.expect_error(503, "SV-0006");
+    wait_until_displaced(&unit, "temporary", true).await;
+    let (status, ready) = unit
+        .wait_until_ready_says("on another file system than at the start")
+        .await;
+    assert!(status == 200 && ready.starts_with("degraded"), "{ready}");
+    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
+    put("small", "s").await.expect(201);
+    drop(over);
+    wait_until_displaced(&unit, "temporary", false).await;
+    export().await.expect(200);
+
+    // An empty one at the place of the bodies, and one with the mark of another unit.
+    for mark in [None, Some("personium unit 0a-1b\n")] {
+        let over = Mount::new(Kind::Tmpfs, &bodies, 8).unwrap();
+        if let Some(mark) = mark {
+            fs::write(bodies.join("unit.id"), mark).unwrap();
+        }
+        put("other", &large).await.expect_error(503, "SV-0006");
+        wait_until_displaced(&unit, "bodies", true).await;
+        put("other", &large).await.expect_error(503, "SV-0006");
+        read().await.expect_error(503, "SV-0006");
+        put("small", "s").await.expect(204);
+        let found = fs::read_dir(&bodies).unwrap().count();
+        assert_eq!(found, usize::from(mark.is_some()), "nothing was written");
+        drop(over);
+        wait_until_displaced(&unit, "bodies", false).await;
+        assert_eq!(read().await.expect(200).text(), large);
+        put("other", &large).await.expect_success();
+    }
+    let log = unit.log();
+    assert!(
+        log.contains("on another file system than at the start"),
+        "{log}"
+    );
+    assert!(log.contains("is on its file system again"), "{log}");
 }

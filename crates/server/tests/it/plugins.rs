@@ -336,6 +336,26 @@ async fn folder_of_a_running_unit_is_followed() {
     unit.request_token("ours", &fields).await.expect(200);
 }
 
+#[tokio::test]
+async fn plugin_whose_reason_to_be_broken_has_passed_is_loaded_though_the_folder_has_not_changed() {
+    let place = PluginPlace::new();
+    let secret = place.folder.path().join("elsewhere.secret");
+    let text = block("toml").replace("sample.secret", secret.to_str().unwrap());
+    assert!(text.contains("elsewhere.secret"));
+    let text = text.replace("https://auth.example/login", "http://127.0.0.1:1/");
+    place.write("sample.toml", text);
+    let unit = place.unit();
+    logged_after(&unit, 0, "plugin not loaded").await;
+    let logged = unit.log().matches("plugin not loaded").count();
+    fs::write(&secret, "3f9a5c7e1b8d2046a7c9e3f5b1d80264").unwrap();
+    fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
+    logged_after(&unit, 0, "authentication plugin loaded").await;
+    create_accounts_without_plugin(&unit).await;
+    log_in_until(&unit, 503).await;
+    // A reason that stays is logged once.
+    assert!(unit.log().matches("plugin not loaded").count() <= logged + 1);
+}
+
 async fn create_accounts_without_plugin(unit: &TestClient) {
     unit.create_cell_with_owner("ours").await;
     unit.create_account("ours", r#"{"Name":"basic"}"#).await;

@@ -180,6 +180,14 @@ async fn unmounted_folder_is_not_an_empty_one_and_takes_no_body() {
     }
     let failed = begun.finish().await.err();
     assert!(matches!(failed, Some(StoreError::Down(_))), "{failed:?}");
+    // That of another unit is not the folder either; the same one is, though its file system has another number.
+    let witness = folder.join(WITNESS);
+    std::fs::write(&witness, "another unit").unwrap();
+    let failed = write(&store, 300_000).await.err();
+    assert!(matches!(failed, Some(StoreError::Down(_))), "{failed:?}");
+    std::fs::write(&witness, "").unwrap();
+    assert_eq!(read(&store, &id).await.unwrap(), None);
+    std::fs::remove_file(&witness).unwrap();
     assert_eq!(
         std::fs::read_dir(&folder).unwrap().count(),
         1,
