@@ -17,7 +17,7 @@ use crate::box_export::ARCHIVE;
 use crate::masking;
 use crate::request_context::RequestContext;
 use crate::response::Response;
-use crate::route::CellRoute;
+use crate::route::{CellRoute, MAINTENANCE_SEGMENT};
 
 /// The outcome in the entry of a request that was given up.
 const GIVEN_UP: &str = "given up: the client went away, or the unit ended";
@@ -144,6 +144,12 @@ pub(crate) fn operation_on_unit(request: &RequestContext) -> Option<String> {
             Some("settings.reload".to_owned())
         }
         [first] if first == "__quota" && *method == Method::POST => Some("quota.change".to_owned()),
+        [first] if first == MAINTENANCE_SEGMENT && *method == Method::PUT => {
+            Some("maintenance.set".to_owned())
+        }
+        [first] if first == MAINTENANCE_SEGMENT && *method == Method::DELETE => {
+            Some("maintenance.end".to_owned())
+        }
         [first, rest @ ..] if first == "__ctl" => control_operation(method, rest),
         _ => None,
     }

@@ -238,11 +238,8 @@ impl<'a> Dispatcher<'a> {
         if self.state.unit.store().is_full() {
             full_storage::check(&incoming.head.method, incoming.head.uri.path())?;
         }
-        let path = match &addressee {
-            Addressee::Unit { path } | Addressee::Cell { path, .. } => path,
-        };
         let unit = &self.state.unit;
-        incoming.maintenance = maintenance::check(unit, &incoming.head.method, path).await?;
+        incoming.maintenance = maintenance::check(unit, &incoming.head.method, &addressee).await?;
         Ok(addressee)
     }
 

@@ -43,6 +43,7 @@ mod log;
 mod loopback;
 mod mail_client;
 mod maintenance;
+mod maintenance_modes;
 pub mod masking;
 mod message;
 mod message_framing;

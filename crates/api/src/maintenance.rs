@@ -9,15 +9,24 @@ use personium_model::maintenance::Maintenance;
 use personium_types::{Code, Result};
 
 use crate::full_storage;
+use crate::locate::Addressee;
 use crate::request_context::RequestContext;
+use crate::route::MAINTENANCE_SEGMENT;
 
-/// The modes that concern a request with this method and path: none for one that only reads.
+/// The modes that concern a request with this method and addressee: none for one that only reads.
 ///
 /// # Errors
 /// [`Code::StoreDown`] if the folder of the records is on another file system than at the start, and the request may store something;
 /// [`Code::ReadDeleteOnly`] if the unit is only read and deleted from, or the disk of its records has little space left, and the request may
 /// store something; a failure of the store.
-pub(crate) async fn check(unit: &Unit, method: &Method, path: &str) -> Result<Arc<Maintenance>> {
+pub(crate) async fn check(
+    unit: &Unit,
+    method: &Method,
+    addressee: &Addressee,
+) -> Result<Arc<Maintenance>> {
+    let path = match addressee {
+        Addressee::Unit { path } | Addressee::Cell { path, .. } => path,
+    };
     let mut modes = match unit.known_modes() {
         Some(known) => known,
         // On a shared store only changes are worth a question. Another one is asked once.
@@ -35,25 +44,39 @@ pub(crate) async fn check(unit: &Unit, method: &Method, path: &str) -> Result<Ar
     }
     let is_refused = modes.is_read_delete_only
         && full_storage::may_store(method, path)
-        && !is_checked_later(method, path);
+        && !is_checked_later(method, path)
+        && !is_administration(method, addressee);
     match is_refused {
         true => Err(Code::ReadDeleteOnly.into()),
         false => Ok(modes),
     }
 }
 
-/// Whether each part of the request is checked; and the administration of the unit.
+/// Whether each part of the request is checked.
 fn is_checked_later(method: &Method, path: &str) -> bool {
-    let path = path.trim_matches('/');
-    method == Method::POST && (path.rsplit('/').next() == Some("$batch") || path == "__status")
+    method == Method::POST && path.trim_matches('/').rsplit('/').next() == Some("$batch")
 }
 
-/// Refuses a change at the level of the unit by an owner whose cells may only be read.
+/// Whether the request reloads the settings of the unit, or changes its modes.
+fn is_administration(method: &Method, addressee: &Addressee) -> bool {
+    let Addressee::Unit { path } = addressee else {
+        return false;
+    };
+    match path.trim_matches('/') {
+        "__status" => method == Method::POST,
+        MAINTENANCE_SEGMENT => method == Method::PUT,
+        _ => false,
+    }
+}
+
+/// Refuses a change at the level of the unit by an owner whose cells may only be read, but for that of the modes.
 ///
 /// # Errors
 /// [`Code::Maintenance`]
 pub(crate) fn check_unit_user(request: &RequestContext) -> Result<()> {
-    if full_storage::is_read(&request.method) {
+    let is_of_modes =
+        matches!(request.path.decoded.as_slice(), [only] if only == MAINTENANCE_SEGMENT);
+    if full_storage::is_read(&request.method) || is_of_modes {
         return Ok(());
     }
     let Some(subject) = request.access.subject() else {

@@ -89,7 +89,10 @@ async fn get_cell(unit: &Unit, name: &str) -> Result<Cell> {
 }
 
 /// The unit-local form of the URL of a unit user.
-fn local_owner(unit: &Unit, owner: &str) -> Result<String> {
+///
+/// # Errors
+/// [`Code::RequestFieldFormat`] if it is no URL of an account.
+pub(crate) fn local_owner(unit: &Unit, owner: &str) -> Result<String> {
     let urls = unit.urls();
     let resolved = urls.resolve(owner).filter(|url| url.contains('#'));
     let resolved = resolved.ok_or_else(|| Error::new(Code::RequestFieldFormat).with("unitUser"))?;

@@ -69,7 +69,16 @@ pub const CELL_SEGMENTS: &[(&str, CellRoute)] = &[
 ];
 
 /// The names of resources of the unit, which no cell can have.
-pub const UNIT_SEGMENTS: &[&str] = &["__ctl", "__quota", "__status", "crossdomain.xml"];
+pub const UNIT_SEGMENTS: &[&str] = &[
+    "__ctl",
+    MAINTENANCE_SEGMENT,
+    "__quota",
+    "__status",
+    "crossdomain.xml",
+];
+
+/// The name of the modes of maintenance, which an administrator can end in each of them.
+pub const MAINTENANCE_SEGMENT: &str = "__maintenance";
 
 /// Whether a path below a cell, still encoded, can be one of a WebDAV resource: the cell itself, a box, or something in it.
 #[must_use]

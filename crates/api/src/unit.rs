@@ -7,7 +7,10 @@ use serde_json::json;
 use crate::admin::Admin;
 use crate::request_context::RequestContext;
 use crate::response::{self, Response};
-use crate::{compression, dav, describe, error, odata, preflight, quota, status};
+use crate::route::MAINTENANCE_SEGMENT;
+use crate::{
+    compression, dav, describe, error, maintenance_modes, odata, preflight, quota, status,
+};
 
 const CROSS_DOMAIN: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\
 <!DOCTYPE cross-domain-policy SYSTEM \"http://www.adobe.com/xml/dtds/cross-domain-policy.dtd\">\
@@ -29,6 +32,7 @@ pub async fn handle(request: RequestContext, admin: Option<&Admin>) -> Result<Re
     let methods = match request.path.decoded.first().map(String::as_str) {
         None => ROOT_METHODS,
         Some("__status" | "__quota") => "OPTIONS, GET, HEAD, POST",
+        Some(MAINTENANCE_SEGMENT) => maintenance_modes::METHODS,
         _ => "GET, HEAD",
     };
     let outcome = answer(request, admin).await;
@@ -49,6 +53,9 @@ async fn answer(request: RequestContext, admin: Option<&Admin>) -> Result<Respon
         },
         Some("__status") if request.path.decoded.len() == 1 => status::handle(request, admin).await,
         Some("__quota") if request.path.decoded.len() == 1 => quota::handle(request).await,
+        Some(MAINTENANCE_SEGMENT) if request.path.decoded.len() == 1 => {
+            maintenance_modes::handle(request).await
+        }
         Some("__ctl") => {
             let mut response = odata::unit_control(request).await?;
             compression::allow(&mut response);

@@ -33,21 +33,56 @@ impl Maintenance {
 
 /// The modes of a store that is not shared, as its process knows them; nothing at its start.
 #[derive(Debug, Default)]
-pub(crate) struct KnownMaintenance(RwLock<Option<Arc<Maintenance>>>);
+pub(crate) struct KnownMaintenance(RwLock<Knowledge>);
+
+#[derive(Debug, Default)]
+struct Knowledge {
+    modes: Option<Arc<Maintenance>>,
+    /// The number of changes that this process has made.
+    changes: u64,
+}
 
 impl KnownMaintenance {
     pub(crate) fn get(&self) -> Option<Arc<Maintenance>> {
-        self.0.read().clone()
+        self.0.read().modes.clone()
     }
 
-    pub(crate) fn set(&self, modes: Option<Arc<Maintenance>>) {
-        *self.0.write() = modes;
+    /// The number of changes until now, for [`Self::learn`].
+    pub(crate) fn changes(&self) -> u64 {
+        self.0.read().changes
+    }
+
+    /// Notes modes whose read has begun after that number of changes. They may be old if there were more since.
+    pub(crate) fn learn(&self, modes: &Arc<Maintenance>, changes: u64) {
+        let mut known = self.0.write();
+        if known.changes == changes {
+            known.modes = Some(Arc::clone(modes));
+        }
+    }
+
+    /// Notes that the modes were changed, or may have been.
+    pub(crate) fn forget(&self) {
+        let mut known = self.0.write();
+        known.modes = None;
+        known.changes += 1;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn modes_that_were_read_before_a_change_are_not_kept_after_it() {
+        let known = KnownMaintenance::default();
+        let modes = Arc::new(Maintenance::default());
+        let begin = known.changes();
+        known.forget();
+        known.learn(&modes, begin);
+        assert_eq!(known.get(), None);
+        known.learn(&modes, known.changes());
+        assert_eq!(known.get(), Some(modes));
+    }
 
     #[test]
     fn only_recorded_owners_are_refused() {

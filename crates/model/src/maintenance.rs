@@ -7,11 +7,11 @@
 use std::sync::Arc;
 
 use personium_store::Batch;
-use personium_types::Result;
+use personium_types::{Error, Operation, Result};
 
 pub use crate::known_maintenance::Maintenance;
 use crate::records::{Versioned, put_checked};
-use crate::{Unit, keys};
+use crate::{Permit, PermitTarget, Unit, keys};
 
 impl Unit {
     /// The modes that are on.
@@ -22,10 +22,11 @@ impl Unit {
         if let Some(known) = self.known_modes() {
             return Ok(known);
         }
+        let begin = self.known_maintenance().changes();
         let found = self.find_maintenance().await?;
         let found = Arc::new(found.map(|found| found.value).unwrap_or_default());
         if !self.store().is_shared() {
-            self.known_maintenance().set(Some(Arc::clone(&found)));
+            self.known_maintenance().learn(&found, begin);
         }
         Ok(found)
     }
@@ -39,7 +40,26 @@ impl Unit {
         }
     }
 
-    /// Changes the modes. Returns those of then.
+    /// Changes the modes by a request. The change goes on, also if the caller does not wait for it.
+    ///
+    /// # Errors
+    /// An internal error if the permit is not for modes; a failure of the store.
+    pub async fn change_maintenance_by(
+        self: &Arc<Self>,
+        permit: &Permit,
+        change: impl Fn(&mut Maintenance) + Send + Sync + 'static,
+    ) -> Result<()> {
+        permit.check(Operation::WriteMaintenance, &PermitTarget::Unit)?;
+        let unit = Arc::clone(self);
+        // A task of its own: what is known of the modes is forgotten after the commit in any case.
+        let changing = tokio::spawn(async move { unit.change_maintenance(change).await });
+        match changing.await {
+            Ok(changed) => changed.map(drop),
+            Err(error) => Err(Error::internal(error)),
+        }
+    }
+
+    /// Changes the modes, for the operator of the process. Returns those of then.
     ///
     /// # Errors
     /// A failure of the store.
@@ -57,9 +77,9 @@ impl Unit {
             put_checked(&mut batch, keys::maintenance(), version, &changed)?;
             Ok((batch, changed))
         };
-        let changed = self.records().transact(build).await?;
-        self.known_maintenance().set(None);
-        Ok(changed)
+        let changed = self.records().transact(build).await;
+        self.known_maintenance().forget();
+        changed
     }
 
     async fn find_maintenance(&self) -> Result<Option<Versioned<Maintenance>>> {

@@ -101,6 +101,10 @@ operations! {
     ReadQuotas = Unit, UnitAdmin;
     /// `POST {unit}__quota`
     WriteQuotas = Unit, UnitAdmin;
+    /// `GET` and `OPTIONS` of `{unit}__maintenance`
+    ReadMaintenance = Unit, UnitAdmin;
+    /// `PUT` and `DELETE` of `{unit}__maintenance`
+    WriteMaintenance = Unit, UnitAdmin;
 
     /// `GET {cell}`
     ReadCell = Cell, Nothing;

@@ -167,6 +167,22 @@ async fn each_administration_has_an_entry_before_and_one_with_its_outcome() {
             204,
             false,
         ),
+        (
+            [
+                "PUT",
+                "__maintenance",
+                r#"{"mode":"readOnly","unitUser":"http://unit.example/c/#none"}"#,
+            ],
+            "maintenance.set",
+            204,
+            false,
+        ),
+        (
+            ["DELETE", "__maintenance", ""],
+            "maintenance.end",
+            204,
+            false,
+        ),
         // Refused ones too.
         (
             ["POST", "__ctl/Cell", r#"{"Name":"c"}"#],

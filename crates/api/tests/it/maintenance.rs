@@ -2,6 +2,7 @@
 
 use personium_model::low_space::DiskContent;
 use personium_testkit::{Outcome, TestUnit, refused, success};
+use serde_json::{Value, json};
 
 const OWNER: &str = "http://unit.example/c/#owner";
 const LOCAL_OWNER: &str = "personium-localunit:c:/#owner";
@@ -236,4 +237,143 @@ async fn process_whose_disk_of_bodies_is_nearly_full_refuses_long_ones_alone() {
     low.set(DiskContent::Bodies, false);
     low.set(DiskContent::TemporaryFiles, true);
     assert!(is_allowed(&unit, ["PUT", "c/b/long", &long]).await);
+}
+
+async fn shown(node: &TestUnit) -> Value {
+    let shown = node.admin_request("GET", "__maintenance").send().await;
+    shown.expect(200).json()
+}
+
+fn shown_modes(mode: &str, owners: &Value) -> Value {
+    json!({"mode": mode, "unitUsers": owners, "thisNode": {"mode": mode, "lowSpace": []}})
+}
+
+const PUT_READ_DELETE: [&str; 3] = ["PUT", "__maintenance", r#"{"mode":"readDelete"}"#];
+const PUT_READ_ONLY: [&str; 3] = [
+    "PUT",
+    "__maintenance",
+    r#"{"mode":"readOnly","unitUser":"http://unit.example/c/#owner"}"#,
+];
+const END_READ_ONLY: [&str; 3] = [
+    "DELETE",
+    "__maintenance?unitUser=http%3A%2F%2Funit.example%2Fc%2F%23owner",
+    "",
+];
+
+#[tokio::test]
+async fn modes_that_a_request_sets_and_ends_hold_on_every_node_with_the_next_request() {
+    let unit = unit().await;
+    let shared = [unit.sharing_node(), unit.sharing_node()];
+    let put = |path| ["PUT", path, "y"];
+    // A store of one process knows its modes, a shared one is asked.
+    for nodes in [[&unit, &unit], [&shared[0], &shared[1]]] {
+        for (setting, ending) in [(nodes[0], nodes[1]), (nodes[1], nodes[0])] {
+            assert_eq!(outcome(setting, PUT_READ_DELETE).await, success(204));
+            for node in nodes {
+                let refusal = refused(503, "SV-0005");
+                assert_eq!(outcome(node, put("c/b/file")).await, refusal);
+                assert_eq!(shown(node).await, shown_modes("readDelete", &json!({})));
+                // The exception is for the modes of the unit alone.
+                for path in ["c/__maintenance", "c/b/__maintenance", "__maintenance/x"] {
+                    assert_eq!(outcome(node, put(path)).await, refusal, "{path}");
+                }
+                assert_eq!(outcome(node, ["POST", "c/__status", ""]).await, refusal);
+            }
+            // In this mode too.
+            assert_eq!(outcome(ending, PUT_READ_ONLY).await, success(204));
+            let end = ["DELETE", "__maintenance", ""];
+            assert_eq!(outcome(ending, end).await, success(204));
+            for node in nodes {
+                assert!(is_allowed(node, put("c/b/file")).await);
+                let refusal = refused(503, "SV-0004");
+                assert_eq!(outcome(node, put("d/__/file")).await, refusal);
+                let owners = json!({OWNER: "readOnly"});
+                assert_eq!(shown(node).await, shown_modes("normal", &owners));
+            }
+            assert_eq!(outcome(setting, END_READ_ONLY).await, success(204));
+            for node in nodes {
+                assert!(is_allowed(node, put("d/__/file")).await);
+                assert_eq!(shown(node).await, shown_modes("normal", &json!({})));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn mode_that_a_request_has_set_holds_after_a_restart() {
+    let unit = unit().await;
+    assert_eq!(outcome(&unit, PUT_READ_DELETE).await, success(204));
+    let next = unit.restart();
+    let put = ["PUT", "c/b/file", "y"];
+    assert_eq!(outcome(&next, put).await, refused(503, "SV-0005"));
+    let end = ["DELETE", "__maintenance", ""];
+    assert_eq!(outcome(&next, end).await, success(204));
+    assert!(is_allowed(&next, put).await);
+}
+
+#[tokio::test]
+async fn nearly_full_disk_is_shown_beside_the_modes_which_can_be_changed() {
+    let unit = unit().await;
+    unit.model.low_space().set(DiskContent::Records, true);
+    let low = |mode: &str| {
+        json!({
+            "mode": mode,
+            "unitUsers": {},
+            "thisNode": {"mode": "readDelete", "lowSpace": ["records"]},
+        })
+    };
+    assert_eq!(shown(&unit).await, low("normal"));
+    assert_eq!(outcome(&unit, PUT_READ_DELETE).await, success(204));
+    assert_eq!(shown(&unit).await, low("readDelete"));
+}
+
+#[tokio::test]
+async fn owner_whose_cells_are_read_only_can_end_that_only_as_an_administrator() {
+    let unit = unit().await;
+    assert_eq!(outcome(&unit, PUT_READ_ONLY).await, success(204));
+    let as_owner = unit
+        .admin_request(END_READ_ONLY[0], END_READ_ONLY[1])
+        .header("x-personium-unit-user", OWNER);
+    let refusal = as_owner.send().await.outcome();
+    assert_eq!(refusal.0, 403, "{refusal:?}");
+    assert_eq!(
+        shown(&unit).await,
+        shown_modes("normal", &json!({OWNER: "readOnly"}))
+    );
+    assert_eq!(outcome(&unit, END_READ_ONLY).await, success(204));
+}
+
+#[tokio::test]
+async fn modes_that_cannot_be_read_change_nothing() {
+    let unit = unit().await;
+    assert_eq!(outcome(&unit, PUT_READ_DELETE).await, success(204));
+    let long = format!(
+        r#"{{"mode":"readOnly","unitUser":"http://unit.example/c/#{}"}}"#,
+        "a".repeat(1024)
+    );
+    for (body, code) in [
+        ("", "CM-0004"),
+        ("[]", "CM-0004"),
+        ("{}", "CM-0001"),
+        (r#"{"mode":"readOnly"}"#, "CM-0001"),
+        (r#"{"mode":"normal"}"#, "CM-0002"),
+        (r#"{"mode":null}"#, "CM-0002"),
+        (r#"{"mode":"readDelete","more":1}"#, "CM-0002"),
+        (
+            r#"{"mode":"readDelete","unitUser":"http://x/#a"}"#,
+            "CM-0002",
+        ),
+        (r#"{"mode":"readOnly","unitUser":"http://x/"}"#, "CM-0002"),
+        (r#"{"mode":"readOnly","unitUser":5}"#, "CM-0002"),
+        (&long, "CM-0002"),
+    ] {
+        let refusal = outcome(&unit, ["PUT", "__maintenance", body]).await;
+        assert_eq!(refusal, refused(400, code), "{body}");
+    }
+    for query in ["unituser=http://x/%23a", "unitUser=x", "unitUser=", "a"] {
+        let path = format!("__maintenance?{query}");
+        let refusal = outcome(&unit, ["DELETE", &path, ""]).await;
+        assert_eq!(refusal, refused(400, "CM-0002"), "{query}");
+    }
+    assert_eq!(shown(&unit).await, shown_modes("readDelete", &json!({})));
 }

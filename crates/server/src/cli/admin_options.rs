@@ -72,7 +72,8 @@ pub(super) enum UnitAdminSubcommand {
         #[command(flatten)]
         account: AccountOptions,
     },
-    /// Show the modes of maintenance, or set one. Those of an owner (--owner) are `read-only` and `normal`.
+    /// Show the modes of maintenance, or set one. Those of an owner (--owner) are `read-only` and `normal`. A running unit takes them over
+    /// HTTP too, at __maintenance.
     Mode {
         /// Mode of the unit or of the owner.
         mode: Option<ModeName>,

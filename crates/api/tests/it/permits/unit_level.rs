@@ -43,6 +43,13 @@ pub fn cases() -> Vec<Case> {
             .body_text(r#"{"cell":"owned","quota":123456789}"#)
             .expect(204, "")
             .then("GET", "__quota", 200, "\"owned\":123456789"),
+        case(O::ReadMaintenance, "GET", "__maintenance").expect(200, "\"unitUsers\":{}"),
+        case(O::ReadMaintenance, "OPTIONS", "__maintenance").expect(200, ""),
+        case(O::WriteMaintenance, "PUT", "__maintenance")
+            .body_text(r#"{"mode":"readOnly","unitUser":"http://unit.example/d/#me"}"#)
+            .expect(204, "")
+            .then("GET", "__maintenance", 200, "/d/#me\":\"readOnly\""),
+        case(O::WriteMaintenance, "DELETE", "__maintenance").expect(204, ""),
         case(O::DescribeUnitControl, "GET", "__ctl").expect(200, "<atom:title>Cell</atom:title>"),
         case(O::DescribeUnitControl, "OPTIONS", "__ctl").expect(200, ""),
         case(O::DescribeUnitControl, "OPTIONS", "__ctl/$metadata").expect(200, ""),
