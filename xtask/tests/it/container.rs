@@ -309,6 +309,37 @@ fn compose_files_are_accepted_and_their_services_have_no_rights() {
 }
 
 #[test]
+fn only_nodes_and_the_web_layer_have_a_way_out_of_the_compose_networks() {
+    for (file, nodes) in [
+        ("compose.yaml", &["unit"][..]),
+        ("compose.layers.yaml", &["node1", "node2"][..]),
+    ] {
+        let compose = compose(file);
+        let is_open = |network: &str| {
+            let network = compose["networks"].get(network);
+            let network = network.unwrap_or_else(|| panic!("{file}: no network {network}"));
+            network.get("internal") != Some(&Value::Bool(true))
+        };
+        for (name, service) in compose["services"].as_object().unwrap() {
+            let networks = service["networks"].as_object().unwrap();
+            let open: Vec<&str> = networks
+                .keys()
+                .map(String::as_str)
+                .filter(|network| is_open(network))
+                .collect();
+            let expected: &[&str] = match name.as_str() {
+                "web" => &["outer"],
+                name if nodes.contains(&name) => &["outgoing"],
+                _ => &[],
+            };
+            assert_eq!(open, expected, "{file} {name}");
+            // The layers reach each other by one that has no way out.
+            assert_eq!(networks.len(), open.len() + 1, "{file} {name}");
+        }
+    }
+}
+
+#[test]
 fn manifests_are_valid_for_kubernetes_and_have_two_replicas_probes_and_a_budget() {
     let manifest = sources().join("container/kubernetes/personium.yaml");
     let mut validate = Command::new(client_program("container", "kubernetes-validate"));
