@@ -44,6 +44,8 @@ pub(super) async fn run(scene: &Scene, report: &mut SelfTestReport, clock: &Arc<
         record.add("entity", start, use_entity(scene, token).await);
         let start = clock.monotonic();
         record.add("service", start, use_service(scene, token).await);
+        let start = clock.monotonic();
+        record.add("rule and event", start, use_rule(scene).await);
     }
     let start = clock.monotonic();
     record.add("removal", start, remove(scene).await);
@@ -269,6 +271,34 @@ async fn use_service(scene: &Scene, token: &Secret<String>) -> Outcome {
             ran.shown()
         ))),
     }
+}
+
+/// Makes a rule that writes events to the event log, posts an event, finds it in the log, and removes the rule.
+async fn use_rule(scene: &Scene) -> Outcome {
+    let rules = format!("{}__ctl/Rule", scene.cell);
+    let rule = json!({"Name": NAME, "EventExternal": true, "EventType": NAME, "Action": "log"});
+    let make = Call::new(b"POST", rules.clone(), 201).json(&rule);
+    make.send(scene, &scene.token).await?;
+    // A text that is in no line of another event.
+    let info = format!("event of {}", scene.cell_name);
+    let event = json!({"Type": NAME, "Object": NAME, "Info": info});
+    let post = Call::new(b"POST", format!("{}__event", scene.cell), 200).json(&event);
+    post.send(scene, &scene.token).await?;
+    let url = format!("{}__log/current/default.log", scene.cell);
+    let read = Call::new(b"GET", url.clone(), 200);
+    let log = read.send(scene, &scene.token).await?;
+    if !String::from_utf8_lossy(&log.body).contains(&info) {
+        return Err(StepProblem::Wrong(format!(
+            "GET {url}: the event that was posted is not in the log: {}",
+            log.shown()
+        )));
+    }
+    let rule = format!("{rules}('{NAME}')");
+    let remove = Call::new(b"DELETE", rule.clone(), 204);
+    remove.send(scene, &scene.token).await?;
+    let gone = Call::new(b"GET", rule, 404).headers(&[("accept", "application/json")]);
+    gone.send(scene, &scene.token).await?;
+    Ok(())
 }
 
 /// Removes the cell with all that is in it. A cell that was not made is no problem.
