@@ -22,7 +22,7 @@ pub(super) fn make(tree: &Path, release: &Release) -> TaskResult<String> {
     for name in tree::SCRIPTS {
         tree::write(&control.join(name), &tree::script(name, release)?, 0o755)?;
     }
-    let settings = "/etc/personium/personium-unit-config.properties\n";
+    let settings = "/etc/personium/personium-unit-config.properties\n/etc/logrotate.d/personium\n";
     tree::write(&control.join("conffiles"), settings, 0o644)?;
     let size = output_of(
         Command::new("du")
@@ -37,7 +37,7 @@ pub(super) fn make(tree: &Path, release: &Release) -> TaskResult<String> {
         "Package: personium\nVersion: {version}\nArchitecture: {architecture}\nSection: web\nPriority: optional\n\
          Maintainer: Personium contributors <nobody@localhost>\nInstalled-Size: {kilobytes}\n\
          Depends: libc6 (>= {libc}), libgcc-s1, systemd\nRecommends: ca-certificates, nginx\n\
-         Suggests: postgresql, memcached\nDescription: {DESCRIPTION}\n"
+         Suggests: postgresql, memcached, logrotate\nDescription: {DESCRIPTION}\n"
     );
     tree::write(&control.join("control"), &text, 0o644)?;
     let name = file_name(version, architecture);

@@ -23,6 +23,9 @@ const WEB_LAYER: &str = "usr/share/personium/nginx";
 /// The contract of plugins, and templates.
 const PLUGINS: &str = "usr/share/personium/plugins";
 
+/// The rules of alerts, and the dashboard.
+const MONITORING: &str = "usr/share/personium/monitoring";
+
 /// Files of the sources with their place.
 const FILES: &[(&str, &str)] = &[
     (
@@ -57,6 +60,7 @@ const FILES: &[(&str, &str)] = &[
         "deploy/package/personium-unit-config.properties",
         "etc/personium/personium-unit-config.properties",
     ),
+    ("deploy/package/logrotate.conf", "etc/logrotate.d/personium"),
     (
         "deploy/package/README.md",
         "usr/share/doc/personium/README.md",
@@ -78,6 +82,7 @@ pub(super) fn fill(tree: &Path, release: &Release) -> TaskResult {
     }
     web_layer(&tree.join(WEB_LAYER))?;
     install_folder(Path::new("plugins"), &tree.join(PLUGINS))?;
+    install_folder(Path::new("deploy/monitoring"), &tree.join(MONITORING))?;
     let program = tree.join(PROGRAM);
     install(&release.program, &program, 0o755)?;
     output_of(Command::new("strip").arg("--strip-unneeded").arg(&program))?;

@@ -107,6 +107,10 @@ fn packages_have_program_manual_completions_parts_and_checksums() {
         "usr/share/personium/nginx/personium/http.conf",
         "usr/share/personium/plugins/wit/authentication.wit",
         "usr/share/personium/plugins/rust/sample.rs",
+        "usr/share/personium/monitoring/personium.rules.yml",
+        "usr/share/personium/monitoring/prometheus.yml",
+        "usr/share/personium/monitoring/grafana-dashboard.json",
+        "etc/logrotate.d/personium",
     ] {
         let file = format!("./{file}\n");
         assert!(listed.contains(&file) && contents.contains(&file), "{file}");
