@@ -29,12 +29,15 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 const DEFERRED_INTERVAL: Duration = Duration::from_millis(500);
 /// The shortest time between two counts of what waits.
 const COUNT_INTERVAL: Duration = Duration::from_secs(2);
+/// One cell takes at most this part of the turns of rules: 2 is half of them.
+const CELL_SHARE: usize = 2;
 /// The number of cells whose events are published at the same time.
 const PUBLISHED_CELLS_MAX: usize = 16;
 
 /// Sends the requests of rules and delivers messages until it is dropped, beginning with those that the last run of the unit left, and
 /// on a shared store also those of server nodes that are dead. The requests of at most `rules_max` rules are in flight at the same
-/// time, and messages of as many cells; each server node of a unit has these limits for itself. Events are published if there is a
+/// time, and of half as many of one cell, and messages of as many cells; each server node of a unit has these limits for itself. Rules
+/// and cells take turns, so that a target that never answers delays its own rules only. Events are published if there is a
 /// publisher; otherwise those that an earlier run left wait.
 pub async fn run(
     unit: Arc<Unit>,
@@ -64,10 +67,10 @@ async fn publish_events(unit: &Arc<Unit>, bus: &Arc<BusWorker>) {
     // Dropped with this future, so that nothing is published any more.
     let mut tasks = JoinSet::new();
     loop {
-        let partition = unit.outbox().next(PartitionKind::Published).await;
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
             return;
         };
+        let partition = unit.outbox().next(PartitionKind::Published, 1).await;
         while tasks.try_join_next().is_some() {}
         let (unit, bus) = (Arc::clone(unit), Arc::clone(bus));
         let turn = async move {
@@ -179,20 +182,19 @@ async fn process_queue(
     (kind, partitions_max): (PartitionKind, usize),
 ) {
     let permits = Arc::new(Semaphore::new(partitions_max.max(1)));
+    let cell_max = partitions_max.div_ceil(CELL_SHARE).max(1);
     // Dropped with this future, so that nothing is sent any more.
     let mut tasks = JoinSet::new();
     loop {
-        let partition = unit.outbox().next(kind).await;
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
             return;
         };
+        let partition = unit.outbox().next(kind, cell_max).await;
         while tasks.try_join_next().is_some() {}
         let (unit, sender) = (Arc::clone(unit), Arc::clone(sender));
         let turn = async move {
             let processed = match kind {
-                PartitionKind::Rule => process_partition(&unit, &*sender, &partition)
-                    .await
-                    .map(|()| Turn::Over),
+                PartitionKind::Rule => process_partition(&unit, &*sender, &partition).await,
                 PartitionKind::Published => Ok(Turn::Over),
                 PartitionKind::Messages => {
                     delivery_worker::process_turn(&unit, &*sender, &partition).await
@@ -205,7 +207,7 @@ async fn process_queue(
     }
 }
 
-/// Sends all requests of a rule, as long as this process owns the outbox of the cell.
+/// Sends requests of a rule for one turn, as long as this process owns the outbox of the cell.
 ///
 /// # Errors
 /// A failure of the store; then there are more requests.
@@ -213,14 +215,14 @@ async fn process_partition(
     unit: &Unit,
     sender: &dyn RequestSender,
     partition: &OutboxPartition,
-) -> Result<()> {
+) -> Result<Turn> {
     loop {
         let step = match unit.outbox().owner(&partition.cell) {
             None => Step::Empty,
             Some(node) => rule_turn::take(unit, sender, partition, node).await?,
         };
         let next = match step {
-            Step::Sent => continue,
+            Step::Sent => return Ok(Turn::HasMore),
             Step::Later(next) => Some(next),
             Step::Empty => None,
             Step::NotOwner => {
@@ -231,7 +233,7 @@ async fn process_partition(
         let due = next.map(|next| monotonic_of(unit, next));
         unit.outbox().defer(partition, due);
         if unit.outbox().complete(partition) {
-            return Ok(());
+            return Ok(Turn::Over);
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use personium_model::backoff::LONGEST_DELAY_MS;
 use personium_model::event::outbox::{
@@ -21,6 +22,8 @@ use crate::request::send_entry;
 
 /// The largest number of requests of a turn: so many are sent again at most if the process dies.
 const REQUESTS_MAX: usize = 16;
+/// The time of a turn after which no further request is sent: other rules wait.
+const TURN_MAX: Duration = Duration::from_secs(1);
 
 /// The result of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,8 +58,12 @@ pub(crate) async fn take(
     }
     let sender = OwnerSender::new(unit, sender, &node);
     let mut conclusions = Conclusions::new(unit, &context, node);
+    let start = unit.monotonic();
     for (number, (key, entry)) in next.into_iter().enumerate() {
         if number > 0 {
+            if unit.monotonic().saturating_duration_since(start) >= TURN_MAX {
+                break;
+            }
             // Accounts, roles and the cell itself may have changed since.
             match unit.find_cell_by_id(&partition.cell).await? {
                 Some(now) => context = now,

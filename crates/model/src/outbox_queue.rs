@@ -89,9 +89,56 @@ pub(crate) struct OwnedOutbox {
 
 #[derive(Debug, Default)]
 struct Partitions {
-    waiting: VecDeque<OutboxPartition>,
+    /// The cells with partitions that wait, each once: the first one has the next turn.
+    cells: VecDeque<CellId>,
+    /// The partitions of the cells that have some.
+    lines: HashMap<CellId, CellLine>,
     /// Every partition that waits or is being processed; `true` if it was enqueued again meanwhile.
     known: HashMap<OutboxPartition, bool>,
+}
+
+/// The partitions of one cell.
+#[derive(Debug, Default)]
+struct CellLine {
+    waiting: VecDeque<OutboxPartition>,
+    /// The number of those that are being processed.
+    processed: usize,
+}
+
+impl Partitions {
+    /// Adds a partition after those of its cell that wait.
+    fn push(&mut self, partition: OutboxPartition) {
+        let line = self.lines.entry(partition.cell).or_default();
+        if line.waiting.is_empty() {
+            self.cells.push_back(partition.cell);
+        }
+        line.waiting.push_back(partition);
+    }
+
+    /// Takes the next partition of the first cell of which fewer than `cell_max` are being processed. The cell goes to the end.
+    fn take(&mut self, cell_max: usize) -> Option<OutboxPartition> {
+        let lines = &self.lines;
+        let may_take = |cell: &CellId| lines.get(cell).is_some_and(|line| line.processed < cell_max);
+        let position = self.cells.iter().position(may_take)?;
+        let cell = self.cells.remove(position)?;
+        let line = self.lines.get_mut(&cell)?;
+        let partition = line.waiting.pop_front()?;
+        line.processed += 1;
+        if !line.waiting.is_empty() {
+            self.cells.push_back(cell);
+        }
+        Some(partition)
+    }
+
+    /// Notes that a partition of a cell is not being processed any more.
+    fn release(&mut self, cell: &CellId) {
+        if let Some(line) = self.lines.get_mut(cell) {
+            line.processed = line.processed.saturating_sub(1);
+            if line.processed == 0 && line.waiting.is_empty() {
+                self.lines.remove(cell);
+            }
+        }
+    }
 }
 
 impl OutboxQueue {
@@ -112,17 +159,18 @@ impl OutboxQueue {
             return;
         }
         partitions.known.insert(partition.clone(), false);
-        partitions.waiting.push_back(partition);
+        partitions.push(partition);
         drop(partitions);
         queue.enqueued.notify_one();
     }
 
-    /// Waits for the next partition of a kind to process. The caller gives it back with [`Self::complete`] or [`Self::requeue`].
-    pub async fn next(&self, kind: PartitionKind) -> OutboxPartition {
+    /// Waits for the next partition of a kind to process. The caller gives it back with [`Self::complete`] or [`Self::requeue`]. Cells
+    /// take turns, and at most `cell_max` partitions of one cell are given out at the same time.
+    pub async fn next(&self, kind: PartitionKind, cell_max: usize) -> OutboxPartition {
         let queue = self.of(kind);
         loop {
             let enqueued = queue.enqueued.notified();
-            if let Some(partition) = queue.partitions.lock().waiting.pop_front() {
+            if let Some(partition) = queue.partitions.lock().take(cell_max) {
                 return partition;
             }
             enqueued.await;
@@ -133,7 +181,10 @@ impl OutboxQueue {
     /// wait.
     pub fn requeue(&self, partition: OutboxPartition) {
         let queue = self.of(partition.kind());
-        queue.partitions.lock().waiting.push_back(partition);
+        let mut partitions = queue.partitions.lock();
+        partitions.release(&partition.cell);
+        partitions.push(partition);
+        drop(partitions);
         queue.enqueued.notify_one();
     }
 
@@ -141,7 +192,8 @@ impl OutboxQueue {
     /// keeps it.
     #[must_use]
     pub fn complete(&self, partition: &OutboxPartition) -> bool {
-        let mut partitions = self.of(partition.kind()).partitions.lock();
+        let queue = self.of(partition.kind());
+        let mut partitions = queue.partitions.lock();
         match partitions.known.get_mut(partition) {
             Some(enqueued_again) if *enqueued_again => {
                 *enqueued_again = false;
@@ -149,6 +201,10 @@ impl OutboxQueue {
             }
             _ => {
                 partitions.known.remove(partition);
+                partitions.release(&partition.cell);
+                drop(partitions);
+                // Another one of the cell may wait for it.
+                queue.enqueued.notify_one();
                 true
             }
         }
@@ -240,6 +296,7 @@ impl OutboxQueue {
 mod tests {
     use std::time::Duration;
 
+    use futures_util::FutureExt;
     use personium_types::{Clock, SystemClock};
 
     use super::*;
@@ -251,20 +308,67 @@ mod tests {
         }
     }
 
+    fn of_cell(cell: u8, rule: &str) -> OutboxPartition {
+        OutboxPartition {
+            cell: CellId::from_bytes([cell; 16]),
+            rule: rule.to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn cells_take_turns_and_have_a_limit() {
+        let queue = OutboxQueue::default();
+        let next = || queue.next(PartitionKind::Rule, 2).now_or_never();
+        for rule in ["a", "b", "c", "d"] {
+            queue.enqueue(of_cell(1, rule));
+        }
+        assert_eq!(next(), Some(of_cell(1, "a")));
+        assert_eq!(next(), Some(of_cell(1, "b")));
+        assert_eq!(next(), None, "two of the cell are being processed");
+        queue.enqueue(of_cell(2, "a"));
+        queue.enqueue(of_cell(2, "b"));
+        assert_eq!(next(), Some(of_cell(2, "a")));
+        queue.requeue(of_cell(1, "a"));
+        assert_eq!(next(), Some(of_cell(1, "c")));
+        assert_eq!(next(), Some(of_cell(2, "b")));
+        assert_eq!(next(), None);
+        assert!(queue.complete(&of_cell(1, "b")));
+        assert_eq!(next(), Some(of_cell(1, "d")));
+        assert!(queue.complete(&of_cell(1, "c")));
+        assert_eq!(next(), Some(of_cell(1, "a")), "after those that wait");
+        for rule in ["a", "d"] {
+            assert!(queue.complete(&of_cell(1, rule)));
+            assert!(queue.complete(&of_cell(2, if rule == "a" { "a" } else { "b" })));
+        }
+        assert!(queue.rules.partitions.lock().lines.is_empty());
+    }
+
+    #[tokio::test]
+    async fn partition_that_waits_for_the_limit_is_given_out_when_another_one_is_completed() {
+        let queue = OutboxQueue::default();
+        queue.enqueue(of_cell(1, "a"));
+        queue.enqueue(of_cell(1, "b"));
+        assert_eq!(queue.next(PartitionKind::Rule, 1).await, of_cell(1, "a"));
+        let waiting = queue.next(PartitionKind::Rule, 1);
+        let completing = async { assert!(queue.complete(&of_cell(1, "a"))) };
+        let (given, ()) = tokio::join!(waiting, completing);
+        assert_eq!(given, of_cell(1, "b"));
+    }
+
     #[tokio::test]
     async fn partition_in_processing_is_not_given_out_again() {
         let queue = OutboxQueue::default();
         queue.enqueue(partition("a"));
-        assert_eq!(queue.next(PartitionKind::Rule).await, partition("a"));
+        assert_eq!(queue.next(PartitionKind::Rule, 1).await, partition("a"));
         queue.enqueue(partition("a"));
-        assert!(queue.rules.partitions.lock().waiting.is_empty());
+        assert!(queue.rules.partitions.lock().cells.is_empty());
     }
 
     #[tokio::test]
     async fn partition_enqueued_during_processing_is_not_completed() {
         let queue = OutboxQueue::default();
         queue.enqueue(partition("a"));
-        assert_eq!(queue.next(PartitionKind::Rule).await, partition("a"));
+        assert_eq!(queue.next(PartitionKind::Rule, 1).await, partition("a"));
         queue.enqueue(partition("a"));
         assert!(!queue.complete(&partition("a")));
         assert!(queue.complete(&partition("a")));
@@ -276,9 +380,9 @@ mod tests {
         queue.enqueue(partition("a"));
         queue.enqueue(partition("b"));
         queue.enqueue(partition("b"));
-        assert_eq!(queue.next(PartitionKind::Rule).await, partition("a"));
-        assert_eq!(queue.next(PartitionKind::Rule).await, partition("b"));
-        assert!(queue.rules.partitions.lock().waiting.is_empty());
+        assert_eq!(queue.next(PartitionKind::Rule, 1).await, partition("a"));
+        assert_eq!(queue.next(PartitionKind::Rule, 1).await, partition("b"));
+        assert!(queue.rules.partitions.lock().cells.is_empty());
         assert!(!queue.complete(&partition("b")));
         assert!(queue.complete(&partition("b")));
     }
@@ -287,32 +391,32 @@ mod tests {
     async fn completed_partition_can_be_enqueued_again() {
         let queue = OutboxQueue::default();
         queue.enqueue(partition("a"));
-        assert_eq!(queue.next(PartitionKind::Rule).await, partition("a"));
+        assert_eq!(queue.next(PartitionKind::Rule, 1).await, partition("a"));
         assert!(queue.complete(&partition("a")));
         queue.enqueue(partition("a"));
-        assert_eq!(queue.next(PartitionKind::Rule).await, partition("a"));
+        assert_eq!(queue.next(PartitionKind::Rule, 1).await, partition("a"));
     }
 
     #[tokio::test]
     async fn requeued_partition_is_given_out_again() {
         let queue = OutboxQueue::default();
         queue.enqueue(partition("a"));
-        let given = queue.next(PartitionKind::Rule).await;
+        let given = queue.next(PartitionKind::Rule, 1).await;
         queue.requeue(given);
-        assert_eq!(queue.next(PartitionKind::Rule).await, partition("a"));
+        assert_eq!(queue.next(PartitionKind::Rule, 1).await, partition("a"));
     }
 
     #[tokio::test]
     async fn deferred_partition_is_given_out_when_it_is_due() {
         let queue = OutboxQueue::default();
         let messages = OutboxPartition::of_messages(CellId::from_bytes([1; 16]));
-        let waits = || queue.messages.partitions.lock().waiting.len();
+        let waits = || queue.messages.partitions.lock().cells.len();
         let due = SystemClock::new().monotonic() + Duration::from_secs(9);
         queue.defer(&messages, Some(due));
         queue.enqueue_due(due - Duration::from_millis(1));
         assert_eq!(waits(), 0);
         queue.enqueue_due(due);
-        assert_eq!(queue.next(PartitionKind::Messages).await, messages);
+        assert_eq!(queue.next(PartitionKind::Messages, 1).await, messages);
         assert!(queue.complete(&messages));
         queue.enqueue_due(due);
         assert_eq!(waits(), 0, "it is deferred no more");

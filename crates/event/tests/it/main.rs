@@ -6,5 +6,6 @@
     reason = "a test fails by panicking"
 )]
 
+mod fairness;
 mod several_nodes;
 mod unreadable_cell;
