@@ -12,8 +12,8 @@ use crate::load::{self, Measurement};
 use crate::report::{Bound, Section};
 use crate::unit::{BenchCell, BenchUnit};
 
-/// The cells that share the rules.
-const CELLS: u64 = 100;
+/// The cells that share the rules: of one, 10,000 at most.
+const CELLS: u64 = 2_000;
 /// The connections that create rules.
 const CONNECTIONS: u64 = 16;
 /// The rows of the cell that is read.

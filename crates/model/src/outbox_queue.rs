@@ -118,7 +118,11 @@ impl Partitions {
     /// Takes the next partition of the first cell of which fewer than `cell_max` are being processed. The cell goes to the end.
     fn take(&mut self, cell_max: usize) -> Option<OutboxPartition> {
         let lines = &self.lines;
-        let may_take = |cell: &CellId| lines.get(cell).is_some_and(|line| line.processed < cell_max);
+        let may_take = |cell: &CellId| {
+            lines
+                .get(cell)
+                .is_some_and(|line| line.processed < cell_max)
+        };
         let position = self.cells.iter().position(may_take)?;
         let cell = self.cells.remove(position)?;
         let line = self.lines.get_mut(&cell)?;

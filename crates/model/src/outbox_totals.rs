@@ -8,6 +8,7 @@ pub struct OutboxTotals {
     waiting_requests: AtomicU64,
     waiting_deliveries: AtomicU64,
     failed_requests: AtomicU64,
+    skipped_requests: AtomicU64,
 }
 
 /// The numbers of [`OutboxTotals`] at one time.
@@ -19,6 +20,8 @@ pub struct OutboxCounts {
     pub waiting_deliveries: u64,
     /// Requests of rules that were given up since the start.
     pub failed_requests: u64,
+    /// Requests of rules since the start that the full outbox of their cell had no room for.
+    pub skipped_requests: u64,
 }
 
 impl OutboxTotals {
@@ -29,6 +32,7 @@ impl OutboxTotals {
             waiting_requests: self.waiting_requests.load(Ordering::Relaxed),
             waiting_deliveries: self.waiting_deliveries.load(Ordering::Relaxed),
             failed_requests: self.failed_requests.load(Ordering::Relaxed),
+            skipped_requests: self.skipped_requests.load(Ordering::Relaxed),
         }
     }
 
@@ -41,5 +45,10 @@ impl OutboxTotals {
     /// Counts a request that was given up.
     pub(crate) fn note_failed_request(&self) {
         self.failed_requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts requests that a full outbox had no room for.
+    pub(crate) fn note_skipped_requests(&self, count: u64) {
+        self.skipped_requests.fetch_add(count, Ordering::Relaxed);
     }
 }

@@ -25,6 +25,7 @@ impl Collector for OutboxCollector {
             waiting_requests,
             waiting_deliveries,
             failed_requests,
+            skipped_requests,
         } = self.0.outbox().totals().counts();
         let mut gauge = |name: &str, help: &str, value: u64| {
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
@@ -41,13 +42,20 @@ impl Collector for OutboxCollector {
             "Deliveries of messages that wait, of the cells whose messages this node delivers.",
             waiting_deliveries,
         )?;
-        let failed = ConstCounter::new(failed_requests);
-        let metric = encoder.encode_descriptor(
+        let mut counter = |name: &str, help: &str, value: u64| {
+            let counter = ConstCounter::new(value);
+            let metric_type = counter.metric_type();
+            counter.encode(encoder.encode_descriptor(name, help, None, metric_type)?)
+        };
+        counter(
             "personium_rule_requests_failed",
             "Requests of rules that were given up.",
-            None,
-            failed.metric_type(),
+            failed_requests,
         )?;
-        failed.encode(metric)
+        counter(
+            "personium_rule_requests_skipped",
+            "Requests of rules that the full outbox of their cell had no room for.",
+            skipped_requests,
+        )
     }
 }

@@ -96,6 +96,7 @@ codes! {
     SchemaUriFormat = "PR400-OD-0050", "The value of [{0}] is not a schema URI.";
     QueryRefused = "PR400-OD-0051", "The query is too expensive.";
     CallbackName = "PR400-OD-0052", "The value of $callback is not the name of a JavaScript function.";
+    RuleLimit = "PR400-OD-0053", "The cell has too many rules: at most {0} are possible.";
     LinkSourceMissing = "PR404-OD-0000", "The entity or link does not exist.";
     NoSuchSet = "PR404-OD-0001", "The entity set does not exist.";
     NoSuchEntity = "PR404-OD-0002", "The entity does not exist.";

@@ -6,15 +6,17 @@ use std::sync::Arc;
 use personium_store::{Batch, Key};
 use personium_types::{Code, Result};
 
+use super::dead_letter::{self, DeadLetter};
 use super::log;
 use super::outbox;
 use super::outbox_owner::OutboxState;
 use super::published;
 use super::record::Event;
 use super::rule::{EventRule, RuleAction};
+use super::rule_request::stored::StoredOutboxEntry;
 use super::rule_request::{Attempts, OutboxEntry};
 use crate::outbox_queue::OutboxPartition;
-use crate::records::Records;
+use crate::records::{self, Records};
 use crate::{CellContext, PostCommit, Unit, keys};
 
 /// The limit on the bytes of log lines and requests of the events of one batch. When it is exceeded, the remaining rules are
@@ -22,6 +24,8 @@ use crate::{CellContext, PostCommit, Unit, keys};
 const OUTPUT_MAX_BYTES: usize = 8 << 20;
 /// The largest number of requests in the outbox of a cell.
 const OUTBOX_MAX: i64 = 10_000;
+/// The outcome of a request that the outbox has no room for, as it is shown.
+const OUTBOX_FULL: &str = "outbox full";
 
 /// The treatment of an event whose requests the outbox has no room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,7 +154,7 @@ impl<'a> Consequences<'a> {
                 requests.skipped = count,
                 "outbox is full, requests of rules skipped"
             );
-            requests.clear();
+            self.set_aside(batch, std::mem::take(&mut requests)).await?;
         }
         let is_published = self.add_published(batch).await?;
         if requests.is_empty() && !is_published {
@@ -184,6 +188,24 @@ impl<'a> Consequences<'a> {
             }
         }
         Ok(post_commit)
+    }
+
+    /// Adds requests that the outbox has no room for to those that were given up, if there is room: the change must not depend on them,
+    /// so none is removed for them.
+    async fn set_aside(&self, batch: &mut Batch, requests: Vec<(String, Vec<u8>)>) -> Result<()> {
+        let count = requests.len() as u64;
+        self.unit.outbox().totals().note_skipped_requests(count);
+        let given_up_ms = self.unit.now_ms();
+        let mut letters = Vec::new();
+        for (rule, record) in requests {
+            letters.push(DeadLetter {
+                rule,
+                entry: records::decode::<StoredOutboxEntry>(&record)?.into(),
+                outcome: OUTBOX_FULL.to_owned(),
+                given_up_ms,
+            });
+        }
+        dead_letter::add_if_room(self.unit, self.records, batch, letters).await
     }
 
     /// Adds the events that are to be published. If too many wait, they are lost. Returns whether some were added.

@@ -77,6 +77,20 @@ impl std::str::FromStr for DeadLetterId {
     }
 }
 
+/// Adds requests to those that were given up, as far as there is room. None is removed.
+pub(super) async fn add_if_room(
+    unit: &Unit,
+    records: &Records,
+    batch: &mut Batch,
+    mut letters: Vec<DeadLetter>,
+) -> Result<()> {
+    let max = i64::try_from(unit.settings().events.dead_letters_max).unwrap_or(i64::MAX);
+    let kept = records.counter(&keys::dead_letter_count()).await?;
+    let room = usize::try_from(max.saturating_sub(kept)).unwrap_or(0);
+    letters.truncate(room);
+    add(unit, records, batch, &letters).await
+}
+
 /// Adds requests to those that were given up. If there are too many, the oldest are removed.
 pub(super) async fn add(
     unit: &Unit,

@@ -13,8 +13,10 @@ use crate::timer_index::is_timer;
 use crate::url::{LOCAL_BOX, LOCAL_CELL};
 use crate::{BoxInfo, CellContext, Unit, UnitUrls};
 
-/// The largest number of rules of a cell that are applied.
-const MAX_RULES: usize = 10_000;
+/// The largest number of rules of a cell, those of timers included. Further ones are refused.
+pub(crate) const MAX_RULES: usize = 10_000;
+/// The largest number of rules of a cell that are applied: creations at the same time may exceed the other limit.
+const APPLIED_MAX: usize = 2 * MAX_RULES;
 /// The key of the rules in the cache of the context of their cell.
 const CACHE_KEY: &str = "rules";
 
@@ -93,7 +95,7 @@ pub async fn load(unit: &Unit, context: &CellContext) -> Result<Arc<RuleSet>> {
     }
     let set = SetKey::control(ControlSet::Rule);
     let mut rules = Vec::new();
-    for (id, found) in entity::list(context.records(), &set, MAX_RULES).await? {
+    for (id, found) in entity::list(context.records(), &set, APPLIED_MAX).await? {
         let in_box = match found.value.links.get("Box").and_then(|id| id.parse().ok()) {
             Some(id) => context.find_box_by_id(&id).await?,
             None => None,

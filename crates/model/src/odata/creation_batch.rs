@@ -124,6 +124,7 @@ impl<'a> CreationBatch<'a> {
         for key in &changes.claimed {
             self.assert_absent(&mut changes.batch, key);
         }
+        rules::check_create(root, set).await?;
         schema_rules::check_create(root, set, &properties, parent, &mut changes.batch).await?;
         let now = root.unit.now_ms();
         let mut stored = StoredEntity::new(Properties::new(), now);

@@ -1,14 +1,15 @@
 //! Rules of single control sets of units and cells.
 
 use personium_odata::value::Properties;
-use personium_store::{Batch, Expect, Key, KeyRange};
-use personium_types::{CellId, Code, NodeId, Result};
+use personium_store::{Batch, Direction, Expect, Key, KeyRange};
+use personium_types::{CellId, Code, Error, NodeId, Result};
 
 use super::load::Entity;
 use super::root::{ServiceRoot, SetRef};
+use crate::event::rule::MAX_RULES;
 use crate::keys::{self, ControlSet, SetKey};
 use crate::node::{Node, NodeKind};
-use crate::timer_index::{self, Timer, TimerPlan};
+use crate::timer_index::{self, Timer, TimerPlan, is_timer};
 use crate::{PostCommit, garbage_collection, records};
 
 /// The number of the constraint that the schema of a box is unique in its cell.
@@ -65,6 +66,22 @@ pub(super) fn claim_uniques(
     }
 }
 
+/// Refuses a further rule of a cell that has as many as are applied.
+///
+/// # Errors
+/// [`Code::RuleLimit`]; a failure of the store.
+pub(super) async fn check_create(root: &ServiceRoot, set: &SetRef) -> Result<()> {
+    if set.control != Some(ControlSet::Rule) {
+        return Ok(());
+    }
+    let rules = keys::entities(&set.key);
+    let found = root.records.list_keys(&rules, Direction::Up, MAX_RULES);
+    match found.await?.len() {
+        ..MAX_RULES => Ok(()),
+        _ => Err(Error::new(Code::RuleLimit).with(MAX_RULES.to_string())),
+    }
+}
+
 /// Adds to a batch what changes together with the creation of an entity: a box gets its node, and what is known of failed
 /// installations of its name is over. The space of a cell is created at once.
 pub(super) async fn after_create(
@@ -114,6 +131,9 @@ async fn put_timer(root: &ServiceRoot, batch: &mut Batch, timer: &Timer) -> Resu
 }
 
 /// Adds to a batch what becomes of the timer of a rule that is changed: it stays, unless the rule is for another time.
+///
+/// # Errors
+/// [`Code::FieldFormat`] if that time is over: the rule would never fire; a failure of the store.
 pub(super) async fn follow_timer(
     root: &ServiceRoot,
     set: &SetRef,
@@ -127,6 +147,9 @@ pub(super) async fn follow_timer(
     timer_index::remove(&root.records, batch, &before.id).await?;
     match timer_of(root, set, after) {
         Some(timer) => put_timer(root, batch, &timer).await,
+        None if after.properties.text("EventType").is_some_and(is_timer) => {
+            Err(Error::new(Code::FieldFormat).with("EventObject"))
+        }
         None => Ok(()),
     }
 }

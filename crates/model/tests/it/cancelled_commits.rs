@@ -146,7 +146,11 @@ async fn cancelled_event_post_wakes_the_outbox() {
     let context = unit.context().await;
     let posting = unit.post_event(&context);
     unit.cancel_during_commit(space, posting).await;
-    let partition = unit.model.outbox().next(PartitionKind::Rule, 1).now_or_never();
+    let partition = unit
+        .model
+        .outbox()
+        .next(PartitionKind::Rule, 1)
+        .now_or_never();
     assert_eq!(partition.unwrap().rule, rule);
 }
 

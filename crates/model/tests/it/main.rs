@@ -17,4 +17,5 @@ mod file_bodies;
 mod message_queue;
 mod nodes;
 mod permits;
+mod rule_limits;
 mod server_nodes;

@@ -58,7 +58,7 @@ const METRICS: &[(&str, Happening)] = &[
     ("personium_access_log_lost_lines_total", REQUEST),
 ];
 
-/// The metrics whose tests are elsewhere: `metrics.rs`, `stall_watchdog.rs` and `certificate_expiry.rs` of the program, `audit.rs` of `api`, `script_workers.rs`,
+/// The metrics whose tests are elsewhere: `metrics.rs`, `stall_watchdog.rs` and `certificate_expiry.rs` of the program, `audit.rs` of `api`, `rule_limits.rs` of `model`, `script_workers.rs`,
 /// `event_feed.rs`, `outbox_metrics.rs`, `acme.rs`, `event_bus.rs`, `stream_broker.rs`, `full_disk.rs`, `low_disk.rs`, `damage.rs`, `monitoring.rs`, `traces.rs` and `node_differences.rs` beside this file.
 const ELSEWHERE: &[&str] = &[
     "personium_requests_total{status=\"1xx\"}",
@@ -82,6 +82,7 @@ const ELSEWHERE: &[&str] = &[
     "personium_rule_requests_waiting",
     "personium_messages_waiting",
     "personium_rule_requests_failed_total",
+    "personium_rule_requests_skipped_total",
     "personium_event_bus_waiting",
     "personium_event_bus_published_total",
     "personium_event_bus_lost_total",
