@@ -205,7 +205,7 @@ impl<'a> Consequences<'a> {
                 given_up_ms,
             });
         }
-        dead_letter::add_if_room(self.unit, self.records, batch, letters).await
+        dead_letter::add_if_possible(self.unit, self.records, batch, letters).await
     }
 
     /// Adds the events that are to be published. If too many wait, they are lost. Returns whether some were added.

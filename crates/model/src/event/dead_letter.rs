@@ -78,7 +78,7 @@ impl std::str::FromStr for DeadLetterId {
 }
 
 /// Adds requests to those that were given up, as far as there is room. None is removed.
-pub(super) async fn add_if_room(
+pub(super) async fn add_if_possible(
     unit: &Unit,
     records: &Records,
     batch: &mut Batch,
