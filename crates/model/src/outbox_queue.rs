@@ -384,8 +384,8 @@ mod tests {
         queue.enqueue(partition("a"));
         queue.enqueue(partition("b"));
         queue.enqueue(partition("b"));
-        assert_eq!(queue.next(PartitionKind::Rule, 1).await, partition("a"));
-        assert_eq!(queue.next(PartitionKind::Rule, 1).await, partition("b"));
+        assert_eq!(queue.next(PartitionKind::Rule, 2).await, partition("a"));
+        assert_eq!(queue.next(PartitionKind::Rule, 2).await, partition("b"));
         assert!(queue.rules.partitions.lock().cells.is_empty());
         assert!(!queue.complete(&partition("b")));
         assert!(queue.complete(&partition("b")));
