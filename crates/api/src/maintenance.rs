@@ -33,8 +33,8 @@ pub(crate) async fn check(
         None if unit.store().is_shared() && full_storage::is_read(method) => Arc::default(),
         None => unit.maintenance().await?,
     };
-    if unit.low_space().is_displaced(DiskContent::Records) && full_storage::may_store(method, path)
-    {
+    let is_change = *method == Method::DELETE || full_storage::may_store(method, path);
+    if is_change && unit.low_space().is_displaced(DiskContent::Records) {
         // What is stored now would be missing when the file system of the records is back.
         return Err(Code::StoreDown.into());
     }

@@ -29,15 +29,15 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 const DEFERRED_INTERVAL: Duration = Duration::from_millis(500);
 /// The shortest time between two counts of what waits.
 const COUNT_INTERVAL: Duration = Duration::from_secs(2);
-/// One cell takes at most this part of the turns of rules: 2 is half of them.
-const CELL_SHARE: usize = 2;
+/// One cell takes at most this part of the turns of rules: 4 is a quarter of them.
+const CELL_SHARE: usize = 4;
 /// The number of cells whose events are published at the same time.
 const PUBLISHED_CELLS_MAX: usize = 16;
 
 /// Sends the requests of rules and delivers messages until it is dropped, beginning with those that the last run of the unit left, and
 /// on a shared store also those of server nodes that are dead. The requests of at most `rules_max` rules are in flight at the same
-/// time, and of half as many of one cell, and messages of as many cells; each server node of a unit has these limits for itself. Rules
-/// and cells take turns, so that a target that never answers delays its own rules only. Events are published if there is a
+/// time, and of a quarter as many of one cell, and messages of as many cells; each server node of a unit has these limits for itself.
+/// Rules and cells take turns, so that targets of up to three cells that never answer delay their own rules only. Events are published if there is a
 /// publisher; otherwise those that an earlier run left wait.
 pub async fn run(
     unit: Arc<Unit>,

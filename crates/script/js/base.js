@@ -134,17 +134,29 @@
   };
 
   // A member that is made when it is used for the first time.
-  const lazy = (object, name, build) => define(object, name, {
+  const lazy = (object, name, build) => {
+    let made;
+    let isMade = false;
+    define(object, name, {
     __proto__: null,
     configurable: true,
     enumerable: true,
     get: () => {
-      const value = build();
-      put(object, name, value, true);
-      return value;
+      if (!isMade) {
+        made = build();
+        isMade = true;
+        // A script may have frozen the object.
+        try {
+          put(object, name, made, true);
+        } catch {
+          return made;
+        }
+      }
+      return made;
     },
     set: (value) => put(object, name, value, true),
   });
+  };
 
   // Arguments.
   const textArgument = (value) => {

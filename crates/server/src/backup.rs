@@ -340,8 +340,11 @@ async fn pass(
     })
 }
 
-/// Lets the unit show until when its journals were copied. That it cannot be noted does not make the copy less whole.
+/// Lets the unit show until when its journals were copied, if there is no gap. That it cannot be noted does not make the copy less whole.
 fn note_copied(config: &Config, outcome: &PassOutcome) {
+    if !outcome.is_whole {
+        return;
+    }
     let noted = journal_age::note(&config.store.data_dir, outcome.reach.until_ms);
     if let Err(error) = noted {
         tracing::warn!(error = %chain(&error), "the time of the copy of the journals cannot be noted in the data folder");

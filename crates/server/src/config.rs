@@ -411,6 +411,7 @@ const LOGGING_CRATES: &[&str] = &[
     "personium_folder",
     "personium_install",
     "personium_kafka",
+    "personium_ldap",
     "personium_memcached",
     "personium_model",
     "personium_object_store",

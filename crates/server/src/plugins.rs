@@ -73,6 +73,8 @@ pub(crate) struct PluginLoader {
     logged_error: Option<String>,
     /// When plugins that could not be loaded are tried again.
     retry: Retry,
+    /// The number of plugins that could not be loaded.
+    broken: usize,
 }
 
 /// The looks at an unchanged folder until it is read again, because a plugin could not be loaded: the reason may lie outside of the folder,
@@ -115,6 +117,7 @@ impl PluginLoader {
             logged: BTreeMap::new(),
             logged_error: None,
             retry: Retry::default(),
+            broken: 0,
         };
         let read = read(&loader.folder, None);
         loader.apply(read);
@@ -142,11 +145,13 @@ impl PluginLoader {
             Ok(None) => None,
             Ok(Some(content)) => {
                 let has_changed = self.fingerprint.as_ref() != Some(&content.fingerprint);
-                let mut states = content.plugins.iter().map(|found| &found.state);
-                let has_broken = states.any(|state| matches!(state, PluginState::Broken(_)));
-                self.retry.note(has_changed, has_broken);
-                // After another attempt without any success, what is loaded goes on.
-                if has_changed || states_of(&content.plugins) != self.logged {
+                let states = content.plugins.iter().map(|found| &found.state);
+                let is_broken = |state: &&PluginState| matches!(state, PluginState::Broken(_));
+                let broken = states.filter(is_broken).count();
+                self.retry.note(has_changed, broken > 0);
+                // Another attempt at an unchanged folder may only help: otherwise what is loaded goes on.
+                if has_changed || broken < self.broken {
+                    self.broken = broken;
                     self.use_content(content);
                 }
                 None

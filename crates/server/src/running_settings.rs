@@ -236,8 +236,11 @@ impl AdminHooks for RunningSettings {
             certificates.replace(given);
         }
         let mut settings = model_settings(&config);
-        // Its file system is that of the start.
-        settings.archives.temp_dir = self.unit.settings().archives.temp_dir.clone();
+        // The file system of the same folder is that of the start.
+        let at_start = &self.unit.settings().archives.temp_dir;
+        if settings.archives.temp_dir.path() == at_start.path() {
+            settings.archives.temp_dir = at_start.clone();
+        }
         let digests = node_settings::digests(&current.values, &self.certificates.keys.local_tokens);
         self.unit.set_node_settings(digests);
         let before = std::mem::replace(&mut *self.current.lock(), current).values;

@@ -181,7 +181,8 @@ pub async fn start(
     let port_tls = PortTls::open(&components)?;
     let plugin_loader =
         plugins::folder(config).map(|folder| PluginLoader::start(folder, Arc::clone(&unit)));
-    if plugin_loader.is_none() {
+    // The nodes of a shared store have one record of it, and each a folder of its own.
+    if plugin_loader.is_none() && !unit.store().is_shared() {
         unit.note_state_later(NotedPart::Plugins, NotedState::new(), None);
     }
     let certificates = port_tls.as_ref().map(|p| Arc::clone(&p.tls.certificates));

@@ -99,17 +99,20 @@ async fn read(unit: &UnitReader, request: UsageRequest<'_>) -> Result<UnitUsage,
             if name.is_some_and(|name| cell.name != name) {
                 continue;
             }
-            let usage = match cell_usage::read(store, &cell.id, all_counted).await {
+            let mut usage = match cell_usage::read(store, &cell.id, all_counted).await {
                 // Removed meanwhile.
                 Err(StoreError::SpaceDropped) => continue,
                 usage => usage.map_err(|error| chain(&error)),
             };
             let mut journal = None;
             if request.with_journals {
-                let read = JournalUsage::read(unit, &Space::Cell(cell.id)).await;
-                let read = read.map_err(|error| chain(&error))?;
-                journals.add(read);
-                journal = Some(read);
+                match JournalUsage::read(unit, &Space::Cell(cell.id)).await {
+                    Ok(read) => {
+                        journals.add(read);
+                        journal = Some(read);
+                    }
+                    Err(error) => usage = Err(chain(&error)),
+                }
             }
             cells.push(ListedCell {
                 cell,

@@ -1,6 +1,6 @@
 //! Spans of the work of a unit: what took how long, what caused what, and what failed (OpenTelemetry).
 //!
-//! A span has a closed set of attributes, and no text of a client but the request key: nothing that a client sends, such as a path, a
+//! A span has a closed set of attributes, and no text of a client but the request key and `tracestate`: nothing that a client sends, such as a path, a
 //! query, a token or a body, can get into one. Spans that are not recorded cost a look at a variable of the thread.
 //!
 //! ```

@@ -167,6 +167,17 @@ impl Engine {
         }
     }
 
+    /// Closes the connections of all files, which moves their logs into the files. They are opened again when they are used next.
+    pub(crate) fn close_connections(&self) {
+        let files = self.files.lock();
+        let open = files.open.iter().map(|(_, file)| file);
+        let all: Vec<_> = open.chain(files.evicting.values()).cloned().collect();
+        drop(files);
+        for file in all {
+            file.close();
+        }
+    }
+
     /// Refuses later calls. Returns `false` if that was done before.
     pub(crate) fn begin_close(&self) -> bool {
         !self.closed.swap(true, Ordering::AcqRel)

@@ -71,6 +71,12 @@ impl SqliteStore {
         self.engine.folder.path(space)
     }
 
+    /// Closes the connections of all files, which moves their logs into the files. They are opened again when they are used next. It waits for
+    /// those that are in use. With [`CommitSync::ByCaller`](crate::CommitSync::ByCaller), what is synced afterwards is complete.
+    pub fn close_connections(&self) {
+        self.engine.close_connections();
+    }
+
     /// Returns the cells that have a file.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Rules of single control sets of units and cells.
 
 use personium_odata::value::Properties;
-use personium_store::{Batch, Direction, Expect, Key, KeyRange};
+use personium_store::{Batch, Expect, Key, KeyRange};
 use personium_types::{CellId, Code, Error, NodeId, Result};
 
 use super::load::Entity;
@@ -75,10 +75,9 @@ pub(super) async fn check_create(root: &ServiceRoot, set: &SetRef) -> Result<()>
         return Ok(());
     }
     let rules = keys::entities(&set.key);
-    let found = root.records.list_keys(&rules, Direction::Up, MAX_RULES);
-    match found.await?.len() {
-        ..MAX_RULES => Ok(()),
-        _ => Err(Error::new(Code::RuleLimit).with(MAX_RULES.to_string())),
+    match root.records.count(&rules).await? < MAX_RULES as u64 {
+        true => Ok(()),
+        false => Err(Error::new(Code::RuleLimit).with(MAX_RULES.to_string())),
     }
 }
 

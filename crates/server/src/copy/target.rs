@@ -13,13 +13,15 @@ use super::CopyResult;
 use super::source::{Source, list_spaces};
 use crate::components::{body_place, open_files, open_files_to_fill, record_settings};
 use crate::config::{Config, RecordStoreKind};
-use crate::data_folder::{BodyPlace, DataFolder};
+use crate::data_folder::{BodyPlace, DataFolder, RECORDS_DIR};
 use crate::record_engine::{self, RecordEngine};
 use crate::{file_system, serve, system};
 
 /// The stores without a unit, or with an interrupted copy of the source.
 pub(super) struct Target {
     pub(super) records: Arc<dyn RecordStore>,
+    /// The same, if they are in files.
+    sqlite: Option<Arc<SqliteStore>>,
     pub(super) bodies: Arc<dyn BlobStore>,
     folder: DataFolder,
     copy: UnfinishedCopy,
@@ -67,6 +69,7 @@ impl Target {
                 _ => open_files(config, &place, &random, &health),
             };
             Ok(Self {
+                sqlite: engine.sqlite().cloned(),
                 records: engine.port(),
                 bodies: bodies.map_err(|error| chain(&error))?,
                 folder,
@@ -152,6 +155,11 @@ impl Target {
 
     /// Brings to the disk what is not synced by itself.
     async fn sync(&self) -> CopyResult {
+        if let Some(records) = self.sqlite.clone().filter(|_| !self.synced.is_empty()) {
+            // A log that is moved into its file after the sync would be lost with the power.
+            let closed = tokio::task::spawn_blocking(move || records.close_connections()).await;
+            closed.map_err(|error| error.to_string())?;
+        }
         for folder in self.synced.clone() {
             let place = folder.display().to_string();
             let synced = tokio::task::spawn_blocking(move || file_system::sync(&folder)).await;
@@ -177,7 +185,7 @@ impl Target {
 /// The folders of the target whose file systems are synced as a whole; that of file bodies is the last one.
 fn synced_folders(config: &Config, place: &BodyPlace) -> Vec<PathBuf> {
     let records = matches!(config.store.kind, RecordStoreKind::Sqlite);
-    let records = records.then(|| config.store.data_dir.clone());
+    let records = records.then(|| config.store.data_dir.join(RECORDS_DIR));
     let bodies = match place {
         BodyPlace::Folder { path, .. } => Some(path.clone()),
         BodyPlace::Bucket(_) => None,
@@ -219,7 +227,7 @@ async fn open_records(
         let own = record_settings(config);
         let settings = SqliteSettings {
             health: Arc::clone(health),
-            sync: match file_system::can_sync(&config.store.data_dir) {
+            sync: match file_system::can_sync(&config.store.data_dir.join(RECORDS_DIR)) {
                 true => CommitSync::ByCaller,
                 false => own.sync,
             },

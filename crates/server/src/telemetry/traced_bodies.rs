@@ -93,6 +93,10 @@ impl BlobStore for TracedBodies {
         traced(child("body.drop_space"), self.0.drop_space(space)).await
     }
 
+    async fn kept_bytes(&self, space: &Space) -> Result<u64> {
+        self.0.kept_bytes(space).await
+    }
+
     async fn check(&self) -> Result<()> {
         self.0.check().await
     }

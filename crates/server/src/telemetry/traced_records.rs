@@ -77,6 +77,11 @@ impl RecordStore for TracedRecords {
         traced(span, self.0.commit(space, batch)).await
     }
 
+    async fn prune_journal(&self, space: &Space) -> Result<()> {
+        let span = child("store.prune_journal");
+        traced(span, self.0.prune_journal(space)).await
+    }
+
     async fn create_space(&self, space: &Space) -> Result<()> {
         traced(child("store.create_space"), self.0.create_space(space)).await
     }

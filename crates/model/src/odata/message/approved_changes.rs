@@ -377,12 +377,17 @@ impl<'m, 'r, 'u> ApprovedChanges<'m, 'r, 'u> {
                 Expect::Absent
             };
             batch.assert(forward.clone(), expected);
-            if link.is_requested {
-                batch.put(forward, Vec::new());
-                batch.put(link.backward, Vec::new());
-            } else {
-                batch.delete(forward);
-                batch.delete(link.backward);
+            match (link.is_stored, link.is_requested) {
+                (false, true) => {
+                    batch.put(forward, Vec::new());
+                    batch.put(link.backward, Vec::new());
+                }
+                (true, false) => {
+                    batch.delete(forward);
+                    batch.delete(link.backward);
+                }
+                // Taken back by a later request of the message.
+                (true, true) | (false, false) => {}
             }
         }
         for (key, change) in self.rule_changes {
