@@ -22,7 +22,7 @@ async fn counted(unit: &TestUnit, cell: &str) -> CountedCell {
 }
 
 /// Checks that the counters say what there is, and returns the bytes of files and of entities.
-async fn exact(unit: &TestUnit, cell: &str) -> (i64, i64) {
+pub async fn exact(unit: &TestUnit, cell: &str) -> (i64, i64) {
     let counted = counted(unit, cell).await;
     assert_eq!(counted.counters, counted.content);
     (counted.content.files, counted.content.entities)

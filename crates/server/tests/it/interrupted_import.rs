@@ -1,5 +1,7 @@
 //! Imports of snapshots that are interrupted: the program is killed, or the disk is full. The cell is as it was.
 
+use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,6 +15,8 @@ const ENTITIES: usize = 150;
 /// More than is stored in records.
 const FILE_BYTES: usize = 120_000;
 const ROUNDS: u64 = 10;
+/// The size of the disk of temporary files that is filled.
+const TEMPORARY_MIB: u64 = 64;
 
 /// Content that does not become smaller when it is packed.
 fn content(seed: usize) -> Vec<u8> {
@@ -173,6 +177,9 @@ async fn import_onto_a_full_disk_leaves_the_cell_as_it_was() {
 async fn import_without_room_for_temporary_files_leaves_the_cell_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let temporary = folder.path().join("temporary");
+    let Some(_mount) = Mount::new(Kind::Tmpfs, &temporary, TEMPORARY_MIB) else {
+        return;
+    };
     let builder = crate::unit().folder(folder.path());
     let builder = builder.setting("io.personium.core.bar.tmp.dir", temporary.display());
     let unit = StorageUnit::start(builder);
@@ -180,9 +187,11 @@ async fn import_without_room_for_temporary_files_leaves_the_cell_as_it_was() {
     export(&unit).await;
     unit.put_file("c/b/state", "new").await;
     let before = stored(&unit.data());
-    let Some(_mount) = Mount::new(Kind::Tmpfs, &temporary, 2) else {
-        return;
-    };
+    let mut full = fs::File::create(temporary.join("full")).unwrap();
+    let blocks = (0..TEMPORARY_MIB * 16 + 1)
+        .take_while(|_| full.write_all(&[0; 1 << 16]).is_ok())
+        .count();
+    assert!(blocks > 0);
     let post = unit.admin_request("POST", "c/__import");
     let refused = post.body(r#"{"Name":"s"}"#).send().await;
     refused.expect_error(507, "SV-0001");

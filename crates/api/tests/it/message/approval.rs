@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{ID, message_body, request_message, send_command};
 use crate::auth::unit_with_accounts;
 use crate::message::{deliver, grant_cell};
+use crate::quota::exact;
 
 /// The URL of the cell to link.
 fn target() -> String {
@@ -222,9 +223,19 @@ async fn approval_applies_request_objects_in_order() {
     assert_eq!(unit.list_entities("c/__ctl/ExtCell").await.len(), 1);
     assert_eq!(linked_cells(&unit, "Relation('r')").await.len(), 1);
     assert_eq!(linked_cells(&unit, "Role('r')").await.len(), 1);
+    exact(&unit, "c").await;
+    // What one request of a message does, a later one takes back: nothing is counted twice.
+    deliver_instead(&unit, json!([remove("r"), add("r")])).await;
+    assert_eq!(send_command(&unit, "approved").await, success(204));
+    assert_eq!(linked_cells(&unit, "Relation('r')").await.len(), 1);
+    exact(&unit, "c").await;
     deliver_instead(&unit, json!([remove("r"), add("r"), remove("r")])).await;
     assert_eq!(send_command(&unit, "approved").await, success(204));
     assert!(linked_cells(&unit, "Relation('r')").await.is_empty());
+    deliver_instead(&unit, json!([add("r"), remove("r")])).await;
+    assert_eq!(send_command(&unit, "approved").await, success(204));
+    assert!(linked_cells(&unit, "Relation('r')").await.is_empty());
+    exact(&unit, "c").await;
 }
 
 #[tokio::test]
@@ -258,8 +269,13 @@ async fn concurrent_approvals_succeed_once() {
     }
     outcomes.sort();
     assert_eq!(outcomes[0], success(204));
-    // One that saw the message before the change, and the relation after it, says that they are linked already.
-    let refusals = [refused(400, "OD-0006"), refused(400, "RM-0001")];
+    // One that saw the message before the change, and the relation or the external cell after it, says that they are linked
+    // already, or that it exists.
+    let refusals = [
+        refused(400, "OD-0006"),
+        refused(400, "RM-0001"),
+        refused(409, "OD-0003"),
+    ];
     let are_refused = outcomes[1..].iter().all(|o| refusals.contains(o));
     assert!(are_refused, "{outcomes:?}");
     assert_eq!(unit.list_entities("c/__ctl/ExtCell").await.len(), 1);

@@ -100,9 +100,15 @@ async fn links_are_counted_and_limited_on_all_nodes() {
     let put = unit.admin_request("PUT", "d/__snapshot/s1.zip");
     assert_eq!(put.body(snapshot).send().await.outcome(), success(201));
     import(&unit, "d", "s1").await;
-    assert_eq!(
+    // Its entities have other ids: in a key, a zero byte of one takes two.
+    let (copy, source) = (
         links_and_indexes(&unit, "d").await,
-        links_and_indexes(&unit, "c").await
+        links_and_indexes(&unit, "c").await,
+    );
+    let is_about = |copied: i64, of: i64| copied > 0 && (copied - of).abs() < 60;
+    assert!(
+        is_about(copy.0, source.0) && is_about(copy.1, source.1),
+        "{copy:?} {source:?}"
     );
     let removed = unit.admin_request("DELETE", "c/b/data");
     let removed = removed.header("x-personium-recursive", "true").send().await;
