@@ -216,8 +216,9 @@ impl<'a> Session<'a> {
             }
             AdminCommand::Repair(cell) => {
                 let (unit, cell) = (&self.api.unit, cell.as_deref());
-                let counted = quota::recount(unit, cell).await?;
-                counted + &repair::derived_records(unit, cell).await?
+                // The counters are those of what is there afterwards.
+                let repaired = repair::derived_records(unit, cell).await?;
+                quota::recount(unit, cell).await? + &repaired
             }
         };
         show(&text).map_err(|error| format!("done, but the result could not be written: {error}"))
