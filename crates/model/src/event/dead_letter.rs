@@ -88,7 +88,12 @@ pub(super) async fn add_if_possible(
     let kept = records.counter(&keys::dead_letter_count()).await?;
     let room = usize::try_from(max.saturating_sub(kept)).unwrap_or(0);
     letters.truncate(room);
-    add(unit, records, batch, &letters).await
+    if letters.is_empty() {
+        return Ok(());
+    }
+    put(unit, batch, &letters)?;
+    batch.add(keys::dead_letter_count(), counted(&letters));
+    Ok(())
 }
 
 /// Adds requests to those that were given up. If there are too many, the oldest are removed.
@@ -103,7 +108,7 @@ pub(super) async fn add(
         return Ok(());
     }
     let kept = records.counter(&keys::dead_letter_count()).await?;
-    let mut change = i64::try_from(letters.len()).unwrap_or(i64::MAX);
+    let mut change = counted(letters);
     let excess = kept.saturating_add(change).saturating_sub(max);
     let excess = usize::try_from(excess).unwrap_or(0);
     if excess > 0 {
@@ -121,6 +126,15 @@ pub(super) async fn add(
         }
     }
     batch.add(keys::dead_letter_count(), change);
+    put(unit, batch, letters)
+}
+
+fn counted(letters: &[DeadLetter]) -> i64 {
+    i64::try_from(letters.len()).unwrap_or(i64::MAX)
+}
+
+/// Adds the records of requests that were given up.
+fn put(unit: &Unit, batch: &mut Batch, letters: &[DeadLetter]) -> Result<()> {
     for letter in letters {
         let stored = StoredDeadLetter {
             rule: letter.rule.clone(),
