@@ -136,26 +136,23 @@
   // A member that is made when it is used for the first time.
   const lazy = (object, name, build) => {
     let made;
-    let isMade = false;
     define(object, name, {
-    __proto__: null,
-    configurable: true,
-    enumerable: true,
-    get: () => {
-      if (!isMade) {
-        made = build();
-        isMade = true;
-        // A script may have frozen the object.
-        try {
-          put(object, name, made, true);
-        } catch {
-          return made;
+      __proto__: null,
+      configurable: true,
+      enumerable: true,
+      get: () => {
+        if (made === undefined) {
+          made = build();
+          try {
+            put(object, name, made, true);
+          } catch {
+            // A script has frozen the object: it keeps this getter.
+          }
         }
-      }
-      return made;
-    },
-    set: (value) => put(object, name, value, true),
-  });
+        return made;
+      },
+      set: (value) => put(object, name, value, true),
+    });
   };
 
   // Arguments.
