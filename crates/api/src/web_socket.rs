@@ -141,7 +141,8 @@ where
     };
     let on_upgrade = request.upgrade.take();
     let on_upgrade = on_upgrade.ok_or_else(|| invalid(header::UPGRADE, None))?;
-    let stranger = request.unit.limits().strangers.admit();
+    let strangers = &request.unit.limits().strangers;
+    let stranger = strangers.admit(request.client_address);
     let stranger = Some(Box::new(stranger.ok_or(Code::ServerBusy)?));
     let cell = SocketCell {
         unit: Arc::clone(&request.unit),
