@@ -134,37 +134,11 @@ impl Resource {
                 Ok((batch, PostCommit::none(), out))
             }
         };
-        self.change_all(None, invalidation, without_actions).await
+        self.change_from(None, invalidation, without_actions).await
     }
 
     /// As [`Self::change_with`]. The first attempt begins with a target that was just located.
     pub(crate) async fn change_from<T, F, Fut>(
-        &self,
-        located: Option<Target>,
-        invalidation: Invalidation,
-        build: F,
-    ) -> Result<T>
-    where
-        F: Fn(Target) -> Fut,
-        Fut: Future<Output = Result<(Batch, PostCommit, T)>>,
-    {
-        self.change_all(located, invalidation, build).await
-    }
-
-    /// As [`Self::change`], with post-commit actions and events; see [`Unit::transact_with`].
-    pub(crate) async fn change_with<T, F, Fut>(
-        &self,
-        invalidation: Invalidation,
-        build: F,
-    ) -> Result<T>
-    where
-        F: Fn(Target) -> Fut,
-        Fut: Future<Output = Result<(Batch, PostCommit, T)>>,
-    {
-        self.change_all(None, invalidation, build).await
-    }
-
-    async fn change_all<T, F, Fut>(
         &self,
         located: Option<Target>,
         invalidation: Invalidation,
@@ -201,6 +175,19 @@ impl Resource {
         };
         let records = self.context.records();
         self.unit.transact_with(records, attempt).await
+    }
+
+    /// As [`Self::change`], with post-commit actions and events; see [`Unit::transact_with`].
+    pub(crate) async fn change_with<T, F, Fut>(
+        &self,
+        invalidation: Invalidation,
+        build: F,
+    ) -> Result<T>
+    where
+        F: Fn(Target) -> Fut,
+        Fut: Future<Output = Result<(Batch, PostCommit, T)>>,
+    {
+        self.change_from(None, invalidation, build).await
     }
 
     /// Adds to a batch the consequences of the events that it causes.
