@@ -204,7 +204,7 @@ impl Stores {
         };
         Ok(Self {
             records,
-            files: open_files(config, &bodies, random, &health)?,
+            files: open_files(config, (&bodies, BodyUse::Serve), random, &health)?,
             folder,
             health,
         })
@@ -330,79 +330,40 @@ pub(crate) fn object_store_settings(
     })
 }
 
+/// The purpose for which the bodies of a folder are opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyUse {
+    /// They belong to this process, or are shared by the nodes of the unit.
+    Serve,
+    /// As [`Serve`](Self::Serve), by a caller that brings all of them to the disk by a sync of their file system.
+    Fill,
+    /// A unit that runs may use them at the same time.
+    Read,
+}
+
 /// Opens the store of file bodies in a place.
 ///
 /// # Errors
 /// [`ComponentError::Store`] if a folder cannot be used.
 pub(crate) fn open_files(
     config: &Config,
-    place: &BodyPlace,
+    (place, body_use): (&BodyPlace, BodyUse),
     random: &Arc<dyn Random>,
     health: &Arc<StoreHealth>,
 ) -> Result<Arc<dyn BlobStore>, ComponentError> {
-    let is_exclusive = matches!(place, BodyPlace::Folder { is_own: true, .. });
-    open_bodies(
-        (config, own_sync(config)),
-        place,
-        is_exclusive,
-        (random, health),
-    )
-}
-
-/// As [`open_files`], for a caller that brings all of them to the disk by a sync of their file system.
-///
-/// # Errors
-/// As [`open_files`].
-pub(crate) fn open_files_to_fill(
-    config: &Config,
-    place: &BodyPlace,
-    random: &Arc<dyn Random>,
-    health: &Arc<StoreHealth>,
-) -> Result<Arc<dyn BlobStore>, ComponentError> {
-    let is_exclusive = matches!(place, BodyPlace::Folder { is_own: true, .. });
-    open_bodies(
-        (config, BlobSync::None),
-        place,
-        is_exclusive,
-        (random, health),
-    )
-}
-
-/// When a body is synced, by the settings.
-const fn own_sync(config: &Config) -> BlobSync {
-    match config.files.fsync {
-        true => BlobSync::Full,
-        false => BlobSync::None,
-    }
-}
-
-/// Opens the store of file bodies in a place that a unit which runs may use at the same time.
-///
-/// # Errors
-/// As [`open_files`].
-pub(crate) fn open_files_to_read(
-    config: &Config,
-    place: &BodyPlace,
-    random: &Arc<dyn Random>,
-    health: &Arc<StoreHealth>,
-) -> Result<Arc<dyn BlobStore>, ComponentError> {
-    open_bodies((config, own_sync(config)), place, false, (random, health))
-}
-
-fn open_bodies(
-    (config, sync): (&Config, BlobSync),
-    place: &BodyPlace,
-    exclusive: bool,
-    (random, health): (&Arc<dyn Random>, &Arc<StoreHealth>),
-) -> Result<Arc<dyn BlobStore>, ComponentError> {
-    let path = match place {
+    let (path, is_own) = match place {
         BodyPlace::Bucket(store) => return Ok(Arc::clone(store) as _),
-        BodyPlace::Folder { path, .. } => path,
+        BodyPlace::Folder { path, is_own } => (path, *is_own),
     };
+    let is_synced = config.files.fsync && body_use != BodyUse::Fill;
     let settings = FolderSettings {
         folder: path.clone(),
-        sync,
-        exclusive,
+        sync: if is_synced {
+            BlobSync::Full
+        } else {
+            BlobSync::None
+        },
+        exclusive: is_own && body_use != BodyUse::Read,
         witness: Some(data_folder::MARK_FILE.to_owned()),
         health: Arc::clone(health),
         keep_removed: config.store.journal_time(),

@@ -8,7 +8,7 @@ use personium_store::{BlobStore, RecordStore, StoreError, StoreHealth};
 use personium_types::Code;
 use personium_types::error::chain;
 
-use crate::components::{body_place, open_files_to_read, record_settings};
+use crate::components::{BodyUse, body_place, open_files, record_settings};
 use crate::config::{Config, RecordStoreKind};
 use crate::data_folder::{ADMINISTRATOR_STARTED_FILE, Condition, DataFolder, DataFolderError};
 use crate::record_engine::{self, RecordEngine};
@@ -42,7 +42,7 @@ impl UnitReader {
                 Some(engine) => engine,
                 None => {
                     let records = RemoteRecords::connect(data_dir).await;
-                    let bodies = open_files_to_read(config, &place, &random, &health);
+                    let bodies = open_files(config, (&place, BodyUse::Read), &random, &health);
                     return Ok(Self {
                         records: Arc::new(records.map_err(|error| chain(&error))?),
                         bodies: bodies.map_err(|error| chain(&error))?,
@@ -55,7 +55,7 @@ impl UnitReader {
                 RecordEngine::Postgres(opened.map_err(|error| chain(&error))?)
             }
         };
-        let bodies = open_files_to_read(config, &place, &random, &health);
+        let bodies = open_files(config, (&place, BodyUse::Read), &random, &health);
         let reader = Self {
             records: engine.port(),
             bodies: bodies.map_err(|error| chain(&error))?,
@@ -87,7 +87,7 @@ impl UnitReader {
         let health = Arc::<StoreHealth>::default();
         let place = body_place(config, &clock, &random, &health).map_err(|error| chain(&error))?;
         let records = RemoteRecords::connect(&config.store.data_dir).await;
-        let bodies = open_files_to_read(config, &place, &random, &health);
+        let bodies = open_files(config, (&place, BodyUse::Read), &random, &health);
         Ok(Self {
             records: Arc::new(records.map_err(|error| chain(&error))?),
             bodies: bodies.map_err(|error| chain(&error))?,

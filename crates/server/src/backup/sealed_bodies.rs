@@ -36,6 +36,10 @@ impl SealedBodies {
     }
 }
 
+#[warn(
+    clippy::missing_trait_methods,
+    reason = "a default would hide what the wrapped store does"
+)]
 #[async_trait]
 impl BlobStore for SealedBodies {
     async fn create(&self, space: &Space) -> Result<Box<dyn BlobWriter>> {

@@ -16,7 +16,7 @@ use personium_types::CellId;
 use personium_types::error::chain;
 
 use super::{CopyResult, name, records};
-use crate::components::{body_place, open_files, record_settings};
+use crate::components::{BodyUse, body_place, open_files, record_settings};
 use crate::config::{Config, RecordStoreKind};
 use crate::data_folder::{ADMINISTRATOR_STARTED_FILE, Condition, DataFolder};
 use crate::progress::Progress;
@@ -110,7 +110,7 @@ impl Source {
             }
         };
         // Opened after the records: those of a running unit are locked.
-        let bodies = open_files(config, &place, &random, &health);
+        let bodies = open_files(config, (&place, BodyUse::Serve), &random, &health);
         let source = Self {
             records: engine.port(),
             bodies: bodies.map_err(|error| chain(&error))?,

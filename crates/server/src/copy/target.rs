@@ -11,7 +11,7 @@ use personium_types::{CellId, Random};
 
 use super::CopyResult;
 use super::source::{Source, list_spaces};
-use crate::components::{body_place, open_files, open_files_to_fill, record_settings};
+use crate::components::{BodyUse, body_place, open_files, record_settings};
 use crate::config::{Config, RecordStoreKind};
 use crate::data_folder::{BodyPlace, DataFolder, RECORDS_DIR};
 use crate::record_engine::{self, RecordEngine};
@@ -62,12 +62,11 @@ impl Target {
                 serve::close(&*engine.port()).await;
                 engine = open_records(config, &health, &random).await?;
             }
-            let bodies = match (&place, synced.last()) {
-                (BodyPlace::Folder { path, .. }, Some(last)) if path == last => {
-                    open_files_to_fill(config, &place, &random, &health)
-                }
-                _ => open_files(config, &place, &random, &health),
+            let body_use = match (&place, synced.last()) {
+                (BodyPlace::Folder { path, .. }, Some(last)) if path == last => BodyUse::Fill,
+                _ => BodyUse::Serve,
             };
+            let bodies = open_files(config, (&place, body_use), &random, &health);
             Ok(Self {
                 sqlite: engine.sqlite().cloned(),
                 records: engine.port(),

@@ -48,6 +48,10 @@ fn writer(span: Span, created: Result<Box<dyn BlobWriter>>) -> Result<Box<dyn Bl
     })
 }
 
+#[warn(
+    clippy::missing_trait_methods,
+    reason = "a default would hide what the wrapped store does"
+)]
 #[async_trait]
 impl BlobStore for TracedBodies {
     async fn create(&self, space: &Space) -> Result<Box<dyn BlobWriter>> {

@@ -47,6 +47,10 @@ fn counted(name: &'static str, items: usize) -> Span {
     span
 }
 
+#[warn(
+    clippy::missing_trait_methods,
+    reason = "a default would hide what the wrapped store does"
+)]
 #[async_trait]
 impl RecordStore for TracedRecords {
     async fn get(&self, space: &Space, keys: &[Key]) -> Result<Snapshot<Vec<Option<Record>>>> {
