@@ -1,5 +1,10 @@
 //! Starts and stops a unit.
 
+mod ports;
+mod request_handlers;
+mod start_error;
+mod tasks;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,105 +17,35 @@ use personium_model::records::Records;
 use personium_model::server_node::{JoinError, ServerNodeInfo};
 use personium_model::unfinished_migration::UnfinishedMigration;
 use personium_store::{RecordStore, Space};
-use personium_trace::{TraceScope, within};
 use personium_types::error::chain;
-use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::access_log::{AccessLog, LostLinesCollector};
-use crate::admin::{self, AdminService};
+use self::ports::{BoundPort, BoundPorts, listen_admin};
+use self::request_handlers::handlers;
+pub use self::start_error::StartError;
+use self::tasks::{Listeners, spawn};
+use crate::access_log::AccessLog;
 use crate::administrator_file;
-use crate::audit_metrics::AuditCollector;
 use crate::background;
-use crate::bus_metrics::BusCollector;
-use crate::certificate_expiry::{self, ExpiryCollector};
-use crate::components::{self, ComponentError, Components};
+use crate::components::{self, Components};
 use crate::config::{Config, LoadedConfig};
-use crate::feed_metrics::FeedCollector;
 use crate::file_descriptors::DescriptorBudget;
-use crate::first_start::{self, FirstStartError};
-use crate::folders::{self, FolderError};
-use crate::free_space::{FreeSpaceCollector, FreeSpaceWatch};
-use crate::http_server::{self, ClientPorts, HttpLimits, RequestHandlers, TlsPort};
-use crate::journal_age::JournalCollector;
-use crate::layers::{self, LayerMissing};
+use crate::first_start;
+use crate::folders;
+use crate::free_space::FreeSpaceWatch;
+use crate::http_server::HttpLimits;
+use crate::layers;
 use crate::local_api::Administrator;
 use crate::logging;
-use crate::metrics::Metrics;
-use crate::node_metrics::NodeCollector;
-use crate::outbox_metrics::OutboxCollector;
 use crate::plugins::{self, PluginLoader};
 use crate::port_tls::PortTls;
 use crate::record_engine::RecordEngine;
-use crate::record_socket::{self, RecordSocket};
+use crate::record_socket::RecordSocket;
 use crate::running_settings::InitialSettings;
-use crate::script_metrics::ScriptCollector;
-use crate::stall_watchdog::{StallCollector, StallWatchdog, Stalls};
-use crate::storage_watch::StorageWatch;
+use crate::stall_watchdog::{StallWatchdog, Stalls};
 use crate::system;
-use crate::telemetry::{CollectorError, Traces};
-use crate::tls::TlsError;
-
-/// A unit that could not be started.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A layer outside of the process is missing.
-    #[error(transparent)]
-    Layer(#[from] LayerMissing),
-    /// A component could not be built.
-    #[error(transparent)]
-    Component(#[from] ComponentError),
-    /// A folder cannot be used.
-    #[error(transparent)]
-    Folder(#[from] FolderError),
-    /// The administrator could not be created.
-    #[error("cannot create the administrator of the unit")]
-    FirstStart(#[from] FirstStartError),
-    /// The key of the unit that encrypts signing keys and file bodies could not be decrypted.
-    #[error(
-        "security.secret16 is not the secret under which the keys and file bodies of this unit are encrypted; \
-         set that secret as security.secret16.previous for one start"
-    )]
-    BodyKey(#[source] personium_types::Error),
-    /// Cells of another unit are being taken over.
-    #[error(
-        "the migration from {from} is not finished; run `personium migrate` with --finish when the original is stopped"
-    )]
-    UnfinishedMigration {
-        /// Where the cells come from.
-        from: String,
-    },
-    /// The records of the unit cannot be read.
-    #[error("cannot read the records of the unit")]
-    Records(#[source] personium_types::Error),
-    /// This node has another secret than the unit.
-    #[error(
-        "security.secret16 is not the secret of the unit whose records are in the database: all nodes need the same; \
-         after a change of the secret, give the old one as security.secret16.previous"
-    )]
-    NodeSecret(#[source] personium_types::Error),
-    /// This node must not run beside others that run, or on these records.
-    #[error("this node cannot be one of the unit")]
-    Join(#[from] JoinError),
-    /// The certificate of the TLS port cannot be used.
-    #[error("cannot use the certificate of the TLS port")]
-    Tls(#[from] TlsError),
-    /// The settings of the collector of traces cannot be used.
-    #[error(transparent)]
-    Traces(#[from] CollectorError),
-    /// The file of the access log could not be opened.
-    #[error("cannot write the access log (log.access.file)")]
-    AccessLog(#[source] std::io::Error),
-    /// The address is in use, or not an address of this machine.
-    #[error("cannot listen on {address}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// The cause.
-        source: std::io::Error,
-    },
-}
+use crate::telemetry::Traces;
 
 /// A running unit.
 pub struct RunningUnit {
@@ -268,202 +203,6 @@ fn needs_administrator(config: &Config) -> bool {
         && first_start::needs_administrator(&config.store.data_dir)
 }
 
-/// The largest number of connections that the kernel keeps until they are accepted.
-const BACKLOG: u32 = 1_024;
-
-/// A port that is reserved for the unit, on which it does not listen yet: connections are refused.
-struct BoundPort {
-    socket: TcpSocket,
-    address: SocketAddr,
-}
-
-impl BoundPort {
-    fn bind(address: SocketAddr) -> Result<Self, StartError> {
-        let failed = |source| StartError::Listen { address, source };
-        let socket = match address {
-            SocketAddr::V4(_) => TcpSocket::new_v4(),
-            SocketAddr::V6(_) => TcpSocket::new_v6(),
-        };
-        let socket = socket.map_err(failed)?;
-        // The port of a unit that has just ended can be used at once.
-        socket.set_reuseaddr(true).map_err(failed)?;
-        socket.bind(address).map_err(failed)?;
-        let address = socket.local_addr().map_err(failed)?;
-        Ok(Self { socket, address })
-    }
-
-    fn listen(self) -> Result<Listener, StartError> {
-        let address = self.address;
-        let listening = self.socket.listen(BACKLOG);
-        let listener = listening.map_err(|source| StartError::Listen { address, source })?;
-        Ok(Listener { listener, address })
-    }
-}
-
-/// The ports that are reserved for clients.
-struct BoundPorts {
-    plain: BoundPort,
-    tls: Option<BoundPort>,
-    redirect: Option<BoundPort>,
-}
-
-impl BoundPorts {
-    fn bind(config: &Config) -> Result<Self, StartError> {
-        let tls = config.tls.listen.map(BoundPort::bind).transpose()?;
-        let redirect = config.tls.redirect.filter(|_| tls.is_some());
-        Ok(Self {
-            plain: BoundPort::bind(config.listen.address)?,
-            redirect: redirect.map(BoundPort::bind).transpose()?,
-            tls,
-        })
-    }
-}
-
-async fn listen_admin(address: SocketAddr) -> Result<Listener, StartError> {
-    let failed = |source| StartError::Listen { address, source };
-    let listener = admin::bind(address).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
-    Ok(Listener { listener, address })
-}
-
-/// An open port and its address.
-struct Listener {
-    listener: TcpListener,
-    address: SocketAddr,
-}
-
-/// The socket of the records and the open ports of a unit.
-struct Listeners {
-    records: Option<RecordSocket>,
-    clients: Listener,
-    tls: Option<Listener>,
-    redirect: Option<Listener>,
-    admin: Listener,
-}
-
-/// Spawns the tasks of the unit.
-fn spawn(
-    components: &Components,
-    unit: Arc<Unit>,
-    (listeners, port_tls, free_space): (Listeners, Option<PortTls>, Arc<FreeSpaceWatch>),
-    handlers: RequestHandlers,
-    limits: HttpLimits,
-) -> RunningUnit {
-    let tls_address = listeners.tls.as_ref().map(|listener| listener.address);
-    let tls_port = listeners.tls.zip(port_tls.as_ref());
-    let ports = ClientPorts {
-        plain: listeners.clients.listener,
-        tls: tls_port.map(|(listener, port_tls)| TlsPort {
-            listener: listener.listener,
-            acceptor: port_tls.tls.acceptor(),
-        }),
-    };
-    let metrics = Arc::clone(&handlers.metrics);
-    let access_log = handlers.access_log.clone();
-    let traces = handlers.traces.clone();
-    let (stop, stop_requested) = watch::channel(false);
-    let records: Arc<dyn RecordStore> = components.records.port();
-    let storage = Arc::new(StorageWatch {
-        folder: components.folder.clone(),
-        records: components.records.sqlite().cloned(),
-        health: Arc::clone(&components.health),
-        free_space,
-        clock: Arc::clone(&components.clock),
-    });
-    let admin_service = AdminService {
-        records: Arc::clone(&records),
-        storage: Arc::clone(&storage),
-        layers: layers::of_running(&components.config, &components.records).into(),
-        metrics: Arc::clone(&metrics),
-        stop: stop_requested.clone(),
-    };
-    let service = handlers.service.clone();
-    let request_sender = Arc::new(service.clone());
-    let tasks_max = components.config.background.tasks_max;
-    let first_scan = Duration::from_secs(components.config.files.first_orphan_scan_secs);
-    let http_server = tokio::spawn(http_server::serve(ports, handlers, limits, stop_requested));
-    let scope = traces.as_ref().map(|traces| traces.scope());
-    let mut background = vec![
-        tokio::spawn(admin::serve(listeners.admin.listener, admin_service)),
-        tokio::spawn(storage.run()),
-        tokio::spawn(logging::report_left_out_lines()),
-        tokio::spawn(background::maintain_node(Arc::clone(&unit))),
-        spawn_traced(
-            scope.as_ref(),
-            background::collect_garbage(Arc::clone(&unit)),
-        ),
-        tokio::spawn(background::count_content(Arc::clone(&unit))),
-        spawn_traced(
-            scope.as_ref(),
-            background::collect_orphans(Arc::clone(&unit), first_scan),
-        ),
-        spawn_traced(
-            scope.as_ref(),
-            background::remove_unfinished_installations(Arc::clone(&unit), service.clone()),
-        ),
-        spawn_traced(
-            scope.as_ref(),
-            background::keep_audit_log(Arc::clone(&unit), components.config.log.audit_retention()),
-        ),
-        tokio::spawn(certificate_expiry::warn_daily(
-            Arc::clone(&components.keys),
-            Arc::clone(&components.clock),
-        )),
-        spawn_traced(
-            scope.as_ref(),
-            personium_event::run(
-                Arc::clone(&unit),
-                request_sender,
-                tasks_max,
-                components.event_publisher.clone(),
-            ),
-        ),
-    ];
-    let following = Arc::clone(&unit);
-    background.push(tokio::spawn(async move {
-        personium_model::event::feed::follow(&following).await;
-    }));
-    let removing = Arc::clone(&unit);
-    background.push(tokio::spawn(async move {
-        personium_model::message_queue::remove_when_expired(&removing).await;
-    }));
-    if let Some(socket) = listeners.records {
-        let records = components.records.port();
-        background.push(tokio::spawn(record_socket::serve(socket, records)));
-    }
-    background.extend(port_tls.map_or_else(Vec::new, |port_tls| {
-        port_tls.spawn(listeners.redirect.map(|open| open.listener), components)
-    }));
-    if components.config.events.timer_threads > 0 {
-        let unit = Arc::clone(&unit);
-        background.push(tokio::spawn(async move {
-            personium_event::fire_timers(&unit).await;
-        }));
-    }
-    RunningUnit {
-        address: listeners.clients.address,
-        tls_address,
-        admin_address: listeners.admin.address,
-        unit,
-        service,
-        access_log,
-        traces,
-        stop,
-        http_server,
-        background,
-        watchdog: None,
-        records,
-    }
-}
-
-/// Spawns a task whose work is traced, if there are traces.
-fn spawn_traced(
-    scope: Option<&TraceScope>,
-    task: impl Future<Output = ()> + Send + 'static,
-) -> JoinHandle<()> {
-    tokio::spawn(within(scope.cloned(), task))
-}
-
 /// Starts the watchdog, unless the settings turn it off.
 fn start_watchdog(config: &Config, stalls: Arc<Stalls>) -> Option<StallWatchdog> {
     let threshold = Duration::from_millis(config.log.stall_threshold_ms);
@@ -486,64 +225,6 @@ fn bind_record_socket(components: &Components) -> Option<RecordSocket> {
         );
     };
     bound.map_err(failed).ok()
-}
-
-/// Builds the parts that handle and record requests.
-fn handlers(
-    components: &Components,
-    unit: &Arc<Unit>,
-    service: ApiService,
-    (stalls, free_space, port_tls): (&Arc<Stalls>, &Arc<FreeSpaceWatch>, Option<&PortTls>),
-) -> Result<RequestHandlers, StartError> {
-    let answer_memory = unit.limits().answer_memory.clone();
-    let log = &components.config.log;
-    let access_log = AccessLog::start(log, &components.clock).map_err(StartError::AccessLog)?;
-    let traces = &components.config.traces;
-    let traces = Traces::start(traces, &components.clock, &components.random)?;
-    let mut metrics = Metrics::new(Arc::clone(&components.clock))
-        .with_storage(
-            Arc::clone(&components.health),
-            components.config.store.data_dir.clone(),
-        )
-        .with_answer_memory(answer_memory.clone())
-        .with_collector(Box::new(FreeSpaceCollector(Arc::clone(free_space))))
-        .with_collector(Box::new(ExpiryCollector(Arc::clone(&components.keys))))
-        .with_collector(Box::new(ScriptCollector(service.clone())))
-        .with_collector(Box::new(FeedCollector(service.clone())))
-        .with_collector(Box::new(NodeCollector(Arc::clone(unit))))
-        .with_collector(Box::new(OutboxCollector(Arc::clone(unit))))
-        .with_collector(Box::new(AuditCollector(Arc::clone(unit))))
-        .with_collector(Box::new(StallCollector(Arc::clone(stalls))));
-    if let Some(port_tls) = port_tls {
-        metrics = metrics.with_collector(Box::new(port_tls.collector()));
-    }
-    if components.config.store.journal_time().is_some() {
-        let folder = components.config.store.data_dir.clone();
-        metrics = metrics.with_collector(Box::new(JournalCollector(folder)));
-    }
-    if let Some(servers) = components.cache.collector() {
-        metrics = metrics.with_collector(servers);
-    }
-    if components.event_publisher.is_some() {
-        metrics = metrics.with_collector(Box::new(BusCollector(Arc::clone(unit))));
-    }
-    if let Some(broker) = &components.broker {
-        metrics = metrics.with_collector(broker.collector());
-    }
-    if let Some(access_log) = &access_log {
-        let lost = LostLinesCollector(Arc::clone(access_log));
-        metrics = metrics.with_collector(Box::new(lost));
-    }
-    if let Some(traces) = &traces {
-        metrics = metrics.with_collector(Box::new(traces.collector()));
-    }
-    Ok(RequestHandlers {
-        service,
-        metrics: Arc::new(metrics),
-        access_log,
-        traces,
-        answer_memory,
-    })
 }
 
 /// Creates the administrator of a new unit, without serving.
