@@ -93,6 +93,9 @@ pub(crate) enum Baseline {
     FileReads {
         #[arg(long)]
         list: PathBuf,
+        /// Empty folder to which they are copied, each synced.
+        #[arg(long)]
+        copies: Option<PathBuf>,
     },
     /// Copies and syncs a file, and computes its digest.
     Copy {
@@ -199,8 +202,9 @@ impl Baseline {
                 };
                 return Ok(json!({"seconds": archive_writes::seconds(&files, &scratch, load)?}));
             }
-            Self::FileReads { list } => {
-                return Ok(json!({"seconds": file_reads::seconds(&list)?}));
+            Self::FileReads { list, copies } => {
+                let seconds = file_reads::seconds(&list, copies.as_deref())?;
+                return Ok(json!({"seconds": seconds}));
             }
             Self::HashSequence { count } => {
                 return Ok(json!({"seconds": password_hashes::sequence_seconds(count)?}));

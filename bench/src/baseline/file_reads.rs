@@ -1,4 +1,4 @@
-//! The baseline of back-ups and of `verify`: the same files, read once.
+//! The baseline of back-ups and of `verify`: the same files, read once, or copied.
 
 use std::fs::File;
 use std::path::Path;
@@ -6,18 +6,29 @@ use std::time::Instant;
 
 use crate::BenchResult;
 
-/// Reads the files, and all files below the folders, whose paths are the lines of a list. Returns the seconds.
+/// Reads the files, and all files below the folders, whose paths are the lines of a list. With a folder of copies, the files are copied to it,
+/// and each is synced. Returns the seconds.
 ///
 /// # Errors
-/// A message if one cannot be read.
-pub(super) fn seconds(list: &Path) -> BenchResult<f64> {
+/// A message if one cannot be read or copied.
+pub(super) fn seconds(list: &Path, copies: Option<&Path>) -> BenchResult<f64> {
     let start = Instant::now();
     let paths = std::fs::read_to_string(list).map_err(|error| read_error(list, &error))?;
-    for path in paths.lines() {
+    for (number, path) in paths.lines().enumerate() {
         let path = Path::new(path);
-        read(path).map_err(|error| read_error(path, &error))?;
+        let done = match copies {
+            None => read(path),
+            Some(copies) => copy(path, &copies.join(number.to_string())),
+        };
+        done.map_err(|error| read_error(path, &error))?;
     }
     Ok(start.elapsed().as_secs_f64())
+}
+
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    let mut to = File::create(to)?;
+    std::io::copy(&mut File::open(from)?, &mut to)?;
+    to.sync_all()
 }
 
 fn read(path: &Path) -> std::io::Result<()> {

@@ -80,9 +80,20 @@ impl BackupBench<'_> {
         }
         let changed = changed_files(&before, &files_below(&settings.data)?);
         let reading = self.read(&changed)?;
+        let copying = self.copy(&changed)?;
         let second = self.command(&backup).await?;
         self.measured("back-up with 1 of 100 cells changed", second);
         self.measured("baseline: the changed files are read", reading);
+        self.measured(
+            "baseline: the changed files are copied, each synced",
+            copying,
+        );
+        self.section.require(
+            "back-up with 1 of 100 cells changed over copying the changed files",
+            second / copying,
+            Bound::AtMost,
+            2.0,
+        );
         self.section.require(
             "back-up with 1 of 100 cells changed over reading the changed files",
             second / reading,
@@ -100,7 +111,9 @@ impl BackupBench<'_> {
             Bound::AtMost,
             2.0,
         );
-        self.reads_beside(&backup).await?;
+        let full: Vec<String> = [&backup[..], &["--full".to_owned()]].concat();
+        self.reads_beside("a back-up of all cells", &full).await?;
+        self.reads_beside("verify", &["verify".into()]).await?;
 
         let restored = self.folder.join("restored");
         let restore = [
@@ -175,8 +188,25 @@ impl BackupBench<'_> {
         baseline::number(&printed, "seconds")
     }
 
-    /// Measures reads at a rate alone and while all cells are backed up again.
-    async fn reads_beside(&mut self, backup: &[String]) -> BenchResult {
+    /// Copies files to a new folder, each synced. Returns the seconds.
+    fn copy(&self, paths: &[PathBuf]) -> BenchResult<f64> {
+        let (list, copies) = (self.folder.join("list"), self.folder.join("copies"));
+        let lines: Vec<String> = paths.iter().map(|path| text(path)).collect();
+        std::fs::write(&list, lines.join("\n"))
+            .and_then(|()| std::fs::create_dir_all(&copies))
+            .map_err(|error| format!("cannot write {}: {error}", list.display()))?;
+        let arguments = [
+            "file-reads",
+            "--list",
+            &text(&list),
+            "--copies",
+            &text(&copies),
+        ];
+        baseline::number(&baseline::run(&arguments)?, "seconds")
+    }
+
+    /// Measures reads at a rate alone and while a command runs.
+    async fn reads_beside(&mut self, what: &str, command: &[String]) -> BenchResult {
         let bearer = self.unit.log_in(&name(0), "me").await?;
         let generator = reads(&name(0), "rows", ENTITIES, bearer);
         let mut profile = LoadProfile {
@@ -185,11 +215,6 @@ impl BackupBench<'_> {
         };
         let alone = load::run(self.unit.target(), profile, &generator).await?;
         let ended = Arc::new(AtomicBool::new(false));
-        let full: Vec<String> = backup
-            .iter()
-            .cloned()
-            .chain(["--full".to_owned()])
-            .collect();
         let beside = {
             let (target, ended) = (self.unit.target(), Arc::clone(&ended));
             profile.duration = Duration::from_secs(self.context.options.seconds);
@@ -204,22 +229,20 @@ impl BackupBench<'_> {
                 Ok::<_, String>(worst)
             })
         };
-        let seconds = self.command(&full).await;
+        let seconds = self.command(command).await;
         ended.store(true, Ordering::Relaxed);
         let beside = beside
             .await
             .map_err(|error| format!("the reads failed: {error}"))??;
-        self.measured("back-up of all cells beside reads", seconds?);
+        self.measured(&format!("{what} beside reads"), seconds?);
         self.section.measured(
             format!("reads of entities at {READ_RATE} per s alone"),
             alone,
         );
-        self.section.measured(
-            "the same beside a back-up of all cells, slowest run",
-            beside,
-        );
+        self.section
+            .measured(format!("the same beside {what}, slowest run"), beside);
         self.section.require(
-            "reads beside a back-up: 99th percentile over that alone",
+            format!("reads beside {what}: 99th percentile over that alone"),
             beside.p99_us / alone.p99_us,
             Bound::AtMost,
             2.0,

@@ -14,6 +14,7 @@ pub(crate) mod parts;
 pub mod place;
 pub(crate) mod record_file;
 mod retention;
+pub mod scope;
 mod sealed_bodies;
 pub(crate) mod segment_file;
 mod small_files;
@@ -38,7 +39,9 @@ use self::generation_writer::{GenerationWriter, NewContent, NewContentSum};
 use self::journal_writer::{JournalReach, JournalWriter, PassError, PassOutcome};
 use self::manifest::{Manifest, member};
 use self::place::BackupPlace;
+use self::scope::BackupScope;
 use self::store::BackupStore;
+use crate::command_audit::{AuditedCommand, FORGET_OPERATION};
 use crate::config::Config;
 use crate::copy::key_copy::KeySet;
 use crate::progress::Progress;
@@ -71,6 +74,8 @@ pub(crate) struct Generation {
 pub struct BackupOptions {
     /// Where the back-ups are.
     pub to: BackupPlace,
+    /// The part of the unit that they have.
+    pub scope: BackupScope,
     /// The number of generations that stay; all if absent.
     pub keep: Option<usize>,
     /// The file with the secret that the back-ups are encrypted with.
@@ -96,7 +101,11 @@ pub async fn forget(
     let done = async {
         let mark = mark(&unit).await?;
         let store = BackupStore::open_to_change(place, &mark, secret.as_ref()).await?;
-        let done = Box::pin(forget_in(&store, &unit, cell)).await;
+        let audited = AuditedCommand {
+            operation: FORGET_OPERATION,
+            target: format!("cell {cell} in {place}"),
+        };
+        let done = Box::pin(forget_in(&store, &unit, (cell, &audited))).await;
         store.close().await;
         done
     };
@@ -105,13 +114,18 @@ pub async fn forget(
     done
 }
 
-async fn forget_in(store: &BackupStore, unit: &UnitReader, cell: &str) -> BackupResult<String> {
+async fn forget_in(
+    store: &BackupStore,
+    unit: &UnitReader,
+    (cell, audited): (&str, &AuditedCommand),
+) -> BackupResult<String> {
     let snapshot = unit.records.snapshot(&Space::Unit).await;
     let mut snapshot = snapshot.map_err(|error| format!("the unit: {}", chain(&error)))?;
-    let living = generation_writer::catalogue(&mut *snapshot).await?;
+    let living = generation_writer::catalogue(&mut *snapshot, &BackupScope::Unit).await?;
     drop(snapshot);
     let now_ms = system::clock().now_ms();
-    forget::forget(store, &living.into_keys().collect(), (cell, now_ms)).await
+    let of = (cell, now_ms);
+    forget::forget(store, &living.into_keys().collect(), of, unit.note(audited)).await
 }
 
 /// The mark of the unit.
@@ -164,7 +178,7 @@ async fn back_up(
     secret: Option<&Secret<String>>,
 ) -> BackupResult<(String, bool)> {
     let (mark, stores) = (mark(unit).await?, stores(unit).await?);
-    let store = BackupStore::create(&options.to, &mark, secret).await?;
+    let store = BackupStore::create(&options.to, (&mark, &options.scope), secret).await?;
     let done = Box::pin(make_generation(config, (unit, &store), options, stores)).await;
     store.close().await;
     done
@@ -204,6 +218,8 @@ async fn make_generation(
     let (new, begun, stamps) = (writer.new.into_inner(), writer.begun, writer.stamps);
     let keys = match options.without_keys {
         true => None,
+        // Whoever gets the cells of an owner gets no keys of the unit.
+        false if !store.scope.is_unit() => None,
         false => Some(store_keys(store, config).await?),
     };
     let manifest = Manifest {
@@ -242,6 +258,9 @@ async fn make_generation(
         }
     }
     let mut is_complete = manifest.problems().next().is_none();
+    if !store.scope.is_unit() {
+        return Ok((text, is_complete));
+    }
     let stores = manifest.stores.clone();
     let writer = JournalWriter::new(unit, store, &stamps);
     match Box::pin(writer.write(stores, None)).await {
@@ -327,7 +346,13 @@ async fn pass(
     let (mark, stores) = (mark(unit).await?, stores(unit).await?);
     let store = BackupStore::open_to_change(place, &mark, secret).await?;
     let writer = JournalWriter::new(unit, &store, stamps);
-    let done = Box::pin(writer.write(stores, known)).await;
+    let done = match store.scope.is_unit() {
+        true => Box::pin(writer.write(stores, known)).await,
+        false => Err(PassError::Failed(format!(
+            "{place} has back-ups of {}: journals are copied beside those of the whole unit only",
+            store.scope
+        ))),
+    };
     store.close().await;
     if let Ok(outcome) = &done {
         note_copied(config, outcome);

@@ -10,6 +10,9 @@ use personium_types::error::chain;
 
 use crate::system_user;
 
+/// The name of the removal of a cell from back-ups.
+pub(crate) const FORGET_OPERATION: &str = "backup.forget";
+
 /// A command as the audit log names it.
 #[derive(Debug, Clone)]
 pub(crate) struct AuditedCommand {
@@ -21,9 +24,13 @@ pub(crate) struct AuditedCommand {
 
 impl AuditedCommand {
     fn event(&self, kind: AuditEventKind) -> AuditEvent {
+        self.event_by(kind, &system_user::describe())
+    }
+
+    fn event_by(&self, kind: AuditEventKind, user: &str) -> AuditEvent {
         let from = format!("command line of {}", system_user::host_name());
         AuditEvent::new(kind, self.operation)
-            .by(AuditActor::command(&system_user::describe()), Some(&from))
+            .by(AuditActor::command(user), Some(&from))
             .with_target(&self.target)
     }
 
@@ -57,7 +64,16 @@ impl AuditedCommand {
     /// # Errors
     /// A failure of the store.
     pub(crate) async fn note(&self, records: &Records, now_ms: i64) -> Result<()> {
-        let event = self.event(AuditEventKind::Note);
+        self.note_by(records, &system_user::describe(), now_ms)
+            .await
+    }
+
+    /// As [`note`](Self::note), of a command that a user ran in another process of this machine.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub(crate) async fn note_by(&self, records: &Records, user: &str, now_ms: i64) -> Result<()> {
+        let event = self.event_by(AuditEventKind::Note, user);
         let stamp = AuditStamp::new(now_ms, &system_user::host_name());
         audit::append(records, &[&event], &stamp).await?;
         Ok(())

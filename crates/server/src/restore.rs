@@ -6,6 +6,7 @@
 mod changes;
 mod generation_records;
 pub mod one_cell;
+pub mod owner_cells;
 mod point_in_time;
 
 use std::collections::{BTreeMap, HashSet};
@@ -32,6 +33,7 @@ use crate::backup::generation_writer::cells_of_page;
 use crate::backup::manifest::{Manifest, SpaceEntry, ended_ms};
 use crate::backup::place::BackupPlace;
 use crate::backup::record_file::RecordSum;
+use crate::backup::scope::BackupScope;
 use crate::backup::store::BackupStore;
 use crate::backup::{BackupResult, Generation, describe, read_secret};
 use crate::config::Config;
@@ -107,7 +109,10 @@ pub async fn list(options: &RestoreOptions) -> BackupResult<String> {
     let secret = read_secret(options.key_file.as_deref())?;
     let store = BackupStore::open(&options.from, secret.as_ref()).await?;
     let (generations, wrong) = store.generations().await?;
-    let mut text = String::new();
+    let mut text = match store.scope.is_unit() {
+        true => String::new(),
+        false => format!("Back-ups of {}.\n", store.scope),
+    };
     for Generation { name, summary, .. } in &generations {
         text.push_str(&format!("{name}: {}\n", describe(summary)));
     }
@@ -152,7 +157,7 @@ pub async fn check(options: &RestoreOptions) -> BackupResult<(String, bool)> {
 /// A text for the operator. Until the restore is repeated and complete, no unit starts there.
 pub async fn run(options: &RestoreOptions, to: &Config) -> BackupResult<(String, bool)> {
     let progress = Progress::new("restore", system::clock());
-    let opened = Box::pin(open(options, &progress)).await?;
+    let opened = Box::pin(open_whole(options, &progress)).await?;
     let text = Box::pin(restore(&opened, to, &progress)).await?;
     let is_whole = opened.point.is_none() || opened.manifest.problems().next().is_none();
     Ok((text + "The unit is restored.\n", is_whole))
@@ -181,7 +186,7 @@ pub async fn drill(options: &RestoreOptions, scratch: &Path) -> BackupResult<(St
 async fn drill_in(options: &RestoreOptions, folder: &Path) -> BackupResult<(String, bool)> {
     let config = copy::load(folder)?;
     let progress = Progress::new("drill", system::clock());
-    let opened = Box::pin(open(options, &progress)).await?;
+    let opened = Box::pin(open_whole(options, &progress)).await?;
     let restored = Box::pin(restore(&opened, &config, &progress)).await?;
     let is_at_time = opened.point.is_none() || opened.manifest.problems().next().is_none();
     drop(opened);
@@ -195,7 +200,8 @@ async fn drill_in(options: &RestoreOptions, folder: &Path) -> BackupResult<(Stri
         lines.lock().push_str(line);
         Ok(())
     });
-    let verified = Box::pin(verify::verify(&stores, None, report)).await;
+    let verified = verify::verify(&stores, (None, unit.verified_at_once()), report);
+    let verified = Box::pin(verified).await;
     unit.close().await;
     let is_whole = verified? == VerifyOutcome::Whole && is_at_time;
     Ok((lines.into_inner(), is_whole))
@@ -249,9 +255,23 @@ async fn read_keys(store: &BackupStore, manifest: &Manifest) -> BackupResult<Opt
         .ok_or_else(|| "the keys of the generation cannot be read".to_owned())
 }
 
+/// Opens a generation of a whole unit and compares all its checksums.
+async fn open_whole(options: &RestoreOptions, progress: &Progress) -> BackupResult<OpenGeneration> {
+    let opened = open_unchecked(options, progress).await?;
+    opened.store.require_whole_unit()?;
+    check_all(opened, progress).await
+}
+
 /// Opens a generation and compares all its checksums.
 async fn open(options: &RestoreOptions, progress: &Progress) -> BackupResult<OpenGeneration> {
-    let mut opened = open_unchecked(options, progress).await?;
+    let opened = open_unchecked(options, progress).await?;
+    check_all(opened, progress).await
+}
+
+async fn check_all(
+    mut opened: OpenGeneration,
+    progress: &Progress,
+) -> BackupResult<OpenGeneration> {
     let manifest = Arc::clone(&opened.manifest);
     let found = check_spaces(&opened, manifest.spaces(), progress).await?;
     read_keys(&opened.store, &manifest).await?;
@@ -371,7 +391,9 @@ async fn open_at(store: BackupStore, at_ms: i64) -> BackupResult<OpenGeneration>
             iso_time(*gap_ms)
         ));
     }
-    let cells = catalogue(&records).await.map_err(failed)?;
+    let cells = catalogue(&records, &BackupScope::Unit)
+        .await
+        .map_err(failed)?;
     let mut former = std::mem::take(&mut manifest.cells);
     for (id, name) in cells {
         let entry = match former.remove(&id) {
@@ -382,6 +404,7 @@ async fn open_at(store: BackupStore, at_ms: i64) -> BackupResult<OpenGeneration>
                     name,
                     commit: 0,
                     records: manifest.unit_space.records,
+                    following: Vec::new(),
                     sum: RecordSum::default(),
                     bodies: 0,
                     body_bytes: 0,
@@ -405,9 +428,10 @@ fn reached(changes: &Changes, generation: &Generation) -> String {
     iso_time(reached.unwrap_or(0))
 }
 
-/// Returns the cells of the catalogue with their names.
+/// Returns the cells of a part of the unit in the catalogue, with their names.
 async fn catalogue(
     records: &GenerationRecords,
+    scope: &BackupScope,
 ) -> personium_store::Result<BTreeMap<CellId, String>> {
     let mut rest = keys::entities(&SetKey::control(ControlSet::Cell));
     let prefix = rest.start.as_bytes().len();
@@ -419,7 +443,7 @@ async fn catalogue(
             return Ok(cells);
         };
         rest = rest.after(last);
-        cells.extend(cells_of_page(&page, prefix));
+        cells.extend(cells_of_page(&page, prefix, scope));
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use personium_model::records::Records;
 use personium_postgres::PostgresStore;
 use personium_sqlite::{SqliteSettings, SqliteStore};
-use personium_store::{BlobStore, RecordStore, StoreError, StoreHealth};
+use personium_store::{BlobStore, RecordStore, Space, StoreError, StoreHealth};
 use personium_types::Code;
 use personium_types::error::chain;
 
+use crate::command_audit::AuditedCommand;
 use crate::components::{BodyUse, body_place, open_files, record_settings};
 use crate::config::{Config, RecordStoreKind};
 use crate::data_folder::{ADMINISTRATOR_STARTED_FILE, Condition, DataFolder, DataFolderError};
@@ -21,7 +23,20 @@ pub(crate) struct UnitReader {
     pub(crate) bodies: Arc<dyn BlobStore>,
     /// The database of the records, if they are in one.
     database: Option<Arc<PostgresStore>>,
+    /// The same records, if a running unit gives them.
+    remote: Option<Arc<RemoteRecords>>,
+    /// The number of connections to the database; `None` if there is none.
+    connections: Option<usize>,
 }
+
+/// The number of spaces that are read at the same time.
+const SPACES_AT_ONCE: usize = 4;
+
+/// The connections to a database that are not for the spaces that a back-up reads.
+const OTHER_CONNECTIONS: usize = 1;
+
+/// The connections to a database that the verification of a space can need.
+const CONNECTIONS_OF_VERIFICATION: usize = 2;
 
 impl UnitReader {
     /// Opens the unit of these settings.
@@ -43,10 +58,13 @@ impl UnitReader {
                 None => {
                     let records = RemoteRecords::connect(data_dir).await;
                     let bodies = open_files(config, (&place, BodyUse::Read), &random, &health);
+                    let records = Arc::new(records.map_err(|error| chain(&error))?);
                     return Ok(Self {
-                        records: Arc::new(records.map_err(|error| chain(&error))?),
+                        records: Arc::<RemoteRecords>::clone(&records),
                         bodies: bodies.map_err(|error| chain(&error))?,
                         database: None,
+                        remote: Some(records),
+                        connections: None,
                     });
                 }
             },
@@ -62,6 +80,11 @@ impl UnitReader {
             database: match &engine {
                 RecordEngine::Sqlite(_) => None,
                 RecordEngine::Postgres(database) => Some(Arc::clone(database)),
+            },
+            remote: None,
+            connections: match config.store.kind {
+                RecordStoreKind::Sqlite => None,
+                RecordStoreKind::Postgres => Some(config.postgres.pool_size),
             },
         };
         let condition = folder.inspect(Some(&engine)).await;
@@ -88,11 +111,46 @@ impl UnitReader {
         let place = body_place(config, &clock, &random, &health).map_err(|error| chain(&error))?;
         let records = RemoteRecords::connect(&config.store.data_dir).await;
         let bodies = open_files(config, (&place, BodyUse::Read), &random, &health);
+        let records = Arc::new(records.map_err(|error| chain(&error))?);
         Ok(Self {
-            records: Arc::new(records.map_err(|error| chain(&error))?),
+            records: Arc::<RemoteRecords>::clone(&records),
             bodies: bodies.map_err(|error| chain(&error))?,
             database: None,
+            remote: Some(records),
+            connections: None,
         })
+    }
+
+    /// The number of spaces whose snapshots a back-up may hold at the same time: with few connections to a database, one would wait for
+    /// another.
+    pub(crate) fn snapshots_at_once(&self) -> usize {
+        let free = |connections: usize| connections.saturating_sub(OTHER_CONNECTIONS);
+        self.connections
+            .map_or(SPACES_AT_ONCE, free)
+            .clamp(1, SPACES_AT_ONCE)
+    }
+
+    /// The number of spaces that are verified at the same time.
+    pub(crate) fn verified_at_once(&self) -> usize {
+        let free = |connections: usize| connections / CONNECTIONS_OF_VERIFICATION;
+        self.connections
+            .map_or(SPACES_AT_ONCE, free)
+            .clamp(1, SPACES_AT_ONCE)
+    }
+
+    /// Writes to the audit log of the unit that a command was done.
+    ///
+    /// # Errors
+    /// A text for the operator if it cannot be written.
+    pub(crate) async fn note(&self, command: &AuditedCommand) -> Result<(), String> {
+        let failed = |error: String| format!("the audit log cannot be written: {error}");
+        if let Some(remote) = &self.remote {
+            let noted = remote.note(command).await;
+            return noted.map_err(|error| failed(chain(&error)));
+        }
+        let records = Records::new(Arc::clone(&self.records), Space::Unit);
+        let noted = command.note(&records, system::clock().now_ms()).await;
+        noted.map_err(|error| failed(chain(&error)))
     }
 
     /// The name of the history of a database: after a restore to a point in time the numbers of its commits may be those of others.

@@ -27,6 +27,18 @@ pub fn is_local(loaded: &LoadedConfig) -> bool {
     !loaded.given.iter().any(|setting| is_url_key(&setting.name))
 }
 
+/// The form in which an owner is stored that is given as `personium admin list` shows it.
+///
+/// # Errors
+/// A text for the operator if it is no URL of an account.
+pub(crate) fn stored_owner(urls: &UnitUrls, owner: &str) -> Result<String, String> {
+    let resolved = urls.resolve(owner).filter(|url| url.contains('#'));
+    let resolved = resolved.ok_or_else(|| {
+        format!("{owner} is no owner: give it as `personium admin list` shows it")
+    })?;
+    Ok(urls.localize(&resolved).unwrap_or(resolved))
+}
+
 /// Returns the URLs of the unit. Its host is the configured host name, else the common name of the configured certificate,
 /// else [`DEFAULT_HOST`].
 ///

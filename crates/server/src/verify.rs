@@ -14,9 +14,6 @@ use serde_json::json;
 use crate::config::Config;
 use crate::unit_reader::UnitReader;
 
-/// The number of cells that are looked at at the same time.
-const CELLS_AT_ONCE: usize = 4;
-
 /// The outcome of a verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VerifyOutcome {
@@ -155,18 +152,18 @@ pub async fn run<W: Fn(&str) -> io::Result<()> + Send>(
         records: std::sync::Arc::clone(&reader.records),
         bodies: std::sync::Arc::clone(&reader.bodies),
     };
-    let done = Box::pin(verify(&stores, cell, report)).await;
+    let done = Box::pin(verify(&stores, (cell, reader.verified_at_once()), report)).await;
     reader.close().await;
     done
 }
 
-/// Verifies the unit in these stores, or only the cell with this name.
+/// Verifies the unit in these stores, or only the cell with this name; so many cells at the same time.
 ///
 /// # Errors
 /// A text for the operator if there is no such cell, or the report cannot be written.
 pub(crate) async fn verify<W: Fn(&str) -> io::Result<()> + Send>(
     stores: &VerifiedStores,
-    cell: Option<&str>,
+    (cell, cells_at_once): (Option<&str>, usize),
     mut report: VerifyReport<W>,
 ) -> Result<VerifyOutcome, String> {
     let mut counts = VerifiedCounts::default();
@@ -191,7 +188,7 @@ pub(crate) async fn verify<W: Fn(&str) -> io::Result<()> + Send>(
         let mut findings = SharedSink(&shared);
         async move { verify_space(stores, &cell, &mut findings).await }
     });
-    let mut verified = Box::pin(stream::iter(verified).buffer_unordered(CELLS_AT_ONCE));
+    let mut verified = Box::pin(stream::iter(verified).buffer_unordered(cells_at_once));
     while let Some(found) = verified.next().await {
         counts.add(&found);
     }

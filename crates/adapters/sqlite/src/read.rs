@@ -28,14 +28,11 @@ pub(crate) fn read<T>(
     engine.verify(file);
     let taken = file.take_reader(&engine.settings);
     let Some(reader) = taken.map_err(|error| engine.reported(file, error))? else {
-        return match (engine.is_dropped(&file.space), engine.is_lost(&file.space)) {
-            (true, _) => Err(StoreError::SpaceDropped),
-            (false, true) => Err(engine.lost(file)),
-            (false, false) => Ok(Snapshot {
-                value: absent,
-                structure: 0,
-            }),
-        };
+        check_absence(engine, file)?;
+        return Ok(Snapshot {
+            value: absent,
+            structure: 0,
+        });
     };
     let structure = file.known_structure().unwrap_or(0);
     match query(&reader.db) {
@@ -50,6 +47,19 @@ pub(crate) fn read<T>(
             let operation = format!("failed to read from {}", file.path.display());
             Err(engine.reported(file, sqlite_error(operation, error)))
         }
+    }
+}
+
+/// Finds out whether a file that does not exist was never created.
+///
+/// # Errors
+/// [`SpaceDropped`](personium_store::StoreError::SpaceDropped) if the space was dropped, [`Corrupt`](personium_store::StoreError::Corrupt) if the
+/// file was lost.
+pub(crate) fn check_absence(engine: &Engine, file: &DbFile) -> Result<()> {
+    match (engine.is_dropped(&file.space), engine.is_lost(&file.space)) {
+        (true, _) => Err(StoreError::SpaceDropped),
+        (false, true) => Err(engine.lost(file)),
+        (false, false) => Ok(()),
     }
 }
 

@@ -30,11 +30,13 @@ impl SqliteSnapshot {
     /// # Errors
     /// As a read.
     pub(crate) fn begin(engine: Arc<Engine>, file: Arc<DbFile>) -> Result<Self> {
-        // Verifies the file, and finds out whether it was dropped or lost.
-        read::read(&engine, &file, (), |_| Ok(()))?;
         let shared = file.connections_lock.read();
+        engine.verify(&file);
         let opened = file.open_reader();
         let reader = opened.map_err(|error| engine.reported(&file, error))?;
+        if reader.is_none() {
+            read::check_absence(&engine, &file)?;
+        }
         let db = reader.map(|reader| reader.db);
         let begun = db.as_ref().map(|db| -> rusqlite::Result<CommitSeq> {
             db.execute_batch(sql::BEGIN_READ)?;

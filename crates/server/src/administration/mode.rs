@@ -7,6 +7,7 @@ use personium_model::maintenance::Maintenance;
 use personium_types::error::chain;
 
 use super::CommandResult;
+use crate::unit_url::stored_owner;
 
 /// Returns what is on.
 ///
@@ -48,12 +49,7 @@ pub(super) async fn set_read_only(unit: &Unit, owner: &str, is_on: bool) -> Comm
 /// # Errors
 /// A text if the owner is no URL of an account.
 pub(super) fn owner(unit: &Unit, owner: &str) -> CommandResult<String> {
-    let urls = unit.urls();
-    let resolved = urls.resolve(owner).filter(|url| url.contains('#'));
-    let resolved = resolved.ok_or_else(|| {
-        format!("{owner} is no owner: give it as `personium admin list` shows it")
-    })?;
-    Ok(urls.localize(&resolved).unwrap_or(resolved))
+    stored_owner(unit.urls(), owner)
 }
 
 fn describe(modes: &Maintenance) -> String {

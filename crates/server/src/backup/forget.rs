@@ -13,7 +13,7 @@ use super::generation_writer::NewContent;
 use super::journal_pass::{JournalPass, PassList};
 use super::manifest::{Manifest, SpaceEntry};
 use super::parts::damaged;
-use super::record_file::{RecordFileReader, RecordFileWriter};
+use super::record_file::{RecordFileWriter, SpaceRecordReader};
 use super::segment_file::{SegmentReader, SegmentWriter};
 use super::store::BackupStore;
 use super::{BackupResult, Generation, retention, summary};
@@ -24,7 +24,7 @@ const FORGOTTEN: &str = "forget";
 /// Removes the cells with this name or id from all generations, but for those that the unit has. Returns the text that is shown.
 ///
 /// Each generation is rewritten and replaced at once, so whatever interrupts this leaves only whole ones. What the former ones had is removed at
-/// the end, or by the next back-up.
+/// the end, or by the next back-up. Nothing is removed before `note` has ended, which says so in the audit log.
 ///
 /// # Errors
 /// A text for the operator: also if no generation has such a cell, or the unit has it.
@@ -32,6 +32,7 @@ pub(super) async fn forget(
     store: &BackupStore,
     living: &BTreeSet<CellId>,
     (name, now_ms): (&str, i64),
+    note: impl Future<Output = BackupResult>,
 ) -> BackupResult<String> {
     let (generations, wrong) = store.generations().await?;
     if !wrong.is_empty() {
@@ -65,6 +66,9 @@ pub(super) async fn forget(
         return Err(format!(
             "the unit has the cell {name}: remove it there first, or the next back-up has it again"
         ));
+    }
+    if !removed.is_empty() {
+        note.await?;
     }
     // The next back-up or removal goes on with what an interrupted one has left.
     let mut begun = store.begin_list(&format!("{FORGOTTEN}-{now_ms}")).await?;
@@ -166,9 +170,7 @@ async fn named_keys(
     entry: &SpaceEntry,
     names: &[CellNames],
 ) -> Result<NamedKeys, StoreError> {
-    let body = store.files.open(&Space::Unit, &entry.records).await?;
-    let body = body.ok_or_else(|| damaged("the file of the records of the unit is missing"))?;
-    let mut reader = RecordFileReader::new(body);
+    let mut reader = SpaceRecordReader::new(&store.files, &Space::Unit, entry.files());
     let mut found = NamedKeys::new();
     while let Some((key, value)) = reader.next().await? {
         if names.iter().any(|cell| cell.are_in(&key, &value)) {
@@ -273,9 +275,7 @@ async fn unit_records(
     entry: &SpaceEntry,
     removed: &BTreeMap<CellId, SpaceEntry>,
 ) -> Result<SpaceEntry, StoreError> {
-    let body = store.files.open(&Space::Unit, &entry.records).await?;
-    let body = body.ok_or_else(|| damaged("the file of the records of the unit is missing"))?;
-    let mut reader = RecordFileReader::new(body);
+    let mut reader = SpaceRecordReader::new(&store.files, &Space::Unit, entry.files());
     let mut writer = RecordFileWriter::new(store.files.create(&Space::Unit).await?);
     let names: Vec<CellNames> = removed.keys().map(CellNames::of).collect();
     let number = keys::entity_count(&SetKey::control(ControlSet::Cell));
@@ -297,6 +297,7 @@ async fn unit_records(
     Ok(SpaceEntry {
         records,
         sum,
+        following: Vec::new(),
         ..entry.clone()
     })
 }
@@ -336,6 +337,7 @@ mod tests {
     use super::*;
     use crate::backup::journal_pass::Segment;
     use crate::backup::place::BackupPlace;
+    use crate::backup::scope::BackupScope;
 
     #[test]
     fn removal_of_an_index_entry_is_one_of_the_cell_that_it_named_and_of_no_other() {
@@ -390,7 +392,9 @@ mod tests {
     async fn index_key_of_a_forgotten_cell_is_in_no_segment() {
         let folder = tempfile::tempdir().unwrap();
         let place = BackupPlace::Folder(folder.path().to_owned());
-        let store = BackupStore::create(&place, "unit", None).await.unwrap();
+        let store = BackupStore::create(&place, ("unit", &BackupScope::Unit), None)
+            .await
+            .unwrap();
         let (gone, other) = (CellId::from_bytes([7; 16]), CellId::from_bytes([8; 16]));
         let index = |name: &str| Key::table(b'u').text(name).build();
         let named = |id: &CellId| Some(Bytes::from(id.to_string()));
@@ -402,6 +406,7 @@ mod tests {
         }
         let (records, sum) = records.finish().await.unwrap();
         let entry = |name: &str| SpaceEntry {
+            following: Vec::new(),
             name: name.to_owned(),
             commit: 0,
             records,
@@ -445,7 +450,8 @@ mod tests {
             store.complete_pass(&pass).await.unwrap();
         }
         let living = BTreeSet::from([other, later]);
-        forget(&store, &living, ("alice", 5)).await.unwrap();
+        let noted = async { Ok(()) };
+        forget(&store, &living, ("alice", 5), noted).await.unwrap();
         let mut left = Vec::new();
         for pass in store.passes().await.unwrap().0 {
             for segment in store.pass_list(&pass).await.unwrap().segments {

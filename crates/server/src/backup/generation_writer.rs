@@ -1,20 +1,29 @@
 //! Writes a generation: each cell as it is at one moment, while the unit may serve.
 
+mod small_space;
+mod unit_records;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
+use personium_model::cell::OWNER;
 use personium_model::entity::StoredEntity;
 use personium_model::keys::{self, ControlSet, SetKey};
 use personium_model::records::decode;
-use personium_store::{BlobStore, Key, KeyRange, Limit, Record, RecordSnapshot, Space, StoreError};
+use personium_store::{
+    BlobStore, CommitSeq, Key, KeyRange, Limit, Record, RecordSnapshot, Space, StoreError,
+};
 use personium_types::error::chain;
 use personium_types::{BlobId, CellId};
 
+use self::small_space::BufferedSnapshot;
+use self::unit_records::WrittenRange;
 use super::BackupResult;
 use super::file_stamps::FileStamps;
 use super::manifest::{Manifest, SpaceEntry, is_damage};
 use super::record_file::RecordFileWriter;
+use super::scope::BackupScope;
 use super::store::{BackupStore, BegunCells};
 use crate::copy::bodies::{BodyCheck, BodyCopyError, copy_body};
 use crate::progress::Progress;
@@ -28,9 +37,6 @@ const PAGE: Limit = Limit {
 
 /// The number of bodies that are copied at the same time.
 pub(super) const BODIES_AT_ONCE: usize = 4;
-
-/// The number of cells that are written at the same time.
-const CELLS_AT_ONCE: usize = 4;
 
 /// The number of cells that are noted at once as begun.
 const CELLS_NOTED_AT_ONCE: usize = 1_000;
@@ -117,10 +123,15 @@ impl GenerationWriter<'_> {
     ) -> BackupResult<(BTreeMap<CellId, SpaceEntry>, SpaceEntry)> {
         let mut done: BTreeMap<CellId, SpaceEntry> = BTreeMap::new();
         let mut gone: BTreeSet<CellId> = BTreeSet::new();
+        let mut known: Option<(CommitSeq, BTreeMap<CellId, String>)> = None;
         for round in 0..ROUNDS {
             let snapshot = self.unit.records.snapshot(&Space::Unit).await;
             let mut snapshot = snapshot.map_err(|error| format!("the unit: {}", chain(&error)))?;
-            let catalogue = catalogue(&mut *snapshot).await?;
+            let commit = snapshot.last_commit();
+            let catalogue = match known.take() {
+                Some((last, catalogue)) if last == commit => catalogue,
+                _ => catalogue(&mut *snapshot, &self.store.scope).await?,
+            };
             let is_pending = |id: &CellId| !done.contains_key(id) && !gone.contains(id);
             let pending: Vec<_> = catalogue.iter().filter(|(id, _)| is_pending(id)).collect();
             if pending.is_empty() {
@@ -134,7 +145,14 @@ impl GenerationWriter<'_> {
                         done.insert(*id, lost);
                     }
                 }
-                let unit = self.write_space(&Space::Unit, "", &mut *snapshot).await;
+                if done.is_empty() && !self.store.scope.is_unit() {
+                    // The former generations stay, whatever is kept.
+                    return Err(format!("the unit does not have {}", self.store.scope));
+                }
+                let unit = match self.store.scope.is_unit() {
+                    true => self.write_unit(&mut *snapshot).await,
+                    false => self.write_catalogue(&mut *snapshot, &catalogue).await,
+                };
                 let unit = unit.map_err(|error| match error {
                     SpaceError::Fatal(text) => text,
                     SpaceError::Unreadable(text) => format!("the records of the unit: {text}"),
@@ -171,7 +189,7 @@ impl GenerationWriter<'_> {
                 let cells = part
                     .iter()
                     .map(|cell| async move { (cell.id, Box::pin(writer.cell(cell)).await) });
-                let mut cells = stream::iter(cells).buffer_unordered(CELLS_AT_ONCE);
+                let mut cells = stream::iter(cells).buffer_unordered(self.unit.snapshots_at_once());
                 while let Some((id, written)) = cells.next().await {
                     match written? {
                         Some(entry) => drop(done.insert(id, entry)),
@@ -180,6 +198,7 @@ impl GenerationWriter<'_> {
                     self.progress.end_space();
                 }
             }
+            known = Some((commit, catalogue));
         }
         Err("cells are created faster than they can be backed up".to_owned())
     }
@@ -212,7 +231,7 @@ impl GenerationWriter<'_> {
         let mut attempt = 1;
         loop {
             let snapshot = self.unit.records.snapshot(space).await;
-            let mut snapshot = snapshot.map_err(SpaceError::of_source)?;
+            let snapshot = snapshot.map_err(SpaceError::of_source)?;
             if let Some(former) = former
                 && former.commit == snapshot.last_commit()
             {
@@ -224,12 +243,14 @@ impl GenerationWriter<'_> {
             if attempt == 1 {
                 self.new.0.lock().cells += 1;
             }
-            let entry = self.write_bodies(space, &mut *snapshot).await?;
+            let mut snapshot = BufferedSnapshot::new(snapshot);
+            snapshot.fill().await.map_err(SpaceError::of_source)?;
+            let entry = self.write_bodies(space, &mut snapshot).await?;
             match entry.problem {
                 // They may have been removed since the snapshot was begun.
                 Some(_) if attempt < ATTEMPTS => attempt += 1,
                 problem => {
-                    let written = self.write_space(space, name, &mut *snapshot).await?;
+                    let written = self.write_space(space, name, &mut snapshot).await?;
                     return Ok(SpaceEntry {
                         bodies: entry.bodies,
                         body_bytes: entry.body_bytes,
@@ -332,18 +353,40 @@ impl GenerationWriter<'_> {
         name: &str,
         snapshot: &mut dyn RecordSnapshot,
     ) -> SpaceResult<SpaceEntry> {
+        let written = self.write_range(space, snapshot, KeyRange::all()).await?;
+        Ok(SpaceEntry {
+            name: name.to_owned(),
+            commit: snapshot.last_commit(),
+            records: written.file,
+            following: Vec::new(),
+            sum: written.sum,
+            bodies: 0,
+            body_bytes: 0,
+            problem: None,
+            stamp: None,
+        })
+    }
+
+    /// Writes the records of a snapshot in a range to a file.
+    async fn write_range(
+        &self,
+        space: &Space,
+        snapshot: &mut dyn RecordSnapshot,
+        mut rest: KeyRange,
+    ) -> SpaceResult<WrittenRange> {
         let body = self.store.files.create(space).await;
         let body = body.map_err(|error| SpaceError::of_target(&error))?;
         let mut file = RecordFileWriter::new(body);
         let omitted = OmittedRecords::of(space);
-        let (mut rest, mut records) = (KeyRange::all(), 0);
+        let (mut end, mut records) = (None, 0);
         loop {
             let page = snapshot.scan(&rest, PAGE).await;
             let page = page.map_err(SpaceError::of_source)?;
-            let Some((last, _)) = page.last() else {
+            let Some((last, record)) = page.last() else {
                 break;
             };
             rest = rest.after(last);
+            end = Some((last.clone(), unit_records::checksum(last, &record.value)));
             for (key, record) in page.iter().filter(|(key, _)| !omitted.has(key)) {
                 let appended = file.append(key, &record.value).await;
                 appended.map_err(|error| SpaceError::of_target(&error))?;
@@ -353,15 +396,10 @@ impl GenerationWriter<'_> {
         }
         let finished = file.finish().await;
         let (id, sum) = finished.map_err(|error| SpaceError::of_target(&error))?;
-        Ok(SpaceEntry {
-            name: name.to_owned(),
-            commit: snapshot.last_commit(),
-            records: id,
+        Ok(WrittenRange {
+            file: id,
             sum,
-            bodies: 0,
-            body_bytes: 0,
-            problem: None,
-            stamp: None,
+            last: end,
         })
     }
 
@@ -387,6 +425,7 @@ impl GenerationWriter<'_> {
             name: name.to_owned(),
             commit: 0,
             records: id,
+            following: Vec::new(),
             sum,
             bodies: 0,
             body_bytes: 0,
@@ -445,22 +484,27 @@ impl OmittedRecords {
     }
 }
 
-/// The cells of a page of the catalogue with their names. `prefix` is the length of what all keys begin with.
+/// The cells of a part of the unit on a page of the catalogue, with their names. `prefix` is the length of what all keys begin with.
 pub(crate) fn cells_of_page(
     page: &[(Key, Record)],
     prefix: usize,
+    scope: &BackupScope,
 ) -> impl Iterator<Item = (CellId, String)> {
     page.iter().filter_map(move |(key, record)| {
         let id: CellId = keys::last_text(key, prefix)?.parse().ok()?;
         let stored = decode::<StoredEntity>(&record.value).ok();
-        let name = stored.and_then(|stored| stored.text("Name"));
-        Some((id, name.unwrap_or_else(|| id.to_string())))
+        let name = stored.as_ref().and_then(|stored| stored.text("Name"));
+        let name = name.unwrap_or_else(|| id.to_string());
+        let owner = stored.as_ref().and_then(|stored| stored.hidden.get(OWNER));
+        let is_in = scope.has(&name, owner.map(String::as_str));
+        is_in.then_some((id, name))
     })
 }
 
-/// Returns the cells of the catalogue with their names.
+/// Returns the cells of a part of the unit in the catalogue, with their names.
 pub(super) async fn catalogue(
     snapshot: &mut dyn RecordSnapshot,
+    scope: &BackupScope,
 ) -> BackupResult<BTreeMap<CellId, String>> {
     let mut rest = keys::entities(&SetKey::control(ControlSet::Cell));
     let prefix = rest.start.as_bytes().len();
@@ -472,7 +516,7 @@ pub(super) async fn catalogue(
             return Ok(cells);
         };
         rest = rest.after(last);
-        cells.extend(cells_of_page(&page, prefix));
+        cells.extend(cells_of_page(&page, prefix, scope));
     }
 }
 

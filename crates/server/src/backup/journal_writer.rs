@@ -15,6 +15,7 @@ use super::file_stamps::FileStamps;
 use super::generation_writer::{BODIES_AT_ONCE, OmittedRecords, catalogue};
 use super::journal_pass::{JournalPass, PassList, Segment};
 use super::manifest::{ended_ms, is_damage};
+use super::scope::BackupScope;
 use super::segment_file::SegmentWriter;
 use super::store::{BackupStore, BegunCells};
 use super::{BackupResult, Generation, new_name};
@@ -165,7 +166,7 @@ impl<'a> JournalWriter<'a> {
         self.copy(&Space::Unit, "", &mut reach).await?;
         let snapshot = self.unit.records.snapshot(&Space::Unit).await;
         let mut snapshot = snapshot.map_err(|error| format!("the unit: {}", chain(&error)))?;
-        let cells = catalogue(&mut *snapshot).await?;
+        let cells = catalogue(&mut *snapshot, &BackupScope::Unit).await?;
         drop(snapshot);
         self.copy_cells(&cells, &mut reach, &mut begun).await?;
         self.note_gone(&cells, &mut reach);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use personium_store::{BlobStore, Result, Space, StoreError};
 use personium_types::{BlobId, CellId};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Generation;
@@ -15,7 +15,10 @@ use super::parts::{ListReader, damaged, store_list};
 use super::record_file::RecordSum;
 
 /// The version of the format.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
+
+/// The version without [`SpaceEntry::following`]. It is read, and written if no space has any.
+const FORMAT_OF_SINGLE_FILES: u64 = 1;
 
 /// A space in a generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +29,9 @@ pub(crate) struct SpaceEntry {
     pub(crate) commit: u64,
     /// The file of the records.
     pub(crate) records: BlobId,
+    /// The files of the records whose keys follow, in their order.
+    pub(crate) following: Vec<RecordPart>,
+    /// The sum of all files.
     pub(crate) sum: RecordSum,
     pub(crate) bodies: u64,
     pub(crate) body_bytes: u64,
@@ -33,6 +39,34 @@ pub(crate) struct SpaceEntry {
     pub(crate) problem: Option<String>,
     /// The stamp of the files of the records before they were read.
     pub(crate) stamp: Option<String>,
+}
+
+impl SpaceEntry {
+    /// The files of the records, in the order of their keys.
+    pub(crate) fn files(&self) -> impl Iterator<Item = BlobId> {
+        let following = self.following.iter().map(|part| part.file);
+        [self.records].into_iter().chain(following)
+    }
+}
+
+/// A file with a part of the records of a space.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RecordPart {
+    pub(crate) file: BlobId,
+    pub(crate) sum: RecordSum,
+    /// The entries of the audit log that it has, if these are all that it has.
+    pub(crate) audit: Option<AuditSpan>,
+}
+
+/// Entries of the audit log, of which none ever changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) struct AuditSpan {
+    /// The number of the first one.
+    pub(crate) first: u64,
+    /// The number of the last one.
+    pub(crate) last: u64,
+    /// The checksum of the record of the last one, which has the hash of the one before.
+    pub(crate) checksum: u64,
 }
 
 /// A generation.
@@ -76,8 +110,12 @@ impl Manifest {
     /// # Errors
     /// A failure of the store of the back-up.
     pub(super) async fn store(&self, files: &dyn BlobStore) -> Result<BlobId> {
+        let format = match self.spaces().all(|(_, entry)| entry.following.is_empty()) {
+            true => FORMAT_OF_SINGLE_FILES,
+            false => FORMAT,
+        };
         let head = json!({
-            "format": FORMAT, "generation": self.generation, "unit": self.unit, "stores": self.stores,
+            "format": format, "generation": self.generation, "unit": self.unit, "stores": self.stores,
             "program": crate::VERSION,
         });
         let keys = json!({"keys": self.keys.map(|id| id.to_string())});
@@ -111,7 +149,7 @@ pub(crate) fn member<'v>(object: &'v Value, name: &str) -> &'v Value {
 }
 
 fn line(id: Option<&CellId>, entry: &SpaceEntry) -> Value {
-    json!({
+    let mut line = json!({
         "cell": id.map(ToString::to_string),
         "name": entry.name,
         "commit": entry.commit,
@@ -122,7 +160,43 @@ fn line(id: Option<&CellId>, entry: &SpaceEntry) -> Value {
         "bodyBytes": entry.body_bytes,
         "problem": entry.problem,
         "stamp": entry.stamp,
+    });
+    if let (Value::Object(members), false) = (&mut line, entry.following.is_empty()) {
+        let parts = entry.following.iter().map(part_line);
+        members.insert("following".to_owned(), parts.collect());
+    }
+    line
+}
+
+fn part_line(part: &RecordPart) -> Value {
+    json!({
+        "file": part.file.to_string(),
+        "records": part.sum.records,
+        "checksum": format!("{:016x}", part.sum.checksum),
+        "audit": part.audit,
     })
+}
+
+/// A part in a line of a list.
+#[derive(Debug, Deserialize)]
+struct ListedPart {
+    file: String,
+    records: u64,
+    checksum: String,
+    audit: Option<AuditSpan>,
+}
+
+impl ListedPart {
+    fn part(self) -> Option<RecordPart> {
+        Some(RecordPart {
+            file: self.file.parse().ok()?,
+            sum: RecordSum {
+                records: self.records,
+                checksum: u64::from_str_radix(&self.checksum, 16).ok()?,
+            },
+            audit: self.audit,
+        })
+    }
 }
 
 /// A line of a list. Which members it has says what it is.
@@ -143,6 +217,7 @@ struct ListedLine {
     body_bytes: Option<u64>,
     problem: Option<String>,
     stamp: Option<String>,
+    following: Vec<ListedPart>,
     keys: Option<String>,
     end: bool,
     cells: Option<u64>,
@@ -155,6 +230,9 @@ impl ListedLine {
             name: self.name?,
             commit: self.commit?,
             records: self.file?.parse().ok()?,
+            following: (self.following.into_iter())
+                .map(ListedPart::part)
+                .collect::<Option<_>>()?,
             sum: RecordSum {
                 records: self.records?,
                 checksum: u64::from_str_radix(&self.checksum?, 16).ok()?,
@@ -183,7 +261,8 @@ impl ReadLines {
         let line: ListedLine = serde_json::from_slice(line).ok()?;
         if self.head.is_none() {
             let head = (line.generation?, line.unit?, line.stores);
-            self.head = (line.format == Some(FORMAT)).then_some(head);
+            let is_known = matches!(line.format, Some(FORMAT | FORMAT_OF_SINGLE_FILES));
+            self.head = is_known.then_some(head);
             return self.head.as_ref().map(|_| false);
         }
         if line.end {
@@ -238,6 +317,7 @@ mod tests {
             name: name.to_owned(),
             commit: 7,
             records: BlobId::from_bytes([3; 16]),
+            following: Vec::new(),
             sum: RecordSum {
                 records: 9,
                 checksum: u64::MAX - 3,
@@ -257,6 +337,16 @@ mod tests {
             stamp: None,
             ..entry("b")
         };
+        let part = |audit| RecordPart {
+            file: BlobId::from_bytes([5; 16]),
+            sum: RecordSum::default(),
+            audit,
+        };
+        let span = AuditSpan {
+            first: 3,
+            last: 8,
+            checksum: u64::MAX,
+        };
         let manifest = Manifest {
             generation: "g".to_owned(),
             unit: "u".to_owned(),
@@ -265,7 +355,10 @@ mod tests {
                 (CellId::from_bytes([1; 16]), entry("a")),
                 (CellId::from_bytes([2; 16]), broken),
             ]),
-            unit_space: entry(""),
+            unit_space: SpaceEntry {
+                following: vec![part(None), part(Some(span))],
+                ..entry("")
+            },
             keys: Some(BlobId::from_bytes([4; 16])),
         };
         let id = manifest.store(&files).await.unwrap();

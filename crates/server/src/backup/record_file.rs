@@ -3,9 +3,13 @@
 //! A record is the lengths of key and value in four bytes each, little-endian, and their bytes. The number of records and the sum of
 //! their checksums are in the list of the generation; damage of the bytes is found by the checksums of the body.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use personium_store::{
-    BlobReader, BlobWriter, Key, MAX_KEY_BYTES, MAX_RECORD_BYTES, Result, record_checksum,
+    BlobReader, BlobStore, BlobWriter, Key, MAX_KEY_BYTES, MAX_RECORD_BYTES, Result, Space,
+    record_checksum,
 };
 use personium_types::BlobId;
 
@@ -26,6 +30,12 @@ impl RecordSum {
         let sum = record_checksum::of(key.as_bytes(), 0, value).cast_unsigned();
         self.records += 1;
         self.checksum = self.checksum.wrapping_add(sum);
+    }
+
+    /// Adds the records of another file.
+    pub(super) const fn add_sum(&mut self, other: Self) {
+        self.records += other.records;
+        self.checksum = self.checksum.wrapping_add(other.checksum);
     }
 }
 
@@ -126,6 +136,65 @@ impl RecordFileReader {
     /// The sum of the records that were read so far.
     pub(crate) const fn sum(&self) -> RecordSum {
         self.sum
+    }
+}
+
+/// Reads the records of a space from its files, one after the other: the keys of each follow those of the one before.
+pub(crate) struct SpaceRecordReader {
+    files: Arc<dyn BlobStore>,
+    space: Space,
+    rest: VecDeque<BlobId>,
+    current: Option<RecordFileReader>,
+    /// The sum of the files that were read to their end.
+    sum: RecordSum,
+}
+
+impl SpaceRecordReader {
+    /// Reads these files.
+    pub(crate) fn new(
+        files: &Arc<dyn BlobStore>,
+        space: &Space,
+        ids: impl Iterator<Item = BlobId>,
+    ) -> Self {
+        Self {
+            files: Arc::clone(files),
+            space: *space,
+            rest: ids.collect(),
+            current: None,
+            sum: RecordSum::default(),
+        }
+    }
+
+    /// The next record; `None` at the end.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`](personium_store::StoreError::Corrupt) if a file is missing or damaged, or another failure of the store.
+    pub(crate) async fn next(&mut self) -> Result<Option<(Key, Bytes)>> {
+        loop {
+            if let Some(current) = &mut self.current {
+                if let Some(found) = current.next().await? {
+                    return Ok(Some(found));
+                }
+                let read = current.sum();
+                self.sum.add_sum(read);
+                self.current = None;
+            }
+            let Some(id) = self.rest.pop_front() else {
+                return Ok(None);
+            };
+            let body = self.files.open(&self.space, &id).await?;
+            let body = body.ok_or_else(|| damaged("the file of its records is missing"))?;
+            self.current = Some(RecordFileReader::new(body));
+        }
+    }
+
+    /// The sum of the records that were read so far.
+    pub(crate) fn sum(&self) -> RecordSum {
+        let mut sum = self.sum;
+        if let Some(current) = &self.current {
+            sum.add_sum(current.sum());
+        }
+        sum
     }
 }
 

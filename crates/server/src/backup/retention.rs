@@ -139,7 +139,7 @@ async fn kept_files(
     for generation in kept {
         let manifest = store.manifest(generation).await?;
         of_unit.insert(generation.manifest);
-        of_unit.insert(manifest.unit_space.records);
+        of_unit.extend(manifest.unit_space.files());
         of_unit.extend(manifest.keys);
         for id in cells {
             if let Some(entry) = manifest.cells.get(id) {

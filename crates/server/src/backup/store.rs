@@ -9,7 +9,6 @@ mod write_lock;
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use personium_store::{BlobStore, record_checksum};
@@ -23,9 +22,10 @@ use self::write_lock::{WriteLock, take_lock};
 use super::journal_pass::{JournalPass, PassList};
 use super::manifest::{Manifest, member};
 use super::place::BackupPlace;
+use super::scope::BackupScope;
 use super::small_files::SmallFiles;
 use super::{BackupResult, Generation};
-use crate::file_system;
+use crate::file_system::SyncedFolder;
 
 const LOCK_FILE: &str = "lock";
 const GENERATIONS_DIR: &str = "generations";
@@ -48,21 +48,23 @@ pub(crate) struct BackupStore {
     pub(super) place: String,
     /// The mark of the unit whose back-ups are here.
     pub(crate) unit: String,
+    /// The part of the unit that they have.
+    pub(crate) scope: BackupScope,
     pub(crate) files: Arc<dyn BlobStore>,
     small_files: SmallFiles,
     lock: WriteLock,
     /// The folder whose file system is synced before a generation or a pass is complete; `None` if each body is synced by itself.
-    synced: Option<PathBuf>,
+    synced: Option<SyncedFolder>,
 }
 
 impl BackupStore {
-    /// Opens the store, to write a generation of this unit. An empty place becomes one of its back-ups.
+    /// Opens the store, to write a generation of this part of this unit. An empty place becomes one of its back-ups.
     ///
     /// # Errors
-    /// A text for the operator, also if it has back-ups of another unit, or needs another key.
+    /// A text for the operator, also if it has back-ups of another unit or of another part, or needs another key.
     pub(super) async fn create(
         place: &BackupPlace,
-        unit: &str,
+        (unit, scope): (&str, &BackupScope),
         key: Option<&Secret<String>>,
     ) -> BackupResult<Self> {
         let small_files = small_files(place)?;
@@ -79,10 +81,18 @@ impl BackupStore {
         let lock = take_lock(place, &small_files, true).await?;
         // Another back-up may have been faster.
         if find_mark(&small_files).await?.is_none() {
-            let text = mark_text(unit, key)?;
+            let text = mark_text(unit, scope, key)?;
             small_files.write(MARK_FILE, text.into_bytes()).await?;
         }
-        Self::open_locked(place, key, (small_files, lock), Some(unit)).await
+        let store = Self::open_locked(place, key, (small_files, lock), Some(unit)).await?;
+        if store.scope == *scope {
+            return Ok(store);
+        }
+        let found = store.scope.to_string();
+        store.close().await;
+        Err(format!(
+            "{place} has back-ups of {found}, and not of {scope}: each part has a place of its own"
+        ))
     }
 
     /// Opens the store to read from it.
@@ -122,12 +132,15 @@ impl BackupStore {
         (small_files, lock): (SmallFiles, WriteLock),
         wanted: Option<&str>,
     ) -> BackupResult<Self> {
-        let synced = synced_folder(place);
         let opened = open_files(place, key, (&small_files, &lock), wanted).await;
+        let synced = synced_folder(place).map(SyncedFolder::open).transpose();
+        let synced = synced.map_err(|error| format!("{place} cannot be read: {error}"));
+        let opened = opened.and_then(|opened| synced.map(|synced| (opened, synced)));
         match opened {
-            Ok((unit, files)) => Ok(Self {
+            Ok(((unit, scope, files), synced)) => Ok(Self {
                 place: place.to_string(),
                 unit,
+                scope,
                 files,
                 small_files,
                 lock,
@@ -137,6 +150,20 @@ impl BackupStore {
                 lock.release().await;
                 Err(error)
             }
+        }
+    }
+
+    /// Refuses what can only be done with back-ups of the whole unit.
+    ///
+    /// # Errors
+    /// A text for the operator if these are of a part.
+    pub(crate) fn require_whole_unit(&self) -> BackupResult {
+        match self.scope.is_unit() {
+            true => Ok(()),
+            false => Err(format!(
+                "{} has back-ups of {}: only its cells can be restored from there, into the unit, with --cell or --owner",
+                self.place, self.scope
+            )),
         }
     }
 
@@ -249,7 +276,7 @@ impl BackupStore {
         let Some(folder) = self.synced.clone() else {
             return Ok(());
         };
-        let synced = tokio::task::spawn_blocking(move || file_system::sync(&folder)).await;
+        let synced = tokio::task::spawn_blocking(move || folder.sync()).await;
         let synced = synced.map_err(|error| error.to_string())?;
         synced.map_err(|error| format!("{} cannot be written to the disk: {error}", self.place))
     }
@@ -387,7 +414,9 @@ mod tests {
     async fn generations_without_an_end_are_named_and_not_read() {
         let folder = tempfile::tempdir().unwrap();
         let place = BackupPlace::Folder(folder.path().to_owned());
-        let store = BackupStore::create(&place, "unit", None).await.unwrap();
+        let store = BackupStore::create(&place, ("unit", &BackupScope::Unit), None)
+            .await
+            .unwrap();
         let id = BlobId::from_bytes([3; 16]);
         store.complete("good", &id, &Value::Null).await.unwrap();
         let endless = folder.path().join(path("endless", COMPLETE));

@@ -14,9 +14,11 @@ use tokio::sync::oneshot;
 use super::options::environment;
 use super::{load_settings, print, runtime};
 use crate::backup::place::{BackupPlace, PlaceName};
+use crate::backup::scope::{BackupScope, owner_of};
 use crate::backup::{self, BackupOptions};
 use crate::config::{Config, ConfigSources};
 use crate::restore::one_cell::{self, CellOptions};
+use crate::restore::owner_cells::{self, OwnerOptions};
 use crate::restore::{self, RestoreOptions};
 use crate::{copy, data_folder};
 
@@ -27,6 +29,12 @@ pub(super) struct BackupArguments {
     to: PlaceName,
     #[command(flatten)]
     bucket: BucketArguments,
+    /// Back up only the cells of this owner, as `personium admin list` shows it. They have a place of their own.
+    #[arg(long, value_name = "OWNER", conflicts_with_all = ["journal", "follow", "forget"])]
+    owner: Option<String>,
+    /// Back up only the cell with this name. It has a place of its own.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["owner", "journal", "follow", "forget"])]
+    cell: Option<String>,
     /// Remove all generations but the last N.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     keep: Option<u32>,
@@ -68,7 +76,13 @@ impl BucketArguments {
 
 impl BackupArguments {
     pub(super) fn run(self, sources: &ConfigSources) -> Result<ExitCode, String> {
-        let config = load_settings(sources)?.config;
+        let loaded = load_settings(sources)?;
+        let scope = match (&self.owner, self.cell) {
+            (Some(owner), _) => BackupScope::Owner(owner_of(&loaded, owner)?),
+            (None, Some(cell)) => BackupScope::Cell(cell),
+            (None, None) => BackupScope::Unit,
+        };
+        let config = loaded.config;
         data_folder::restrict_new_files();
         let to = self.bucket.place(self.to)?;
         if let Some(cell) = self.forget {
@@ -93,6 +107,7 @@ impl BackupArguments {
         }
         let options = BackupOptions {
             to,
+            scope,
             keep: self.keep.and_then(|keep| usize::try_from(keep).ok()),
             key_file: self.key,
             without_keys: self.without_keys,
@@ -160,8 +175,11 @@ pub(super) struct RestoreArguments {
     /// Other name that the restored cell gets.
     #[arg(long = "as", value_name = "NAME", requires = "cell")]
     new_name: Option<String>,
-    /// Put the restored cell in the place of the living one, which is removed.
-    #[arg(long, requires = "cell")]
+    /// Owner whose cells alone are restored, as `personium admin list` shows it, into the unit that --to names.
+    #[arg(long, value_name = "OWNER", requires = "to", conflicts_with = "cell")]
+    owner: Option<String>,
+    /// Put the restored cells in the place of the living ones, which are removed.
+    #[arg(long)]
     replace: bool,
     #[command(flatten)]
     action: RestoreAction,
@@ -191,6 +209,9 @@ impl RestoreArguments {
             let text = "restore takes all settings from the file that --to names; leave --config, --data, --port and -c out";
             return Err(text.to_owned());
         }
+        if self.replace && self.cell.is_none() && self.owner.is_none() {
+            return Err("--replace is for --cell or --owner".to_owned());
+        }
         data_folder::restrict_new_files();
         let options = RestoreOptions {
             from: self.bucket.place(self.from)?,
@@ -210,6 +231,15 @@ impl RestoreArguments {
             dry_run,
             drill,
         } = self.action;
+        if let (Some(owner), Some(to)) = (self.owner, &to) {
+            let cells = OwnerOptions {
+                owner,
+                replace: self.replace,
+            };
+            let restored = owner_cells::run(&options, &cells, to);
+            let done = runtime.block_on(Box::pin(restored));
+            return finish(done.map(|text| (text, true)));
+        }
         if let Some(cell) = cell {
             let done = match to {
                 Some(to) => runtime.block_on(Box::pin(one_cell::run(&options, &cell, &to))),

@@ -14,8 +14,9 @@ use super::source::{Source, list_spaces};
 use crate::components::{BodyUse, body_place, open_files, record_settings};
 use crate::config::{Config, RecordStoreKind};
 use crate::data_folder::{BodyPlace, DataFolder, RECORDS_DIR};
+use crate::file_system::{self, SyncedFolder};
 use crate::record_engine::{self, RecordEngine};
-use crate::{file_system, serve, system};
+use crate::{serve, system};
 
 /// The stores without a unit, or with an interrupted copy of the source.
 pub(super) struct Target {
@@ -30,7 +31,7 @@ pub(super) struct Target {
     /// The last cell that is copied.
     last_cell: Option<CellId>,
     /// The folders whose file systems are synced before a cell counts as copied. What is in them is not synced by itself.
-    synced: Vec<PathBuf>,
+    synced: Vec<SyncedFolder>,
 }
 
 impl Target {
@@ -67,15 +68,19 @@ impl Target {
                 _ => BodyUse::Serve,
             };
             let bodies = open_files(config, (&place, body_use), &random, &health);
+            let bodies = bodies.map_err(|error| chain(&error))?;
+            forget_unsynced(&place, last_cell).map_err(|error| error.to_string())?;
+            let synced = synced.into_iter().map(SyncedFolder::open);
+            let synced = synced.collect::<std::io::Result<_>>();
             Ok(Self {
                 sqlite: engine.sqlite().cloned(),
                 records: engine.port(),
-                bodies: bodies.map_err(|error| chain(&error))?,
+                bodies,
                 folder,
                 copy,
                 version,
                 last_cell,
-                synced,
+                synced: synced.map_err(|error| error.to_string())?,
             })
         };
         let opened: CopyResult<Self> = opened.await;
@@ -160,8 +165,8 @@ impl Target {
             closed.map_err(|error| error.to_string())?;
         }
         for folder in self.synced.clone() {
-            let place = folder.display().to_string();
-            let synced = tokio::task::spawn_blocking(move || file_system::sync(&folder)).await;
+            let place = folder.path.display().to_string();
+            let synced = tokio::task::spawn_blocking(move || folder.sync()).await;
             let synced = synced.map_err(|error| error.to_string())?;
             synced.map_err(|error| {
                 format!("the target: {place} cannot be written to the disk: {error}")
@@ -193,6 +198,22 @@ fn synced_folders(config: &Config, place: &BodyPlace) -> Vec<PathBuf> {
     folders
         .filter(|folder| file_system::can_sync(folder))
         .collect()
+}
+
+/// Lets the file bodies of the cells after the last one that counts as copied be read from the disk: in memory, those that could not be written
+/// are as if they were.
+fn forget_unsynced(place: &BodyPlace, last: Option<CellId>) -> std::io::Result<()> {
+    let BodyPlace::Folder { path, .. } = place else {
+        return Ok(());
+    };
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        let cell = entry.file_name().to_str().and_then(|id| id.parse().ok());
+        if cell.is_some_and(|cell: CellId| last.is_none_or(|last| cell > last)) {
+            file_system::forget_cached(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Drops the records in files of the cells after the last one that counts as copied: in a power cut, a part of them may not have reached the

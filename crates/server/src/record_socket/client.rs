@@ -10,6 +10,9 @@ use personium_store::{
 };
 use tokio::net::UnixStream;
 
+use crate::command_audit::AuditedCommand;
+use crate::system_user;
+
 use super::message::{
     MessageReader, RESPONSE_MAX_BYTES, RecordRequest, decode_response, malformed, receive, send,
 };
@@ -32,6 +35,16 @@ impl RemoteRecords {
             path,
             connection: Mutex::new(Some(stream)),
         })
+    }
+
+    /// Notes in the audit log of the unit that a cell was removed from back-ups.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(crate) async fn note(&self, command: &AuditedCommand) -> Result<()> {
+        let target = command.target.clone();
+        let request = RecordRequest::NoteForgotten(system_user::describe(), target);
+        self.call(&request).await.map(drop)
     }
 
     async fn call(&self, request: &RecordRequest) -> Result<MessageReader> {

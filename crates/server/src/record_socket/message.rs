@@ -30,6 +30,8 @@ pub(super) enum RecordRequest {
     ScanSnapshot(KeyRange, Limit),
     /// Reads from the journal of a space.
     Journal(Space, JournalPosition, Limit),
+    /// Notes in the audit log that a cell was removed from back-ups: by whom, and which where.
+    NoteForgotten(String, String),
 }
 
 /// Bytes that do not have the form of a message.
@@ -266,6 +268,11 @@ impl RecordRequest {
                 out.number(after.number());
                 out.limit(*limit);
             }
+            Self::NoteForgotten(user, target) => {
+                out.byte(10);
+                out.bytes(user.as_bytes());
+                out.bytes(target.as_bytes());
+            }
         }
         out.finish()
     }
@@ -306,6 +313,7 @@ impl RecordRequest {
                 let (space, after) = (parts.space()?, parts.number()?);
                 Self::Journal(space, JournalPosition::from_number(after), parts.limit()?)
             }
+            10 => Self::NoteForgotten(parts.text()?, parts.text()?),
             _ => return Err(MalformedMessage),
         })
     }
@@ -450,6 +458,7 @@ mod tests {
             RecordRequest::Snapshot(cell),
             RecordRequest::ScanSnapshot(range(), limit),
             RecordRequest::Journal(cell, JournalPosition::new(3, 1), limit),
+            RecordRequest::NoteForgotten("root (0)".to_owned(), "a cell".to_owned()),
         ] {
             let message = Bytes::from(request.encode());
             let decoded = RecordRequest::decode(message.clone()).unwrap();

@@ -6,9 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use personium_store::{Batch, ErrorDetail, RecordSnapshot, RecordStore, StoreError};
+use personium_model::records::Records;
+use personium_store::{Batch, ErrorDetail, RecordSnapshot, RecordStore, Space, StoreError};
+use personium_types::error::chain;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
+
+use crate::command_audit::{AuditedCommand, FORGET_OPERATION};
+use crate::system;
 
 use super::message::{MessageWriter, RecordRequest, encode_response, receive, send};
 
@@ -21,6 +26,9 @@ const REQUEST_MAX_BYTES: u32 = 8 << 20;
 /// The largest page, in records and in bytes of values.
 const PAGE_MAX_RECORDS: usize = 10_000;
 const PAGE_MAX_BYTES: usize = 32 << 20;
+
+/// The longest user and target of an entry of the audit log, together.
+const NOTE_MAX_BYTES: usize = 16 << 10;
 
 /// The pause after a failed accept.
 const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(100);
@@ -67,7 +75,7 @@ pub(crate) async fn serve(socket: RecordSocket, records: Arc<dyn RecordStore>) {
         };
         let records = Arc::clone(&records);
         tokio::spawn(async move {
-            if let Err(error) = Box::pin(answer_all(stream, &*records)).await {
+            if let Err(error) = Box::pin(answer_all(stream, &records)).await {
                 tracing::debug!(%error, "a connection to the socket of the records ended");
             }
             drop(permit);
@@ -75,7 +83,7 @@ pub(crate) async fn serve(socket: RecordSocket, records: Arc<dyn RecordStore>) {
     }
 }
 
-async fn answer_all(mut stream: UnixStream, records: &dyn RecordStore) -> io::Result<()> {
+async fn answer_all(mut stream: UnixStream, records: &Arc<dyn RecordStore>) -> io::Result<()> {
     let mut snapshot = None;
     while let Some(message) = receive(&mut stream, REQUEST_MAX_BYTES).await? {
         let answered = answer(message, records, &mut snapshot).await;
@@ -86,7 +94,7 @@ async fn answer_all(mut stream: UnixStream, records: &dyn RecordStore) -> io::Re
 
 async fn answer(
     message: Bytes,
-    records: &dyn RecordStore,
+    records: &Arc<dyn RecordStore>,
     snapshot: &mut Option<Box<dyn RecordSnapshot>>,
 ) -> Result<MessageWriter, StoreError> {
     let unsupported = |text| StoreError::Unsupported(ErrorDetail::new(text));
@@ -166,6 +174,19 @@ async fn answer(
             let found = records.journal(&space, after, limit).await?;
             out.byte(u8::from(found.is_some()));
             out.journal(&found.unwrap_or_default());
+        }
+        RecordRequest::NoteForgotten(user, target) => {
+            if user.len() + target.len() > NOTE_MAX_BYTES {
+                return Err(unsupported("the note is too long"));
+            }
+            let records = Records::new(Arc::clone(records), Space::Unit);
+            let command = AuditedCommand {
+                operation: FORGET_OPERATION,
+                target,
+            };
+            let now_ms = system::clock().now_ms();
+            let noted = command.note_by(&records, &user, now_ms).await;
+            noted.map_err(|error| StoreError::Down(ErrorDetail::new(chain(&error))))?;
         }
     }
     Ok(out)

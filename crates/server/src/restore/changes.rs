@@ -11,7 +11,8 @@ use personium_store::{
 use personium_types::BlobId;
 
 use super::point_in_time::SegmentOnWay;
-use crate::backup::record_file::{RecordFileReader, RecordSum};
+use crate::backup::manifest::SpaceEntry;
+use crate::backup::record_file::{RecordSum, SpaceRecordReader};
 use crate::backup::segment_file::SegmentReader;
 
 /// The length of the lengths of a change, before its key.
@@ -192,7 +193,7 @@ pub(super) struct ChangedRecords {
     files: Arc<dyn BlobStore>,
     space: Space,
     /// `None`: the generation does not have the space.
-    base: Option<RecordFileReader>,
+    base: Option<SpaceRecordReader>,
     next_of_base: Option<(Key, Bytes)>,
     changes: Arc<Changes>,
     /// The last change that was passed.
@@ -208,19 +209,10 @@ impl ChangedRecords {
     /// [`StoreError::Corrupt`] if the file of the generation is missing or damaged; another failure of the store.
     pub(super) async fn open(
         files: &Arc<dyn BlobStore>,
-        (space, base): (&Space, Option<&BlobId>),
+        (space, base): (&Space, Option<&SpaceEntry>),
         changes: Arc<Changes>,
     ) -> Result<Self> {
-        let mut base = match base {
-            None => None,
-            Some(id) => {
-                let body = files.open(space, id).await?;
-                let body = body.ok_or_else(|| {
-                    StoreError::Corrupt(ErrorDetail::new("the file of its records is missing"))
-                })?;
-                Some(RecordFileReader::new(body))
-            }
-        };
+        let mut base = base.map(|entry| SpaceRecordReader::new(files, space, entry.files()));
         let next_of_base = match &mut base {
             Some(base) => base.next().await?,
             None => None,
@@ -240,7 +232,7 @@ impl ChangedRecords {
     pub(super) fn base_sum(&self) -> RecordSum {
         self.base
             .as_ref()
-            .map_or_else(RecordSum::default, RecordFileReader::sum)
+            .map_or_else(RecordSum::default, SpaceRecordReader::sum)
     }
 
     /// The next record; `None` at the end.

@@ -95,7 +95,7 @@ impl GenerationRecords {
         };
         let changes = self.changes(space).await?;
         let is_new = |point: &Arc<PointInTime>| matches!(space, Space::Cell(id) if point.new_cells.contains(id));
-        let base = Some(&entry.records).filter(|_| !self.point.as_ref().is_some_and(is_new));
+        let base = Some(entry).filter(|_| !self.point.as_ref().is_some_and(is_new));
         let base = (space, base);
         let opened = ChangedRecords::open(&self.files, base, changes).await?;
         Ok(Some(opened))

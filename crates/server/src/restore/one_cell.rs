@@ -36,7 +36,7 @@ pub struct CellOptions {
 
 impl CellOptions {
     /// Its name in the unit.
-    fn living_name(&self) -> &str {
+    pub(super) fn living_name(&self) -> &str {
         self.new_name.as_deref().unwrap_or(&self.name)
     }
 }
@@ -123,6 +123,7 @@ pub async fn run(options: &RestoreOptions, cell: &CellOptions, to: &Path) -> Bac
                 operation: "cell.restore",
                 target: api.unit.urls().cell(cell.living_name()),
             };
+            progress.start("restored", 1);
             let restored = restore(&api, &opened, (cell, id), &progress);
             let done = Box::pin(audited.run(&api.unit, restored)).await;
             api.unit.finish_commits().await;
@@ -138,7 +139,7 @@ pub async fn run(options: &RestoreOptions, cell: &CellOptions, to: &Path) -> Bac
     done
 }
 
-async fn build(loaded: LoadedConfig) -> BackupResult<Components> {
+pub(super) async fn build(loaded: LoadedConfig) -> BackupResult<Components> {
     let files_max = loaded.config.store.open_files_max;
     let (clock, random) = (system::clock(), system::random());
     // Boxed, because the future is large.
@@ -151,7 +152,7 @@ async fn build(loaded: LoadedConfig) -> BackupResult<Components> {
     })
 }
 
-async fn restore(
+pub(super) async fn restore(
     api: &LocalApi,
     opened: &OpenGeneration,
     (cell, id): (&CellOptions, CellId),
@@ -169,7 +170,6 @@ async fn restore(
     let name = cell.new_name.as_ref().unwrap_or(&cell.name);
     let place = place(api, name, cell.replace).await?;
     let restoration = CellRestoration::begin(unit, id).await.map_err(failed)?;
-    progress.start("restored", 1);
     let note = |counts: RestoredCounts| {
         progress.set_records(counts.records);
         progress.set_bodies(counts.bodies, counts.body_bytes);

@@ -211,11 +211,13 @@ async fn removed_cell_is_removed_from_all_generations_too_and_the_others_stay() 
     // The unit has it, so the next back-up would have it again.
     let (done, text) = backups.backup(&stage.source, &["--forget", "four"]);
     assert!(!done && text.contains("remove it there first"), "{text}");
-    let four = stage.unit.admin_request("DELETE", "four");
-    four.header("x-personium-recursive", "true")
-        .send()
-        .await
-        .expect(204);
+    for cell in ["four", "three"] {
+        let gone = stage.unit.admin_request("DELETE", cell);
+        gone.header("x-personium-recursive", "true")
+            .send()
+            .await
+            .expect(204);
+    }
     let folders = || fs::read_dir(backups.folder.join("files")).unwrap().count();
     let (before, files) = (folders(), backups.files().len());
     let text = backups.backup(&stage.source, &["--forget", "four"]).1;
@@ -224,6 +226,16 @@ async fn removed_cell_is_removed_from_all_generations_too_and_the_others_stay() 
         "{text}"
     );
     assert!(folders() < before && backups.files().len() < files);
+    // The unit runs; its audit log says who did it.
+    let forgotten = |cell: &str| {
+        let settings = stage.source.settings();
+        let log = program::text(&program::run(&["audit", "export", "--config", settings]));
+        let is_of = |line: &&str| {
+            line.contains("backup.forget") && line.contains(&format!("cell {cell} in "))
+        };
+        log.lines().filter(is_of).count()
+    };
+    assert_eq!(forgotten("four"), 1);
     let (done, text) = backups.backup(&stage.source, &["--forget", "four"]);
     assert!(
         !done && text.contains("no generation has a cell four"),
@@ -250,8 +262,17 @@ async fn removed_cell_is_removed_from_all_generations_too_and_the_others_stay() 
     }
     let (done, text) = backups.restore(&["--cell", "four", "--dry-run"]);
     assert!(!done, "{text}");
+    let (done, text) = backups.backup(&stage.source, &["--forget", "four"]);
+    assert!(
+        !done && text.contains("no generation has a cell four"),
+        "{text}"
+    );
+    // Also that of a unit that is stopped.
+    let text = backups.backup(&stage.source, &["--forget", "three"]).1;
+    assert!(text.contains("from 2 generations"), "{text}");
+    assert_eq!((forgotten("three"), forgotten("four")), (1, 1));
     let text = backups.expect_backup(&stage.source, &[]);
-    assert!(text.contains("3 cells (0 new or changed)"), "{text}");
+    assert!(text.contains("2 cells (0 new or changed)"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -341,8 +362,8 @@ async fn killed_backups_and_restores_leave_the_former_generations_and_go_on() {
         (left(".json"), left(".removed"), left(".unfinished")),
         (1, 0, 0)
     );
-    // 16 bodies, 4 + 1 files of records, the list and the keys.
-    assert_eq!(backups.files().len(), 16 + 5 + 2);
+    // 16 bodies, the records of 4 cells, three files of those of the unit, the list and the keys.
+    assert_eq!(backups.files().len(), 16 + 4 + 3 + 2);
 
     let there = stage.side("there", "");
     let mut killed = 0;

@@ -26,8 +26,8 @@ const HELD: Duration = Duration::from_secs(600);
 /// The time within which a request is made.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The bodies of the unit, 4 + 1 files of records, the list and the keys.
-const FILES: usize = 16 + 5 + 2;
+/// The bodies of the unit, the records of 4 cells, three files of those of the unit, the list and the keys.
+const FILES: usize = 16 + 4 + 3 + 2;
 
 /// A bucket behind a proxy.
 struct Bucket {
@@ -438,4 +438,25 @@ async fn backup_that_is_killed_at_any_request_leaves_a_whole_generation_and_no_r
     assert!(killed > 5);
     bucket.expect_backup(&stage.source, &["--keep", "1"]).await;
     bucket.expect_only_one_generation().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_cell_alone_is_backed_up_to_a_bucket_and_restored() {
+    let stage = Stage::start("").await;
+    let bucket = Bucket::start(&stage, "cells/").await;
+    let text = bucket
+        .expect_backup(&stage.source, &["--cell", "two"])
+        .await;
+    assert!(text.contains(": 1 cells ("), "{text}");
+    let (done, text) = bucket.backup(&stage.source, &[]).await;
+    assert!(
+        !done && text.contains("has back-ups of the cell two"),
+        "{text}"
+    );
+    let to = stage.source.settings();
+    let (done, text) = bucket
+        .restore(&["--cell", "two", "--as", "former", "--to", to])
+        .await;
+    assert!(done && text.contains("Restored the cell former"), "{text}");
+    crate::verified_unit::expect_whole(&stage.source);
 }

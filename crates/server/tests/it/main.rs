@@ -71,6 +71,7 @@ mod odata_clients;
 mod openid_provider;
 mod outbox_metrics;
 mod outside;
+mod partial_backups;
 mod peer_units;
 mod plugins;
 mod point_in_time;

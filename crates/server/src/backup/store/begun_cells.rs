@@ -7,6 +7,7 @@ use personium_types::CellId;
 
 use super::{BackupStore, MAX_LIST_BYTES, UNFINISHED, path};
 use crate::backup::BackupResult;
+use crate::file_system;
 
 /// The lists of the cells that a back-up has begun with.
 pub(in crate::backup) struct BegunCells {
@@ -112,7 +113,22 @@ impl BackupStore {
         }
         let lists = self.begun_lists(current).await?;
         let lines = lists.iter().flat_map(|(_, text)| text.lines());
-        Ok(lines.filter_map(|line| line.parse().ok()).collect())
+        let cells: HashSet<CellId> = lines.filter_map(|line| line.parse().ok()).collect();
+        if let Some(files) = &self.synced {
+            // Else their checksums would be those of what is in memory.
+            let folder = |id: &CellId| files.path.join(id.to_string());
+            let folders: Vec<_> = cells.iter().map(folder).collect();
+            let forget = move || {
+                let forgotten = folders
+                    .iter()
+                    .map(|folder| file_system::forget_cached(folder));
+                forgotten.collect::<std::io::Result<()>>()
+            };
+            let forgotten = tokio::task::spawn_blocking(forget).await;
+            let forgotten = forgotten.map_err(|error| error.to_string())?;
+            forgotten.map_err(|error| format!("{}: {error}", self.place))?;
+        }
+        Ok(cells)
     }
 }
 
@@ -120,12 +136,15 @@ impl BackupStore {
 mod tests {
     use super::*;
     use crate::backup::place::BackupPlace;
+    use crate::backup::scope::BackupScope;
 
     #[tokio::test]
     async fn lists_of_an_interrupted_backup_are_found_and_those_of_the_current_one_are_not() {
         let folder = tempfile::tempdir().unwrap();
         let place = BackupPlace::Folder(folder.path().to_owned());
-        let store = BackupStore::create(&place, "unit", None).await.unwrap();
+        let store = BackupStore::create(&place, ("unit", &BackupScope::Unit), None)
+            .await
+            .unwrap();
         let cell = CellId::from_bytes([7; 16]);
         let mut killed = store.begin_list("a").await.unwrap();
         store.note(&mut killed, &[cell]).await.unwrap();

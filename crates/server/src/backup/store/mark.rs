@@ -18,12 +18,15 @@ use crate::backup::BackupResult;
 use crate::backup::lease::LOCK_OBJECT;
 use crate::backup::manifest::member;
 use crate::backup::place::{BackupPlace, FILES_DIR};
+use crate::backup::scope::BackupScope;
 use crate::backup::sealed_bodies::SealedBodies;
 use crate::backup::small_files::SmallFiles;
 use crate::{file_system, system};
 
 /// The version of the format.
 const FORMAT: u64 = 1;
+/// The version of the format of back-ups of a part of a unit, which former programs do not know.
+const FORMAT_OF_PARTS: u64 = 2;
 /// The file that says whose back-ups these are.
 pub(super) const MARK_FILE: &str = "personium-backup.json";
 /// The text that the key of the back-ups encrypts, so that another key is known as such.
@@ -42,12 +45,21 @@ pub(super) async fn find_mark(small_files: &SmallFiles) -> BackupResult<Option<V
 ///
 /// # Errors
 /// A text for the operator if nothing can be encrypted.
-pub(super) fn mark_text(unit: &str, key: Option<&Secret<String>>) -> BackupResult<String> {
+pub(super) fn mark_text(
+    unit: &str,
+    scope: &BackupScope,
+    key: Option<&Secret<String>>,
+) -> BackupResult<String> {
     let check = match key {
         None => Value::Null,
         Some(key) => json!(hex::encode(&seal_check(key)?)),
     };
-    Ok(json!({"format": FORMAT, "unit": unit, "check": check}).to_string())
+    let mut mark = json!({"format": FORMAT, "unit": unit, "check": check});
+    if let (Value::Object(members), false) = (&mut mark, scope.is_unit()) {
+        members.insert("format".to_owned(), json!(FORMAT_OF_PARTS));
+        members.insert("scope".to_owned(), scope.to_json());
+    }
+    Ok(mark.to_string())
 }
 
 /// Refuses a place that has something else than back-ups.
@@ -83,7 +95,7 @@ pub(super) fn synced_folder(place: &BackupPlace) -> Option<PathBuf> {
     file_system::can_sync(&files).then_some(files)
 }
 
-/// Opens the bodies. Returns the mark of their unit, too.
+/// Opens the bodies. Returns the mark of their unit, and what part of it they are of, too.
 ///
 /// # Errors
 /// A text for the operator, also if they are those of another unit, or need another key.
@@ -92,14 +104,16 @@ pub(super) async fn open_files(
     key: Option<&Secret<String>>,
     (small_files, lock): (&SmallFiles, &WriteLock),
     wanted: Option<&str>,
-) -> BackupResult<(String, Arc<dyn BlobStore>)> {
+) -> BackupResult<(String, BackupScope, Arc<dyn BlobStore>)> {
     let mark = small_files.shown(MARK_FILE);
     let unreadable = || format!("{mark} cannot be read");
     let read = find_mark(small_files).await?.ok_or_else(unreadable)?;
     let text: Value = serde_json::from_slice(&read).map_err(|_| unreadable())?;
-    if member(&text, "format") != FORMAT {
+    let format = member(&text, "format").as_u64();
+    if !matches!(format, Some(FORMAT | FORMAT_OF_PARTS)) {
         return Err(format!("{place} has a newer format"));
     }
+    let scope = BackupScope::from_json(member(&text, "scope")).ok_or_else(unreadable)?;
     let unit = member(&text, "unit").as_str().ok_or_else(unreadable)?;
     let random = system::random();
     let check = match (member(&text, "check").as_str(), key) {
@@ -151,7 +165,7 @@ pub(super) async fn open_files(
         None => files,
         Some(key) => Arc::new(SealedBodies::new(files, key, random)),
     };
-    Ok((unit.to_owned(), files))
+    Ok((unit.to_owned(), scope, files))
 }
 
 fn is_empty(folder: &Path) -> io::Result<bool> {
