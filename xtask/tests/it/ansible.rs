@@ -1,6 +1,9 @@
 //! The playbooks of `deploy/ansible`: linted, and run over SSH on booted systems.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+
+use serde_json::json;
 
 use crate::authority::Authority;
 use crate::booted_debian::{BootedDebian, DebianFiles, expect, wait_until};
@@ -9,6 +12,9 @@ use crate::playbook::{Operator, Run, ansible_program, collection, with_environme
 use crate::test_network::TestNetwork;
 
 const ONE_SERVER: &str = "one-server";
+
+/// The settings of the unit.
+const SETTINGS: &str = "/etc/personium/personium-unit-config.properties";
 
 /// The address of the one server.
 const ADDRESS: &str = "172.16.0.11";
@@ -103,7 +109,16 @@ fn check_refusals(operator: &Operator, network: &TestNetwork, system: &BootedDeb
     let certificates = format!(
         "unit_tls=files unit_tls_certificate={ends_soon} unit_tls_key={other_key} unit_certificate={ends_soon} unit_key={other_key}"
     );
-    let cases: [(&str, &[&str]); 7] = [
+    let code = operator.path("sample.wasm");
+    std::fs::write(&code, "no component").unwrap();
+    let plugin = json!({"plugins_list": [{
+        "name": "sample",
+        "description": {"kind": "wasm", "wasm": {"grants": ["files"]}},
+        "files": [{"path": code, "sha256": "0".repeat(64)}],
+    }]})
+    .to_string();
+    let unmatched = plugin.replace("files\"]", "clock\"]");
+    let cases: [(&str, &[&str]); 10] = [
         ("unit_pacakge=x", &["no variable of the name unit_pacakge"]),
         (
             "unit_name= unit_tls=none unit_acme_challenge=tls unit_acme_contact=nobody unit_acme_dns_wait=long",
@@ -131,6 +146,21 @@ fn check_refusals(operator: &Operator, network: &TestNetwork, system: &BootedDeb
             ],
         ),
         (&other_sum, &["it is another package"]),
+        (
+            "backup_to=/var/lib/personium/backups backup_keep=0 backup_journal_hours=9999 backup_journal_seconds=0 backup_s3_access_key=x",
+            &[
+                "backup_to is in the data of the unit",
+                "backup_keep must be a number of generations",
+                "backup_journal_hours must be a number of hours up to 8760",
+                "backup_journal_seconds must be a number of seconds",
+                "backup_s3_access_key and backup_s3_secret_key_file must be given together",
+            ],
+        ),
+        (&plugin, &["has the grants files; there are http"]),
+        (
+            &unmatched,
+            &["has the checksum", "it is another file, or was changed"],
+        ),
         (
             &certificates,
             &[
@@ -246,6 +276,104 @@ fn check_host(operator: &Operator, network: &TestNetwork, system: &BootedDebian,
     ));
 }
 
+/// A plugin of the list of the role, and its secret.
+fn plugin(operator: &Operator, name: &str) -> serde_json::Value {
+    let secret = operator.path(&format!("{name}.secret"));
+    std::fs::write(&secret, "0123456789abcdef0123456789abcdef").unwrap();
+    json!({
+        "name": name,
+        "description": {
+            "kind": "http",
+            "label": "Accounts of the \"company\"",
+            "grant_type": format!("urn:x-personium:auth:{name}"),
+            "account_types": [format!("auth:{name}")],
+            "http": {"url": "https://auth.example/login", "secret_file": format!("{name}.secret")},
+        },
+        "files": [{"path": secret}],
+    })
+}
+
+/// The variables of a unit with back-ups and plugins.
+fn with_backups_and_plugins(operator: &Operator, plugins: &[&str]) -> Vec<String> {
+    let plugins: Vec<_> = plugins.iter().map(|name| plugin(operator, name)).collect();
+    let mut variables = variables(operator, OLD);
+    variables.push(
+        json!({
+            "backup_to": "/srv/backups",
+            "backup_keep": 2,
+            "backup_time": "*-*-* 03:15:00",
+            "backup_journal_hours": 48,
+            "backup_journal_seconds": 2,
+            "backup_key_file": operator.path("backup.key"),
+            "plugins_list": plugins,
+        })
+        .to_string(),
+    );
+    variables
+}
+
+/// Back-ups, their journal, their drill and plugins work after a run.
+fn check_backups_and_plugins(operator: &Operator, network: &TestNetwork, system: &BootedDebian) {
+    let as_unit = "cd /; runuser -u personium -- personium";
+    let modes = "stat -c '%U:%G %a' /etc/personium/plugins /etc/personium/plugins/first.* /etc/personium/secrets/backup.key /srv/backups";
+    let expected = [
+        "root:personium 750",
+        "personium:personium 400",
+        "root:personium 640",
+        "personium:personium 400",
+        "personium:personium 700",
+    ];
+    let modes = system.expect(modes);
+    assert_eq!(modes.lines().collect::<Vec<_>>(), expected);
+    let key = operator.path("backup.key");
+    let mode = std::fs::metadata(&key).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o400);
+
+    let from = "--from /srv/backups --key /etc/personium/secrets/backup.key";
+    // A pass of the journal has the folder for a moment.
+    let list = || {
+        let mut listed = (false, String::new());
+        wait_until("the generations are listed", || {
+            listed = system.run(&format!("{as_unit} restore {from} --list"));
+            listed.0
+        });
+        listed.1
+    };
+    assert_eq!(list().matches(" file bodies ").count(), 1, "of the run");
+    wait_until("the journal is copied", || list().contains("Any time from"));
+    for started in ["backup", "backup", "drill"] {
+        let start = format!("systemctl start personium-{started}.service");
+        wait_until("a service ends well", || system.run(&start).0);
+    }
+    assert_eq!(list().matches(" file bodies ").count(), 2, "{}", list());
+    let drill = system.expect("journalctl --no-pager -o cat -u personium-drill.service");
+    assert!(drill.contains("0 damaged, 0 orphaned"), "{drill}");
+    let timers = system.expect(
+        "systemctl is-active personium-backup.timer personium-drill.timer personium-journal.service; \
+         systemctl show -p TimersCalendar --value personium-backup.timer",
+    );
+    assert!(timers.contains("03:15:00"), "{timers}");
+
+    // Another plugin is loaded without a restart, and another key is refused: it could not read the back-ups of before.
+    let process = main_process(system, "personium");
+    let both = with_backups_and_plugins(operator, &["first", "second"]);
+    let options = ["--tags", "plugins"];
+    succeeded(operator.run(network, ONE_SERVER, &both, &options));
+    wait_until("the unit has loaded both plugins", || {
+        let log = system.expect("journalctl --no-pager -u personium");
+        ["first", "second"]
+            .iter()
+            .all(|name| log.contains(&format!("urn:x-personium:auth:{name}")))
+    });
+    assert_eq!(main_process(system, "personium"), process);
+    let listed = system.expect(&format!("{as_unit} plugin list --config {SETTINGS}"));
+    assert!(listed.contains("enabled   first") && listed.contains("enabled   second"));
+    std::fs::remove_file(&key).unwrap();
+    std::fs::write(&key, "another key, which is as long as a key must be").unwrap();
+    let other = operator.run(network, ONE_SERVER, &both, &["--tags", "backup"]);
+    refused(&other, "which is not the key that unit.example.org has");
+}
+
 #[test]
 fn one_server_is_constructed_changed_by_no_second_run_rebooted_upgraded_and_gets_certificates() {
     if !is_root() {
@@ -257,7 +385,7 @@ fn one_server_is_constructed_changed_by_no_second_run_rebooted_upgraded_and_gets
     let system = boot(&files, &network, "one");
     check_refusals(&operator, &network, &system);
 
-    let old = variables(&operator, OLD);
+    let old = with_backups_and_plugins(&operator, &["first"]);
     // The operator's machine is lost in the middle of the first run, and the run is repeated.
     operator.run_until(&network, ONE_SERVER, &old, || {
         system.run("test -e /var/lib/personium/unit.secret").0
@@ -268,6 +396,8 @@ fn one_server_is_constructed_changed_by_no_second_run_rebooted_upgraded_and_gets
     let second = succeeded(operator.run(&network, ONE_SERVER, &old, &[]));
     assert_eq!(second.changes(), [], "{}", second.output);
 
+    check_backups_and_plugins(&operator, &network, &system);
+
     // The power fails.
     drop(system);
     let system = boot(&files, &network, "one");
@@ -277,13 +407,19 @@ fn one_server_is_constructed_changed_by_no_second_run_rebooted_upgraded_and_gets
     let nginx = main_process(&system, "nginx");
     let unit = main_process(&system, "personium");
     let new = variables(&operator, NEW);
-    let options = ["--tags", "ap,selftest"];
+    // Back-ups and plugins are not wanted any more: nothing is made, what was made stays, and the folder of plugins is empty.
+    let options = ["--tags", "ap,plugins,backup,selftest"];
     let upgrade = succeeded(operator.run(&network, ONE_SERVER, &new, &options));
     assert_eq!(upgrade.changes().len(), 1, "{}", upgrade.output);
     let installed = system.expect("dpkg-query -W -f '${Version}' personium");
     assert_eq!(installed, NEW);
     assert_ne!(main_process(&system, "personium"), unit);
     assert_eq!(main_process(&system, "nginx"), nginx);
+    system.expect(
+        "! systemctl is-enabled personium-backup.timer && ! systemctl is-active personium-journal && \
+         ls /srv/backups | grep -q . && test -z \"$(ls -A /etc/personium/plugins)\"",
+    );
+    let old = variables(&operator, OLD);
     let older = operator.run(&network, ONE_SERVER, &old, &options);
     assert!(!older.succeeded, "{}", older.output);
     assert_eq!(
