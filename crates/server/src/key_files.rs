@@ -248,9 +248,7 @@ fn load_roots(config: &Config, own: &UnitKey, now_ms: i64) -> Result<TrustRoots,
     let paths = config.certificates.roots.iter();
     let files: Vec<Vec<u8>> = paths.map(|path| read(path)).collect::<Result<_, _>>()?;
     let slices: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
-    TrustRoots::load(&slices, now_ms)
-        .and_then(|roots| roots.with_own(own, now_ms))
-        .map_err(|error| roots_error(config, &error))
+    TrustRoots::load_with_own(&slices, own, now_ms).map_err(|error| roots_error(config, &error))
 }
 
 /// The roots that cannot be used, and what to do.
@@ -266,7 +264,6 @@ fn roots_error(config: &Config, error: &RootConfigError) -> KeyFileError {
         RootConfigError::NotValidNow { .. } => {
             "get the renewed one of its authority, or remove it from x509.root, or set the clock"
         }
-        RootConfigError::DuplicateName { .. } => "leave one of them in x509.root",
         RootConfigError::Unsupported { .. } => "remove it from x509.root",
     };
     content("x509.root".to_owned(), format!("{error}: {cure}"))

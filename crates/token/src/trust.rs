@@ -50,7 +50,8 @@ pub(crate) enum RsaDigest {
 pub(crate) struct VerifiedKey {
     info: CertificateInfo,
     names: Vec<String>,
-    root: usize,
+    /// The roots that it is or is signed by.
+    roots: Vec<usize>,
     sha256: ParsedPublicKey,
     sha384: ParsedPublicKey,
     sha512: ParsedPublicKey,
@@ -70,10 +71,11 @@ impl VerifiedKey {
 
 /// The trusted root certificates of a unit. Without roots, no certificate is trusted.
 ///
-/// The keys of up to 1024 verified certificates are cached. Validity period and host are checked at each use.
+/// Several roots can have one subject name: that of a key or certificate and of the next one. A certificate is trusted if one of them is or
+/// has signed it. The keys of up to 1024 verified certificates are cached. Validity period and host are checked at each use.
 pub struct TrustRoots {
     roots: Vec<Certificate>,
-    by_name: HashMap<Vec<u8>, usize>,
+    by_name: HashMap<Vec<u8>, Vec<usize>>,
     verified_keys: Mutex<HashMap<[u8; 32], Arc<VerifiedKey>>>,
 }
 
@@ -88,42 +90,75 @@ impl std::fmt::Debug for TrustRoots {
 impl TrustRoots {
     /// Parses root files: PEM with one or more certificates, or one certificate in DER.
     ///
+    /// A root whose validity is over or has not begun is used only beside another one with its subject name that is valid at `now_ms`: it
+    /// is the one before, or the next one. Its validity is checked at each use.
+    ///
     /// # Errors
     /// [`RootConfigError`] if one root is not usable. The whole list is then refused, because a unit that trusts less than
     /// configured is hard to notice.
     pub fn load(files: &[&[u8]], now_ms: i64) -> Result<Self, RootConfigError> {
-        let mut roots = Vec::new();
-        let mut by_name = HashMap::new();
+        Self::parse(files)?.checked(now_ms)
+    }
+
+    /// The same with the certificate of the unit itself, unless that is a root or signed by one.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_with_own(
+        files: &[&[u8]],
+        own: &UnitKey,
+        now_ms: i64,
+    ) -> Result<Self, RootConfigError> {
+        let mut roots = Self::parse(files)?;
+        let der = own.certificate_der();
+        if roots.verify_chain(der).is_err() {
+            let own = Certificate::from_der(der).ok_or(RootConfigError::Unreadable { file: 0 })?;
+            roots.add(own);
+        }
+        roots.checked(now_ms)
+    }
+
+    fn parse(files: &[&[u8]]) -> Result<Self, RootConfigError> {
+        let mut roots = Self::none();
         for (file, bytes) in files.iter().enumerate() {
             let ders = certificate::ders_of_file(bytes)
                 .filter(|list| !list.is_empty())
                 .ok_or(RootConfigError::Unreadable { file })?;
             for der in ders {
-                let root =
-                    Certificate::from_der(&der).ok_or(RootConfigError::Unreadable { file })?;
-                check_root(&root, now_ms)?;
-                add_root(&mut roots, &mut by_name, root)?;
+                let root = Certificate::from_der(&der);
+                roots.add(root.ok_or(RootConfigError::Unreadable { file })?);
             }
         }
-        Ok(Self {
-            roots,
-            by_name,
-            verified_keys: Mutex::default(),
-        })
+        Ok(roots)
     }
 
-    /// Adds the certificate of the unit itself, unless it is a root or signed by one.
-    ///
-    /// # Errors
-    /// [`RootConfigError`] if its validity is over or has not begun, or another root has its subject name.
-    pub fn with_own(mut self, own: &UnitKey, now_ms: i64) -> Result<Self, RootConfigError> {
-        let der = own.certificate_der();
-        if self.verify_chain(der).is_ok() {
-            return Ok(self);
+    /// Adds a root, unless it is there already.
+    fn add(&mut self, root: Certificate) {
+        if self.roots.iter().any(|known| known.der == root.der) {
+            return;
         }
-        let own = Certificate::from_der(der).ok_or(RootConfigError::Unreadable { file: 0 })?;
-        check_root(&own, now_ms)?;
-        add_root(&mut self.roots, &mut self.by_name, own)?;
+        let name = root.subject_der.clone();
+        self.by_name.entry(name).or_default().push(self.roots.len());
+        self.roots.push(root);
+    }
+
+    /// The roots with the subject name of a certificate.
+    fn of_name(&self, name: &[u8]) -> impl Iterator<Item = (usize, &Certificate)> {
+        let found = self.by_name.get(name).into_iter().flatten();
+        found.filter_map(|at| Some((*at, self.roots.get(*at)?)))
+    }
+
+    fn checked(self, now_ms: i64) -> Result<Self, RootConfigError> {
+        for root in &self.roots {
+            let subject = || root.info.subject.clone();
+            if root.has_name_constraints || root.has_unknown_critical {
+                return Err(RootConfigError::Unsupported { subject: subject() });
+            }
+            let mut same_name = self.of_name(&root.subject_der);
+            if !same_name.any(|(_, other)| other.info.is_valid_at(now_ms)) {
+                return Err(RootConfigError::NotValidNow { subject: subject() });
+            }
+        }
         Ok(self)
     }
 
@@ -155,11 +190,8 @@ impl TrustRoots {
         if !key.info.is_valid_at(now_ms) {
             return Err(CertificateError::NotValidNow);
         }
-        let root = self
-            .roots
-            .get(key.root)
-            .ok_or(CertificateError::UnknownRoot)?;
-        if !root.info.is_valid_at(now_ms) {
+        let mut roots = key.roots.iter().filter_map(|at| self.roots.get(*at));
+        if !roots.any(|root| root.info.is_valid_at(now_ms)) {
             return Err(CertificateError::RootNotValidNow);
         }
         let host = host::of_url(issuer).ok_or(CertificateError::OtherHost)?;
@@ -198,30 +230,13 @@ impl TrustRoots {
         if leaf.has_unknown_critical {
             return Err(CertificateError::Unreadable);
         }
-        let root = match self.roots.iter().position(|root| root.der == leaf.der) {
-            Some(at) => at,
-            None => {
-                let at = self
-                    .by_name
-                    .get(&leaf.issuer_der)
-                    .copied()
-                    .ok_or(CertificateError::UnknownRoot)?;
-                let root = self.roots.get(at).ok_or(CertificateError::UnknownRoot)?;
-                if !leaf.may_sign_messages
-                    || !root.may_sign_certificates
-                    || leaf.signed_by(root) != SignedBy::Yes
-                {
-                    return Err(CertificateError::NotSignedByRoot);
-                }
-                at
-            }
-        };
+        let roots = self.roots_of(&leaf)?;
         let key = leaf.rsa_key.ok_or(CertificateError::Unreadable)?;
         let parsed = |algorithm| {
             ParsedPublicKey::new(algorithm, &key).map_err(|_| CertificateError::Unreadable)
         };
         Ok(VerifiedKey {
-            root,
+            roots,
             names: leaf.names,
             info: leaf.info,
             sha256: parsed(&RSA_PKCS1_2048_8192_SHA256)?,
@@ -229,37 +244,28 @@ impl TrustRoots {
             sha512: parsed(&RSA_PKCS1_2048_8192_SHA512)?,
         })
     }
-}
 
-/// Adds a root, unless it is there already.
-fn add_root(
-    roots: &mut Vec<Certificate>,
-    by_name: &mut HashMap<Vec<u8>, usize>,
-    root: Certificate,
-) -> Result<(), RootConfigError> {
-    if roots.iter().any(|known| known.der == root.der) {
-        return Ok(());
+    /// The roots that a certificate is, or is signed by. There is one at least.
+    fn roots_of(&self, leaf: &Certificate) -> Result<Vec<usize>, CertificateError> {
+        if let Some(at) = self.roots.iter().position(|root| root.der == leaf.der) {
+            return Ok(vec![at]);
+        }
+        let mut issuers = self.of_name(&leaf.issuer_der).peekable();
+        if issuers.peek().is_none() {
+            return Err(CertificateError::UnknownRoot);
+        }
+        let has_signed = |root: &Certificate| {
+            leaf.may_sign_messages
+                && root.may_sign_certificates
+                && leaf.signed_by(root) == SignedBy::Yes
+        };
+        let signers = issuers.filter(|(_, root)| has_signed(root));
+        let signers: Vec<usize> = signers.map(|(at, _)| at).collect();
+        match signers.is_empty() {
+            true => Err(CertificateError::NotSignedByRoot),
+            false => Ok(signers),
+        }
     }
-    if by_name
-        .insert(root.subject_der.clone(), roots.len())
-        .is_some()
-    {
-        let subject = root.info.subject;
-        return Err(RootConfigError::DuplicateName { subject });
-    }
-    roots.push(root);
-    Ok(())
-}
-
-fn check_root(root: &Certificate, now_ms: i64) -> Result<(), RootConfigError> {
-    let subject = || root.info.subject.clone();
-    if !root.info.is_valid_at(now_ms) {
-        return Err(RootConfigError::NotValidNow { subject: subject() });
-    }
-    if root.has_name_constraints || root.has_unknown_critical {
-        return Err(RootConfigError::Unsupported { subject: subject() });
-    }
-    Ok(())
 }
 
 #[cfg(test)]

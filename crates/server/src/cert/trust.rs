@@ -102,7 +102,10 @@ fn check_roots(
         )));
     }
     let slices: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
-    match TrustRoots::load(&slices, system::clock().now_ms()) {
+    let now_ms = system::clock().now_ms();
+    // A new one must be valid by itself. Those of before may have expired beside a valid one.
+    let new = slices.last().copied().unwrap_or_default();
+    match TrustRoots::load(&[new], now_ms).and_then(|_| TrustRoots::load(&slices, now_ms)) {
         Ok(_) => Ok(()),
         Err(error) => Err(CertError::Refused(format!(
             "{} cannot be trusted: {error}",

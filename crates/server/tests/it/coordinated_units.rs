@@ -142,7 +142,57 @@ impl Coordination {
 
     /// The status with which Bob's unit answers Alice, who reads the file from her machine.
     fn read(&self) -> u16 {
-        self.a.get(&format!("{BOB}__/file"), &self.token()).0
+        self.read_with(&self.token())
+    }
+
+    /// The same with a token of before.
+    fn read_with(&self, token: &str) -> u16 {
+        self.a.get(&format!("{BOB}__/file"), token).0
+    }
+
+    /// Lets A have another key, as the page says. Tokens of the key before are accepted until they are not trusted any more.
+    async fn change_key(&self) {
+        let (a, b) = (&self.a, &self.b);
+        let early = self.token();
+        a.personium(&[
+            "cert",
+            "self-signed",
+            "--key",
+            "next.key",
+            "--cert",
+            "next.crt",
+        ]);
+        std::fs::copy(a.path("next.crt"), b.path("a-next.crt")).unwrap();
+        b.personium(&["cert", "trust", "a-next.crt"]);
+        b.reload().await;
+        assert_eq!(self.read(), 200, "the key before signs still");
+
+        let former = std::fs::read(a.path("data/unit.crt")).unwrap();
+        std::fs::write(a.path("former.crt"), former).unwrap();
+        for end in ["key", "crt"] {
+            let next = a.path(&format!("next.{end}"));
+            std::fs::rename(next, a.path(&format!("data/unit.{end}"))).unwrap();
+        }
+        a.personium(&["cert", "trust", "former.crt"]);
+        a.reload().await;
+        let late = self.token();
+        assert_eq!((self.read_with(&early), self.read_with(&late)), (200, 200));
+        assert_eq!(self.send("another key").await, "201");
+        let listed = b.personium(&["cert", "list"]);
+        assert_eq!(
+            listed.matches("CN=a.example, issued").count(),
+            2,
+            "{listed}"
+        );
+
+        // The former certificate is removed.
+        let settings = std::fs::read_to_string(b.path("unit.properties")).unwrap();
+        let former = b.path("a.crt").display().to_string();
+        let settings = settings.replace(&format!("{former} "), "");
+        assert!(!settings.contains(&former), "{settings}");
+        std::fs::write(b.path("unit.properties"), settings).unwrap();
+        b.reload().await;
+        assert_eq!((self.read_with(&early), self.read_with(&late)), (401, 200));
     }
 
     /// Sends a message from Alice to Bob and waits for its result.
@@ -194,6 +244,7 @@ async fn units_trust_each_other_by_an_own_authority_one_of_others_and_themselves
     all.b.reload().await;
     assert_eq!(all.read(), 200);
     assert_eq!(all.send("self-signed").await, "201");
+    all.change_key().await;
 
     // An authority of their own, which B does not trust yet.
     let keys = "io.personium.core.x509.key=unit.key\nio.personium.core.x509.crt=unit.crt\n";
@@ -256,7 +307,10 @@ async fn units_trust_each_other_by_an_own_authority_one_of_others_and_themselves
     all.b.reload().await;
     assert_eq!(all.read(), 200);
     assert_eq!(all.send("project").await, "201");
-    assert_eq!(all.titles(), ["own authority", "project", "self-signed"]);
+    assert_eq!(
+        all.titles(),
+        ["another key", "own authority", "project", "self-signed"]
+    );
 
     // A certificate for another name, and one that has expired, are refused by the unit that has them.
     for (name, clock, part) in [

@@ -9,16 +9,10 @@ pub enum RootConfigError {
         /// The index of the file in the list.
         file: usize,
     },
-    /// The certificate is expired or not valid yet.
+    /// The certificate is expired or not valid yet, and there is no other one of its name that is valid.
     #[error("root certificate {subject} is expired or not valid yet")]
     NotValidNow {
         /// The subject name of the certificate.
-        subject: String,
-    },
-    /// Two certificates have the same subject name.
-    #[error("more than one root certificate has the subject {subject}")]
-    DuplicateName {
-        /// The subject name.
         subject: String,
     },
     /// The certificate has name constraints or unknown critical extensions.
@@ -41,13 +35,13 @@ pub enum CertificateError {
     /// No root has the name of the issuer of the certificate.
     #[error("the issuer of the certificate is not a trusted root")]
     UnknownRoot,
-    /// The certificate is not signed by the root with the name of its issuer, or key usages do not allow the signatures.
+    /// The certificate is not signed by a root with the name of its issuer, or key usages do not allow the signatures.
     #[error("the certificate is not signed by its trusted root")]
     NotSignedByRoot,
     /// The certificate is expired or not valid yet.
     #[error("the certificate is expired or not valid yet")]
     NotValidNow,
-    /// The root has expired since it was loaded.
+    /// The root has expired since it was loaded, or is one that is kept beside a valid one.
     #[error("the trusted root is expired or not valid yet")]
     RootNotValidNow,
     /// The certificate is not for the host of the issuer of the token.

@@ -6,7 +6,8 @@ use personium_token::trust::{
 use rcgen::{CertificateParams, IsCa, KeyUsagePurpose, SanType};
 
 use crate::support::{
-    FROM, NOW, UNTIL, authority, chained, chained_key, params, rsa, token_of, unit2, untrusted_unit,
+    FROM, NOW, TestUnit, UNTIL, authority, chained, chained_key, params, rsa, token_of, unit2,
+    untrusted_unit,
 };
 
 fn root_pem(root: &CertificateParams) -> String {
@@ -186,6 +187,68 @@ fn self_signed_certificate_is_trusted_only_as_a_root() {
 }
 
 #[test]
+fn roots_of_one_name_are_trusted_beside_each_other() {
+    // A unit signs with a key, and then with another one.
+    let token_by = |unit: &TestUnit| issue(&unit.key, &token_of("unit2.example")).unwrap();
+    let (before, after) = (unit2(), untrusted_unit());
+    let both = roots(&[&before.pem.certificate_pem, &after.pem.certificate_pem]);
+    for unit in [before, after] {
+        assert!(verify(&token_by(unit), NOW, &both).is_ok());
+    }
+    assert!(verify(&token_by(before), NOW, &after.roots()).is_err());
+    let with_own =
+        TrustRoots::load_with_own(&[before.pem.certificate_pem.as_bytes()], &after.key, NOW)
+            .unwrap();
+    assert!(verify(&token_by(before), NOW, &with_own).is_ok());
+    assert_eq!(with_own.root_infos().count(), 2);
+
+    // An authority has another key. A third one of its name has signed nothing.
+    let root = authority("Root 1");
+    let by = |key: usize| {
+        let issuer = rcgen::Issuer::from_params(&root, rsa(key));
+        let leaf = params("b.example").signed_by(rsa(1), &issuer);
+        issue(&chained_key(&leaf.unwrap().pem()), &token_of("b.example")).unwrap()
+    };
+    let [first, second] = [0, 1].map(|key| root.self_signed(rsa(key)).unwrap().pem());
+    let both = roots(&[&first, &second]);
+    for key in [0, 1] {
+        assert!(verify(&by(key), NOW, &both).is_ok());
+    }
+    assert_eq!(
+        verify(&by(1), NOW, &roots(&[&first])),
+        Err(SamlError::Certificate {
+            source: CertificateError::NotSignedByRoot
+        })
+    );
+}
+
+#[test]
+fn root_that_has_expired_is_kept_beside_a_valid_one_of_its_name_and_trusted_no_more() {
+    let long = authority("Root 1");
+    let mut short = long.clone();
+    short.not_after = rcgen::date_time_ymd(2020, 9, 13);
+    let expired = root_pem(&short);
+    let load = |other: &str| TrustRoots::load(&[expired.as_bytes(), other.as_bytes()], NOW);
+    assert_eq!(
+        load(&root_pem(&authority("Root 2"))).err(),
+        Some(RootConfigError::NotValidNow {
+            subject: "CN=Root 1".to_owned()
+        })
+    );
+    let leaf = chained(&params("b.example"), &short);
+    let text = issue(&chained_key(&leaf), &token_of("b.example")).unwrap();
+    // The renewed one has the same key, so that it has signed what the one before has.
+    assert!(verify(&text, NOW, &load(&root_pem(&long)).unwrap()).is_ok());
+    let other_key = long.self_signed(rsa(1)).unwrap().pem();
+    assert_eq!(
+        verify(&text, NOW, &load(&other_key).unwrap()),
+        Err(SamlError::Certificate {
+            source: CertificateError::RootNotValidNow
+        })
+    );
+}
+
+#[test]
 fn intermediate_certificates_are_refused() {
     // root -> middle (key 1) -> leaf would need the middle to be listed
     let middle = authority("Middle");
@@ -210,13 +273,6 @@ fn invalid_root_lists_are_refused() {
     assert_eq!(load(&[], NOW), None);
     // The same certificate twice is one root.
     assert_eq!(load(&[root.as_bytes(), root.as_bytes()], NOW), None);
-    let same_name = authority("Root 1").self_signed(rsa(1)).unwrap().pem();
-    assert_eq!(
-        load(&[format!("{root}{same_name}").as_bytes()], NOW),
-        Some(RootConfigError::DuplicateName {
-            subject: "CN=Root 1".to_owned()
-        })
-    );
     for now in [FROM - 1, UNTIL + 1000] {
         assert_eq!(
             load(&[root.as_bytes()], now),
