@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::{Request, header};
 use personium_model::AnswerShare;
 use personium_trace::{TraceScope, within};
+use tokio::task::JoinSet;
 
 pub use self::fetched::{FetchError, FetchLimit, FetchedResponse};
 pub use self::network::NetworkClient;
@@ -160,11 +161,23 @@ impl HttpClient {
         let body = body::read_all(body, SCRIPT_MAX_BYTES).await;
         let body = body.map_err(|error| FetchError::Response(error.into()))?;
         let request = Request::from_parts(head, body);
-        let limit = self.limit(SCRIPT_MAX_BYTES);
-        let fetched = self
-            .network
-            .send(request, UrlTrust::CellOwner, limit)
-            .await?;
+        let (network, memory) = (Arc::clone(&self.network), self.memory.clone());
+        let sending = async move {
+            let limit = FetchLimit {
+                max_bytes: SCRIPT_MAX_BYTES,
+                memory: memory.as_ref(),
+            };
+            network.send(request, UrlTrust::CellOwner, limit).await
+        };
+        // A task of its own is polled by the threads of the unit. The thread of the script would keep memory of the allocator, and pages
+        // of its stack, for as long as it waits.
+        let mut task = JoinSet::new();
+        task.spawn(within(personium_trace::current(), sending));
+        let fetched = match task.join_next().await {
+            Some(Ok(fetched)) => fetched?,
+            Some(Err(error)) => return Err(FetchError::Response(error.into())),
+            None => return Err(FetchError::Timeout),
+        };
         let mut response = response::with_body(fetched.status, body::full(fetched.body));
         *response.headers_mut() = fetched.headers;
         Ok(response)

@@ -87,6 +87,7 @@ mod rolling_restart;
 mod saml_clients;
 mod script_extensions;
 mod script_mail;
+mod script_memory;
 mod script_workers;
 mod service_commands;
 mod service_manager;
