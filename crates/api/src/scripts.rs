@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use personium_model::settings::ScriptSettings;
 use personium_script::{Isolation, ScriptEngine, ScriptMetrics};
-use personium_types::{Clock, Code, Error, Result, ScriptLimits};
+use personium_types::{Clock, ScriptLimits};
 
 /// The script engine, which the first script starts. Its limits stay those of the start of the unit.
 pub struct Scripts {
@@ -13,7 +13,7 @@ pub struct Scripts {
     isolation: Isolation,
     clock: Arc<dyn Clock>,
     started: AtomicU64,
-    engine: OnceLock<std::result::Result<ScriptEngine, String>>,
+    engine: OnceLock<ScriptEngine>,
 }
 
 impl Scripts {
@@ -41,23 +41,14 @@ impl Scripts {
     /// The numbers of scripts and workers of now.
     #[must_use]
     pub fn metrics(&self) -> ScriptMetrics {
-        let engine = self.engine.get().and_then(|engine| engine.as_ref().ok());
+        let engine = self.engine.get();
         engine.map_or_else(ScriptMetrics::default, ScriptEngine::metrics)
     }
 
     /// The engine, for one script.
-    ///
-    /// # Errors
-    /// [`Code::ServiceConnect`] if the system has no resources for it.
-    pub fn engine(&self) -> Result<&ScriptEngine> {
+    pub fn engine(&self) -> &ScriptEngine {
         self.started.fetch_add(1, Ordering::Relaxed);
-        let start = || {
-            let engine = ScriptEngine::new(self.limits, self.isolation, Arc::clone(&self.clock));
-            engine.map_err(|error| error.to_string())
-        };
-        let engine = self.engine.get_or_init(start);
-        engine
-            .as_ref()
-            .map_err(|error| Error::new(Code::ServiceConnect).with_source(error.clone()))
+        let start = || ScriptEngine::new(self.limits, self.isolation, Arc::clone(&self.clock));
+        self.engine.get_or_init(start)
     }
 }

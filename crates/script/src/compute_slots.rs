@@ -97,17 +97,36 @@ impl ComputeTurn {
     pub(crate) fn wait<T>(&mut self, time: Duration, future: impl Future<Output = T>) -> Option<T> {
         let handle = self.handle.clone();
         handle.block_on(async {
-            let mut waiting = pin!(tokio::time::timeout(time, future));
-            let first = poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx))).await;
-            if let Poll::Ready(outcome) = first {
-                return outcome.ok();
+            let (outcome, has_waited) = self.wait_without_slot(time, future).await;
+            if has_waited {
+                let slots = Arc::clone(&self.slots.slots);
+                self.set(slots.acquire_owned().await.ok());
             }
-            self.pause();
-            let outcome = waiting.await;
-            let slots = Arc::clone(&self.slots.slots);
-            self.set(slots.acquire_owned().await.ok());
-            outcome.ok()
+            outcome
         })
+    }
+
+    /// As [`Self::wait`], when nothing is computed afterwards: if it has waited, it has no slot any more.
+    pub(crate) fn wait_at_end(&mut self, time: Duration, future: impl Future<Output = ()>) {
+        let handle = self.handle.clone();
+        handle.block_on(self.wait_without_slot(time, future));
+    }
+
+    /// The outcome, and whether it was waited for, which gives the slot back.
+    async fn wait_without_slot<T>(
+        &mut self,
+        time: Duration,
+        future: impl Future<Output = T>,
+    ) -> (Option<T>, bool) {
+        let mut waiting = pin!(tokio::time::timeout(time, future));
+        let first = poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx))).await;
+        match first {
+            Poll::Ready(outcome) => (outcome.ok(), false),
+            Poll::Pending => {
+                self.pause();
+                (waiting.await.ok(), true)
+            }
+        }
     }
 
     /// Lets another script compute if this one has done so for a while.

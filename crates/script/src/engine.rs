@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use personium_types::{Clock, ScriptLimits};
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::compute_slots::ComputeSlots;
@@ -13,12 +13,10 @@ use crate::output::{LocalSink, Output, ScriptResponse};
 use crate::prepared::{HOST_STACK_BYTES, Prepared};
 use crate::run::{self, ScriptCall, ScriptText};
 use crate::running_script::RunningScript;
+use crate::script_threads::ScriptThreads;
 use crate::scripts_at_once::{RunPermit, ScriptsAtOnce};
 use crate::stream_table::StreamTable;
 use crate::worker::WorkerPool;
-
-/// The time for which a thread without work is kept.
-const THREAD_KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// The time that a script may take to end after its time is over. It may have to wait for its turn to find out.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
@@ -55,50 +53,20 @@ pub struct ScriptEngine {
     workers: Option<Arc<WorkerPool>>,
 }
 
-/// The threads of scripts. They are started when they are needed.
-struct ScriptThreads {
-    handle: Handle,
-    /// Only its pool of blocking threads is used.
-    runtime: Option<Runtime>,
-}
-
-impl Drop for ScriptThreads {
-    fn drop(&mut self) {
-        // Scripts that still run end by their time limit.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
 impl ScriptEngine {
     /// An engine with these limits.
-    ///
-    /// # Errors
-    /// The system has no resources for it.
-    pub fn new(
-        limits: ScriptLimits,
-        isolation: Isolation,
-        clock: Arc<dyn Clock>,
-    ) -> std::io::Result<Self> {
-        let runtime = Builder::new_current_thread()
-            .max_blocking_threads(limits.running_max.max(1))
-            .thread_keep_alive(THREAD_KEEP_ALIVE)
-            .thread_stack_size(limits.stack_max_bytes.saturating_add(HOST_STACK_BYTES))
-            .thread_name("script")
-            .build()?;
-        Ok(Self {
+    #[must_use]
+    pub fn new(limits: ScriptLimits, isolation: Isolation, clock: Arc<dyn Clock>) -> Self {
+        let stack_bytes = limits.stack_max_bytes.saturating_add(HOST_STACK_BYTES);
+        Self {
             at_once: Arc::new(ScriptsAtOnce::new(&limits)),
             slots: ComputeSlots::new(Arc::clone(&clock)),
             workers: (isolation == Isolation::Process)
                 .then(|| Arc::new(WorkerPool::new(&limits, Arc::clone(&clock)))),
             clock,
-            threads: ScriptThreads {
-                handle: runtime.handle().clone(),
-                runtime: Some(runtime),
-            },
+            threads: ScriptThreads::new(stack_bytes),
             limits,
-        })
+        }
     }
 
     /// The limits.
@@ -162,17 +130,16 @@ impl ScriptEngine {
         let (limits, slots, handle) = (self.limits, self.slots.clone(), Handle::current());
         let clock = Arc::clone(&self.clock);
         let (host, cell) = (Arc::clone(&call.host), call.cell.clone());
-        self.threads.handle.spawn_blocking(move || {
+        let started = self.threads.run(move || {
             let text = ScriptText {
                 file: call.file,
                 source: call.source,
-                context: call.context.to_string(),
-                request: call.request.to_string(),
+                context: call.context,
+                request: call.request,
             };
             let running = RunningScript {
                 host: call.host,
                 turn: slots.turn(&handle, slot),
-                handle,
                 clock,
                 limits,
                 deadline,
@@ -182,10 +149,18 @@ impl ScriptEngine {
                 calls: 0,
                 timed_out: false,
             };
-            run::start(running, &text);
+            let turn = run::start(running, &text);
             drop(permit);
             Prepared::make_next(&limits);
+            // The next script gets the slot when this thread is idle, and so can have it: few threads, whose memory is in the caches.
+            drop(turn);
         });
+        if let Err(error) = started {
+            let text = format!("no thread could be started: {error}");
+            let failure = ScriptFailure::Engine(text);
+            host.ended(Some(&failure)).await;
+            return Err(failure);
+        }
         match tokio::time::timeout(limits.timeout + END_TIMEOUT, receiver).await {
             Ok(answered) => answered.unwrap_or_else(|_| Err(no_answer())),
             Err(_) => {

@@ -16,6 +16,7 @@ mod prepared;
 mod route;
 mod run;
 mod running_script;
+mod script_threads;
 mod scripts_at_once;
 mod stream_table;
 mod text_encoding;

@@ -6,6 +6,7 @@ use rquickjs::promise::PromiseState;
 use rquickjs::{Ctx, Function, Object, Value};
 use serde::Deserialize;
 
+use crate::compute_slots::ComputeTurn;
 use crate::failure::ScriptFailure;
 use crate::host::{ByteStream, ScriptHost};
 use crate::native;
@@ -30,9 +31,9 @@ pub struct ScriptCall {
     /// The text of the script.
     pub source: String,
     /// The facts about the service for the library: a JSON object.
-    pub context: serde_json::Value,
+    pub context: String,
     /// The members of the request object: a JSON object.
-    pub request: serde_json::Value,
+    pub request: String,
     /// The body of the request.
     pub input: Box<dyn ByteStream>,
     /// The rest of the unit.
@@ -47,16 +48,20 @@ pub(crate) struct ScriptText {
     pub(crate) request: String,
 }
 
-/// Runs a script to its end in a new context of this thread.
-pub(crate) fn start(running: RunningScript, text: &ScriptText) {
+/// Runs a script to its end in a new context of this thread. Returns its turn, which may still have a slot.
+pub(crate) fn start(running: RunningScript, text: &ScriptText) -> Option<ComputeTurn> {
     match Prepared::take(&running.limits) {
         Ok(prepared) => run(prepared, running, text),
-        Err(failure) => running.end(Some(&failure)).fail(failure),
+        Err(failure) => {
+            let (output, turn) = running.end(Some(&failure));
+            output.fail(failure);
+            Some(turn)
+        }
     }
 }
 
 /// Runs a script to its end. Its response goes to the output of `running`.
-fn run(prepared: Prepared, running: RunningScript, text: &ScriptText) {
+fn run(prepared: Prepared, running: RunningScript, text: &ScriptText) -> Option<ComputeTurn> {
     *prepared.slot.borrow_mut() = Some(running);
     let outcome = prepared.context.with(|ctx| {
         let functions = prepared.functions.clone().restore(&ctx);
@@ -68,18 +73,17 @@ fn run(prepared: Prepared, running: RunningScript, text: &ScriptText) {
             Err(error) => Err(ScriptFailure::Engine(error.to_string())),
         }
     });
-    let Some(ended) = prepared.slot.borrow_mut().take() else {
-        return;
-    };
+    let ended = prepared.slot.borrow_mut().take()?;
     let failure = match outcome {
         Err(_) if ended.timed_out => Some(ScriptFailure::Timeout),
         outcome => outcome.err(),
     };
-    let output = ended.end(failure.as_ref());
+    let (output, turn) = ended.end(failure.as_ref());
     match failure {
         Some(failure) => output.fail(failure),
         None => output.finish(),
     }
+    Some(turn)
 }
 
 /// Evaluates the file, calls its function, and hands the result to the checks of the response.

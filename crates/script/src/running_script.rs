@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use personium_types::{Clock, ExtensionValue, ScriptLimits};
-use tokio::runtime::Handle;
 
 use crate::compute_slots::ComputeTurn;
 use crate::failure::ScriptFailure;
@@ -30,7 +29,6 @@ pub(crate) type ScriptSlot = Rc<RefCell<Option<RunningScript>>>;
 /// A script that runs.
 pub(crate) struct RunningScript {
     pub(crate) host: Arc<dyn ScriptHost>,
-    pub(crate) handle: Handle,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: ScriptLimits,
     pub(crate) deadline: Instant,
@@ -79,14 +77,13 @@ impl RunningScript {
         })
     }
 
-    /// Ends the script, with this failure if it failed. Its log is stored before its response is complete. Returns the output.
-    pub(crate) fn end(mut self, failure: Option<&ScriptFailure>) -> Output {
-        self.turn.pause();
+    /// Ends the script, with this failure if it failed. Its log is stored before its response is complete. Returns the output, and the
+    /// turn, which has a slot unless the log had to be waited for.
+    pub(crate) fn end(mut self, failure: Option<&ScriptFailure>) -> (Output, ComputeTurn) {
         let host = Arc::clone(&self.host);
-        let ended = async { tokio::time::timeout(LOG_TIMEOUT, host.ended(failure)).await };
         // What is not stored in time is lost.
-        let _ = self.handle.block_on(ended);
-        self.output
+        self.turn.wait_at_end(LOG_TIMEOUT, host.ended(failure));
+        (self.output, self.turn)
     }
 
     /// The largest text or buffer that a script gets at once, in bytes.

@@ -106,14 +106,14 @@ async fn run(
     let plugins = request.unit.plugins().current();
     let subject = script.subject.as_deref();
     let described =
-        script_request::describe(&mut request, target, &route, (subject, plugins.as_ref()));
+        script_request::describe(&mut request, target, &route, (subject, plugins.as_ref()))?;
     let input = InputStream::new(request.take_body());
     let place = format!("{}/{}", target.target_box.name, script.file);
     let (key, cell) = (request.request_key.clone(), request.context.cell().id);
     let span = personium_trace::child("script.run");
     request.request.http_client.set_trace(span.as_scope());
     let scripts = Arc::clone(&request.scripts);
-    let engine = scripts.engine()?;
+    let engine = scripts.engine();
     let unit = Arc::clone(&request.unit);
     let log = ScriptLog::new(&request, target, (script.permit, &script.file));
     let call = ScriptCall {

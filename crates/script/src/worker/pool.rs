@@ -58,8 +58,8 @@ impl WorkerPool {
     pub(crate) async fn run(&self, call: ScriptCall, sink: LocalSink) {
         let run = UnitMessage::Run {
             file: call.file,
-            context: call.context.to_string(),
-            request: call.request.to_string(),
+            context: call.context,
+            request: call.request,
         };
         let clock = Arc::clone(&self.clock);
         let mut conversation =

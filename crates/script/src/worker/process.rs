@@ -103,7 +103,6 @@ fn serve(link: &Arc<Link>, limits: &ScriptLimits, clock: &Arc<dyn Clock>) -> io:
         let running = RunningScript {
             host: Arc::new(RemoteHost(Arc::clone(link))),
             turn: slots.turn(runtime.handle(), runtime.block_on(slots.acquire())),
-            handle: runtime.handle().clone(),
             deadline: clock.monotonic() + limits.timeout,
             clock: Arc::clone(clock),
             limits: *limits,
@@ -113,7 +112,7 @@ fn serve(link: &Arc<Link>, limits: &ScriptLimits, clock: &Arc<dyn Clock>) -> io:
             calls: 0,
             timed_out: false,
         };
-        run::start(running, &text);
+        drop(run::start(running, &text));
         Prepared::make_next(limits);
     }
 }

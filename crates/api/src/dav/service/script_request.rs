@@ -1,9 +1,13 @@
 //! The request as a script sees it, and what the library knows about its service.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use personium_model::locate::Target;
 use personium_plugin::PluginSet;
 use personium_script::RouteTarget;
-use serde_json::{Map, Value, json};
+use personium_types::{Code, Error, Result};
+use serde::{Serialize, Serializer};
 
 use crate::request_context::CellRequest;
 
@@ -20,24 +24,92 @@ const REQUEST_KEY: &str = "x-personium-requestkey";
 /// The path in the URL, which scripts read that expect a certain proxy. It cannot be enumerated.
 const FORWARDED_PATH: &str = "x-forwarded-path";
 
-/// The description of a request for a script.
+/// The description of a request for a script: two JSON objects.
 pub(super) struct Described {
-    pub(super) context: Value,
-    pub(super) request: Value,
+    pub(super) context: String,
+    pub(super) request: String,
+}
+
+/// The facts about a service and its caller for the library.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ServiceFacts<'a> {
+    unit_url: &'a str,
+    cell_url: &'a str,
+    cell_name: &'a str,
+    box_url: &'a str,
+    box_name: &'a str,
+    box_schema: Option<&'a str>,
+    service_name: &'a str,
+    service_url: &'a str,
+    subject: Option<&'a str>,
+    path_based: bool,
+    request_key: &'a str,
+    caller_token: Option<String>,
+    server_version: &'a str,
+    extensions: Vec<ExtensionFacts<'a>>,
+}
+
+/// A class of an extension of the operator.
+#[derive(Serialize)]
+struct ExtensionFacts<'a> {
+    name: &'a str,
+    methods: &'a [String],
+}
+
+/// The members of the request object.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RequestMembers<'a> {
+    variables: &'a BTreeMap<String, String>,
+    method: &'a str,
+    scheme: &'a str,
+    host: &'a str,
+    port: &'a str,
+    script_name: &'a str,
+    path_info: &'a str,
+    query_string: &'a str,
+    request_uri: &'a str,
+    headers: ScriptHeaders,
+    hidden_headers: ScriptHeaders,
+}
+
+/// Headers in the order in which they were added. The first value of a name wins.
+#[derive(Default)]
+struct ScriptHeaders(Vec<(Cow<'static, str>, String)>);
+
+impl ScriptHeaders {
+    fn add(&mut self, name: impl Into<Cow<'static, str>>, value: String) {
+        let name = name.into();
+        if !self.0.iter().any(|(known, _)| *known == name) {
+            self.0.push((name, value));
+        }
+    }
+}
+
+impl Serialize for ScriptHeaders {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
 }
 
 /// Describes a request.
+///
+/// # Errors
+/// [`Code::ServiceConnect`] if it cannot be written as JSON.
 pub(super) fn describe(
     request: &mut CellRequest,
     target: &Target,
     route: &RouteTarget,
     (subject, plugins): (Option<&str>, &PluginSet),
-) -> Described {
+) -> Result<Described> {
     let headers = headers(request, target);
-    let forwarded = json!({FORWARDED_PATH: path_and_query(request)});
+    let mut hidden_headers = ScriptHeaders::default();
+    let uri = request_uri(request);
+    hidden_headers.add(FORWARDED_PATH, path_and_query(&uri).to_owned());
     let urls = request.unit.urls();
-    let box_name = &target.target_box.name;
-    let cell_name = &request.context.cell().name;
+    let box_name = target.target_box.name.as_str();
+    let cell_name = request.context.cell().name.as_str();
     let path = format!("/{cell_name}/{box_name}/service/{}", target.rest.join("/"));
     let segments = request.path.raw.get(1..).unwrap_or_default();
     let service = segments.len().saturating_sub(target.rest.len());
@@ -48,45 +120,51 @@ pub(super) fn describe(
         personium_model::url::encode_segment(box_name)
     );
     let (host, port) = host_and_port(request);
-    Described {
-        context: json!({
-            "unitUrl": urls.unit(),
-            "cellUrl": cell_url,
-            "cellName": cell_name,
-            "boxUrl": box_url,
-            "boxName": box_name,
-            "boxSchema": target.target_box.schema,
-            "serviceName": service,
-            "serviceUrl": format!("{box_url}/{service}"),
-            "subject": subject,
-            "pathBased": urls.path_based(),
-            "requestKey": request.request_key,
-            "callerToken": caller_token(request),
-            "serverVersion": crate::API_VERSION,
-            "extensions": extensions(plugins),
-        }),
-        request: json!({
-            "variables": route.variables,
-            "method": request.method.as_str(),
-            "scheme": urls.scheme(),
-            "host": host,
-            "port": port,
-            "scriptName": request.url,
-            "pathInfo": path,
-            "queryString": request.query,
-            "requestUri": request_uri(request),
-            "headers": headers,
-            "hiddenHeaders": forwarded,
-        }),
-    }
+    let facts = ServiceFacts {
+        unit_url: &urls.unit(),
+        cell_url: &cell_url,
+        cell_name,
+        box_url: &box_url,
+        box_name,
+        box_schema: target.target_box.schema.as_deref(),
+        service_name: &service,
+        service_url: &format!("{box_url}/{service}"),
+        subject,
+        path_based: urls.path_based(),
+        request_key: &request.request_key,
+        caller_token: caller_token(request),
+        server_version: crate::API_VERSION,
+        extensions: extensions(plugins),
+    };
+    let members = RequestMembers {
+        variables: &route.variables,
+        method: request.method.as_str(),
+        scheme: urls.scheme(),
+        host: &host,
+        port: &port,
+        script_name: &request.url,
+        path_info: &path,
+        query_string: &request.query,
+        request_uri: &uri,
+        headers,
+        hidden_headers,
+    };
+    let failed = |error| Error::new(Code::ServiceConnect).with_source(error);
+    Ok(Described {
+        context: serde_json::to_string(&facts).map_err(failed)?,
+        request: serde_json::to_string(&members).map_err(failed)?,
+    })
 }
 
 /// The classes of the extensions of the operator, with their methods.
-fn extensions(plugins: &PluginSet) -> Vec<Value> {
+fn extensions(plugins: &PluginSet) -> Vec<ExtensionFacts<'_>> {
     let extensions = plugins.extensions().iter();
     let declared = extensions.map(|extension| extension.declaration());
     declared
-        .map(|declared| json!({"name": declared.class, "methods": declared.methods}))
+        .map(|declared| ExtensionFacts {
+            name: &declared.class,
+            methods: &declared.methods,
+        })
         .collect()
 }
 
@@ -97,11 +175,10 @@ fn request_uri(request: &CellRequest) -> String {
     }
 }
 
-fn path_and_query(request: &CellRequest) -> String {
-    let uri = request_uri(request);
-    let after_scheme = uri.split_once("://").map_or(uri.as_str(), |(_, rest)| rest);
+fn path_and_query(uri: &str) -> &str {
+    let after_scheme = uri.split_once("://").map_or(uri, |(_, rest)| rest);
     let path = after_scheme.find('/').and_then(|at| after_scheme.get(at..));
-    path.unwrap_or("/").to_owned()
+    path.unwrap_or("/")
 }
 
 /// Host and port of the unit.
@@ -128,36 +205,34 @@ fn caller_token(request: &CellRequest) -> Option<String> {
     Some(token.trim().to_owned())
 }
 
-fn headers(request: &mut CellRequest, target: &Target) -> Map<String, Value> {
+fn headers(request: &mut CellRequest, target: &Target) -> ScriptHeaders {
     let has_body = request.has_body() || request.announced_length() > 0;
-    let mut out = Map::new();
-    let mut add = |name: &str, value: String| {
-        out.entry(name).or_insert(value.into());
-    };
+    let mut out = ScriptHeaders::default();
     let urls = request.unit.urls();
     let id = target.node().value().id.to_string();
     let [base_url, uri, fs_path, routing_id, schema, path_based] = ADDED;
-    add(base_url, urls.unit());
-    add(uri, request_uri(request));
-    add(fs_path, format!("/{id}"));
-    add(routing_id, id);
+    out.add(base_url, urls.unit());
+    out.add(uri, request_uri(request));
+    out.add(fs_path, format!("/{id}"));
+    out.add(routing_id, id);
     if let Some(value) = &target.target_box.schema {
-        add(schema, value.clone());
+        out.add(schema, value.clone());
     }
-    add(path_based, urls.path_based().to_string());
-    add("host", urls.authority());
+    out.add(path_based, urls.path_based().to_string());
+    out.add("host", urls.authority());
     for (name, value) in &request.headers {
         let name = name.as_str();
         if !ADDED.contains(&name) && !matches!(name, "content-length" | "transfer-encoding") {
-            add(name, String::from_utf8_lossy(value.as_bytes()).into_owned());
+            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            out.add(name.to_owned(), value);
         }
     }
-    add(REQUEST_KEY, request.request_key.clone());
+    out.add(REQUEST_KEY, request.request_key.clone());
     if has_body || matches!(request.method.as_str(), "POST" | "PUT") {
-        add("transfer-encoding", "chunked".to_owned());
+        out.add("transfer-encoding", "chunked".to_owned());
     }
-    add("connection", "keep-alive".to_owned());
-    add("user-agent", "personium".to_owned());
-    add("accept-encoding", "gzip,deflate".to_owned());
+    out.add("connection", "keep-alive".to_owned());
+    out.add("user-agent", "personium".to_owned());
+    out.add("accept-encoding", "gzip,deflate".to_owned());
     out
 }
