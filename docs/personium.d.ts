@@ -395,7 +395,7 @@ declare namespace personium {
     readonly SlackMessenger: { new (): Slack; prototype: Slack };
     readonly MailSender: { new (): MailSender; prototype: MailSender };
     readonly Ews: any;
-    readonly AWSSecurityTokenService: any;
+    readonly AWSSecurityTokenService: { new (): AWSSecurityTokenService; prototype: AWSSecurityTokenService };
   }
   interface HttpClientOptions {
     IgnoreHostnameVerification?: boolean;
@@ -418,10 +418,30 @@ declare namespace personium {
     putParam(url: string, headers: HttpHeaders, contentType: string, body: HttpBody, respondsAsStream?: boolean): HttpResult;
   }
   interface Slack {
-    setConfig(token: string, channel?: string | null, proxy?: { host: string; port: string | number; user?: string; password?: string } | null): void;
+    setConfig(token: string | null, channel?: string | null, proxy?: { host: string; port: string | number; user?: string; password?: string } | null): void;
     sendMessage(text: string): void;
     sendMessageToChannel(text: string, channel: string): void;
-    sendMessageToUser(text: string, user: string): void;
+    sendMessageToUser(text: string, user?: string): void;
+  }
+  interface AWSSecurityTokenService {
+    AccessKeyId: string | null;
+    SecretAccessKey: string | null;
+    Region: string | null;
+    ProxyHost: string | null;
+    ProxyPort: string | number | null;
+    ProxyUser: string | null;
+    ProxyPassword: string | null;
+    getSessionToken(seconds?: number): SessionToken;
+    getSessionTokenWithDuration(seconds: number): SessionToken;
+    getFederationToken(name: string, policy: object, seconds?: number): FederationToken;
+    getFederationTokenWithDuration(name: string, policy: object, seconds: number): FederationToken;
+  }
+  interface SessionToken {
+    Credentials: { AccessKeyId: string; SecretAccessKey: string; SessionToken: string; Expiration: number };
+  }
+  interface FederationToken extends SessionToken {
+    FederatedUser: { Arn: string; FederatedUserId: string };
+    PackedPolicySize: number;
   }
   interface MailAddress {
     address: string;

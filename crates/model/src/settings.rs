@@ -34,6 +34,8 @@ pub struct Settings {
     pub password_change_page_url: Option<String>,
     /// The mail server for mails of scripts.
     pub mail_server: Option<MailServer>,
+    /// The defaults of scripts that post to Slack.
+    pub slack: Box<SlackSettings>,
     /// The HTTP proxy for requests to other servers.
     pub outgoing_proxy: Option<OutgoingProxy>,
     /// Events.
@@ -217,6 +219,19 @@ pub enum MailSecurity {
     Tls,
 }
 
+/// The workspace of Slack that the operator has named for scripts.
+#[derive(Debug, Clone, Default)]
+pub struct SlackSettings {
+    /// The token of a bot. Scripts use it and never see it.
+    pub token: Option<personium_types::Secret<String>>,
+    /// The channel of messages without one.
+    pub channel: Option<String>,
+    /// The user who gets messages to users without a name.
+    pub user: Option<String>,
+    /// The proxy for requests to Slack, if it is not that of all requests.
+    pub proxy: Option<OutgoingProxy>,
+}
+
 /// An HTTP proxy.
 #[derive(Debug, Clone)]
 pub struct OutgoingProxy {
@@ -380,6 +395,7 @@ impl Default for Settings {
             login_page_url: None,
             password_change_page_url: None,
             mail_server: None,
+            slack: Box::default(),
             outgoing_proxy: None,
             events: EventSettings::default(),
             streams: StreamSettings::default(),

@@ -26,6 +26,8 @@
   const exceptionPrototype = create(ErrorClass.prototype);
   define(PersoniumException, 'prototype', { __proto__: null, value: exceptionPrototype, writable: false });
   put(exceptionPrototype, 'constructor', PersoniumException, false);
+  // Scripts tell it from the errors of the language by `Object.prototype.toString`, for which it is a plain object there.
+  put(exceptionPrototype, js.toStringTag, 'Object', false);
   const failure = (code, message) => build(code, text(message));
   const invalid = () => build(0, 'Invalid');
 
@@ -87,10 +89,21 @@
     const names = keys(methods);
     for (let at = 0; at < names.length; at += 1) put(proto, names[at], methods[names[at]], false);
   };
+  // Failures of `core` are those of a Java client: scripts make the exception of the library from their text.
+  const failingAsText = (method) => function () {
+    try {
+      return js.apply(method, this, arguments);
+    } catch (error) {
+      const state = peek(error);
+      if (state === undefined || state.family !== 'exception') throw error;
+      throw new ErrorClass('io.personium.client.DaoException: ' + text(error.code) + ',' + text(error.message));
+    }
+  };
   const coreOf = (record) => {
     if (record.coreProto === null) {
       record.coreProto = create(record.parent === null ? root : coreOf(record.parent));
-      addMethods(record.coreProto, record.methods);
+      const names = keys(record.methods);
+      for (let at = 0; at < names.length; at += 1) put(record.coreProto, names[at], failingAsText(record.methods[names[at]]), false);
     }
     return record.coreProto;
   };

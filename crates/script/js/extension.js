@@ -8,7 +8,7 @@
     throw new ErrorClass(message);
   };
   const isObject = (value) => typeof value === 'object' && value !== null && !isArray(value);
-  // Sends a request without an identity of the unit.
+  // Sends a request, without an identity of the unit unless the options have one.
   const send = (method, url, options) => {
     const headers = create(null);
     const names = keys(options.headers);
@@ -19,7 +19,7 @@
     const body = member(options, 'body');
     try {
       return host.send({
-        __proto__: null, method: method, url: text(url), headers: headers, token: null, accept: member(options, 'stream') ? 'stream' : 'text',
+        __proto__: null, method: method, url: text(url), headers: headers, token: member(options, 'token') || null, accept: member(options, 'stream') ? 'stream' : 'text',
         body: body === undefined ? null : body,
       });
     } catch (error) {
@@ -106,11 +106,12 @@
     SlackMessenger: null,
     MailSender: null,
     Ews: absent('Ews'),
-    AWSSecurityTokenService: absent('AWSSecurityTokenService'),
+    AWSSecurityTokenService: null,
   };
   lazy(extension, 'Slack', () => need('slack').Slack);
   lazy(extension, 'SlackMessenger', () => need('slack').Slack);
   lazy(extension, 'MailSender', () => need('mail').MailSender);
+  lazy(extension, 'AWSSecurityTokenService', () => need('aws').AWSSecurityTokenService);
   const added = host.context.extensions;
   for (let at = 0; at < added.length; at += 1) {
     put(extension, added[at].name, need('operated').classOfExtension(added[at].name, added[at].methods), true);

@@ -2,7 +2,7 @@
 (function (native, shared, need) {
   'use strict';
   const { original, put, quoted, matches, handleOf, newStream } = shared;
-  const { apply, parse, stringify, text: textOf, isArray, keys, create, define, exec, ErrorClass, Bytes, isView } = original;
+  const { apply, parse, text: textOf, isArray, keys, create, define, exec, ErrorClass, Bytes, isView } = original;
   const more = native.more(create(null));
   const uncurried = (f) => apply(original.bind, original.call, [f]);
   const slice = uncurried(original.slice);
@@ -46,6 +46,55 @@
     for (let at = 0; at < names.length; at += 1) put(target, names[at], source[names[at]], true);
     return target;
   };
+  // JSON of a value as `JSON.stringify` makes it, which keeps the objects that it is in as elements of an ordinary array: an index
+  // that a script has added to the prototype of arrays would get them.
+  const NESTED_MAX = 32;
+  const arraysAreChanged = () => {
+    for (let at = 0; at < NESTED_MAX; at += 1) {
+      if (at in original.arrayPrototype) return true;
+    }
+    return false;
+  };
+  const stringify = (value) => {
+    if (typeof value !== 'object' || value === null || !arraysAreChanged()) return original.stringify(value);
+    return written(value, '', null);
+  };
+  const unwrapped = (value) => {
+    for (let at = 0; at < original.unwrappers.length; at += 1) {
+      try {
+        return apply(original.unwrappers[at], value, []);
+      } catch (_) { /* it is no such object */ }
+    }
+    return value;
+  };
+  const written = (given, name, outer) => {
+    let value = given;
+    if ((typeof value === 'object' && value !== null) || typeof value === 'bigint') {
+      const toJSON = value.toJSON;
+      if (typeof toJSON === 'function') value = apply(toJSON, value, [name]);
+    }
+    if (typeof value === 'object' && value !== null) value = unwrapped(value);
+    if (typeof value !== 'object' || value === null) return original.stringify(value);
+    for (let above = outer; above !== null; above = above.outer) {
+      if (above.value === value) throw new original.TypeErrorClass('circular reference');
+    }
+    const inner = { __proto__: null, value: value, outer: outer };
+    let out = '';
+    if (isArray(value)) {
+      const length = value.length;
+      for (let at = 0; at < length; at += 1) {
+        const element = written(value[at], textOf(at), inner);
+        out += (at === 0 ? '' : ',') + (element === undefined ? 'null' : element);
+      }
+      return '[' + out + ']';
+    }
+    const names = keys(value);
+    for (let at = 0; at < names.length; at += 1) {
+      const member = written(value[names[at]], names[at], inner);
+      if (member !== undefined) out += (out === '' ? '' : ',') + original.stringify(names[at]) + ':' + member;
+    }
+    return '{' + out + '}';
+  };
   const isBuffer = (value) => {
     try {
       apply(original.bufferLength, value, []);
@@ -57,6 +106,7 @@
   const js = {
     __proto__: null,
     isBytes: (value) => isView(value) || isBuffer(value),
+    apply: apply,
     get: original.get,
     parse: parse,
     stringify: stringify,
@@ -79,11 +129,15 @@
     ProxyClass: original.ProxyClass,
     fromCodePoint: original.fromCodePoint,
     toPrimitive: original.toPrimitive,
+    toStringTag: original.toStringTag,
     indexOf: indexOf,
     slice: slice,
     trim: trim,
     lower: uncurried(original.lower),
     upper: uncurried(original.upper),
+    hex: (character) => uncurried(original.numberText)(uncurried(original.codeAt)(character, 0), 16),
+    isoTime: () => uncurried(original.isoTime)(new original.DateClass()),
+    timeOf: original.timeOf,
     split: split,
     replace: replaced,
     matches: matches,
@@ -170,6 +224,7 @@
     base64: (bytes) => more.base64(binaryText(bytes)),
     fromBase64: (text) => more.fromBase64(textOf(text)),
     sendMail: (mail) => more.sendMail(wellFormed(mail)),
+    signForAws: (request) => more.signForAws(wellFormed(stringify(request))),
     callExtension: (extension, method, createdWith, given) => parse(more.callExtension('{"extension":' + quoted(textOf(extension))
       + ',"method":' + quoted(textOf(method)) + ',"createdWith":' + writtenValues(createdWith) + ',"arguments":' + writtenValues(given) + '}')),
     log: (level, text) => more.log(textOf(level), wellFormed(text)),

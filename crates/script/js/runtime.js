@@ -28,6 +28,11 @@
     prototypeOf: Object.getPrototypeOf,
     hasOwn: Object.prototype.hasOwnProperty,
     objectPrototype: Object.prototype,
+    arrayPrototype: Array.prototype,
+    // The values in objects of these classes. Others are refused.
+    unwrappers: {
+      __proto__: null, length: 3, 0: String.prototype.valueOf, 1: Number.prototype.valueOf, 2: Boolean.prototype.valueOf,
+    },
     ErrorClass: ErrorClass,
     TypeErrorClass: TypeError,
     ProxyClass: Proxy,
@@ -42,11 +47,17 @@
     lower: String.prototype.toLowerCase,
     upper: String.prototype.toUpperCase,
     wellFormed: String.prototype.toWellFormed,
+    codeAt: String.prototype.charCodeAt,
+    numberText: Number.prototype.toString,
+    DateClass: Date,
+    isoTime: Date.prototype.toISOString,
+    timeOf: Date.parse,
     exec: RegExp.prototype.exec,
     subarray: Uint8Array.prototype.subarray,
     remembered: WeakMap.prototype.get,
     remember: WeakMap.prototype.set,
     toPrimitive: Symbol.toPrimitive,
+    toStringTag: Symbol.toStringTag,
   };
   const { parse, stringify, text: textOf, isArray, keys, create, define, exec } = original;
   const scope = globalThis;

@@ -131,6 +131,8 @@ impl ScriptEngine {
         let clock = Arc::clone(&self.clock);
         let (host, cell) = (Arc::clone(&call.host), call.cell.clone());
         let started = self.threads.run(move || {
+            // What is dropped here may begin tasks, such as reading the rest of the request: the runtime of the unit gets them.
+            let _entered = handle.enter();
             let text = ScriptText {
                 file: call.file,
                 source: call.source,

@@ -101,6 +101,8 @@ pub enum TokenKind {
     Caller,
     /// The service subject.
     Service,
+    /// The bot of the operator, for posting to Slack and nothing else.
+    Slack,
     /// This token.
     Given(String),
 }

@@ -4,6 +4,7 @@
 //! runs within the [`ScriptLimits`](personium_types::ScriptLimits): memory, stack, time, output, and the number of scripts at once. A script is synchronous, so it
 //! has a thread of its own while it runs; calls of the host block that thread, not the caller of [`ScriptEngine::run`].
 
+mod aws_signature;
 mod compute_slots;
 mod engine;
 mod failure;

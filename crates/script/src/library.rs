@@ -32,6 +32,7 @@ const FILES: &[(&str, &str)] = &[
     ("extension.js", include_str!("../js/extension.js")),
     ("slack.js", include_str!("../js/slack.js")),
     ("mail.js", include_str!("../js/mail.js")),
+    ("aws.js", include_str!("../js/aws.js")),
     ("operated.js", include_str!("../js/operated.js")),
     ("entry.js", include_str!("../js/entry.js")),
 ];

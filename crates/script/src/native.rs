@@ -6,6 +6,7 @@ use rquickjs::context::EvalOptions;
 use rquickjs::function::IntoJsFunc;
 use rquickjs::{ArrayBuffer, Ctx, Exception, Function, Object, Result, Value};
 
+use crate::aws_signature::SignedPost;
 use crate::host::{HostError, HostErrorKind, LogLevel};
 use crate::library;
 use crate::output::ResponseHead;
@@ -251,6 +252,11 @@ impl<'js> Functions<'js> {
         self.add("base64", |ctx: Ctx<'js>, bytes: String| {
             let bytes = caught(&ctx, text_encoding::from_binary_text(&bytes))?;
             Ok::<_, rquickjs::Error>(STANDARD.encode(bytes))
+        })?;
+        self.add("signForAws", |ctx: Ctx<'js>, request: String| {
+            let invalid = |_| HostError::new(HostErrorKind::Argument, "invalid request");
+            let request = serde_json::from_str::<SignedPost>(&request).map_err(invalid);
+            Ok::<_, rquickjs::Error>(caught(&ctx, request)?.authorization())
         })?;
         self.add("fromBase64", |ctx: Ctx<'js>, text: String| {
             let invalid = |_| HostError::new(HostErrorKind::Argument, "invalid Base64");

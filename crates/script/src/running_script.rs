@@ -157,6 +157,7 @@ impl RunningScript {
             None => TokenKind::None,
             Some("caller") => TokenKind::Caller,
             Some("service") => TokenKind::Service,
+            Some("slack") => TokenKind::Slack,
             Some(other) => match other.strip_prefix("token:") {
                 Some(token) => TokenKind::Given(token.to_owned()),
                 None => return Err(HostError::new(HostErrorKind::Argument, "unknown token")),

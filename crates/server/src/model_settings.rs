@@ -35,6 +35,7 @@ pub fn model_settings(config: &Config) -> Settings {
         login_page_url: config.cell_pages.login_url.clone(),
         password_change_page_url: config.cell_pages.password_change_url.clone(),
         mail_server: config.scripts.extensions.mail_server.clone(),
+        slack: config.scripts.extensions.slack.clone(),
         outgoing_proxy: outgoing_proxy(config),
         trusted_proxies: config.listen.trusted_proxies.clone(),
         compress_responses: config.listen.compress_responses,

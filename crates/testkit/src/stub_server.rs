@@ -76,7 +76,7 @@ impl StubServer {
         accepted.await.is_ok()
     }
 
-    /// Receives one request with a JSON body, and answers it with a status such as `200 OK` and a body.
+    /// Receives one request with a JSON body, or with none, and answers it with a status such as `200 OK` and a body.
     pub async fn receive(&self, status: &str, answer: &str) -> ReceivedRequest {
         let (mut stream, _) = self.listener.accept().await.unwrap();
         let mut read = Vec::new();
@@ -86,7 +86,10 @@ impl StubServer {
             read.extend_from_slice(&chunk[..count]);
             let text = String::from_utf8_lossy(&read).into_owned();
             if let Some((head, received)) = text.split_once("\r\n\r\n")
-                && let Ok(body) = serde_json::from_str(received)
+                && let Ok(body) = match has_body(head) {
+                    true => serde_json::from_str(received),
+                    false => Ok(Value::Null),
+                }
             {
                 let response = format!(
                     "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{answer}",
@@ -102,4 +105,10 @@ impl StubServer {
             assert!(count > 0, "{text}");
         }
     }
+}
+
+/// Whether a head announces a body.
+fn has_body(head: &str) -> bool {
+    let head = head.to_ascii_lowercase();
+    head.contains("\r\ncontent-length: ") || head.contains("\r\ntransfer-encoding: ")
 }

@@ -31,6 +31,10 @@ type Connections = Client<HttpsConnector<ProxyConnector>, Full<Bytes>>;
 pub struct NetworkClient {
     private_networks: bool,
     proxy: Option<Proxy>,
+    /// The proxy for requests to Slack, if it is another.
+    slack_proxy: Option<Proxy>,
+    /// To Slack through a proxy of its own.
+    slack: OnceLock<Option<Connections>>,
     /// To any address; `None` if the certificates of this machine cannot be used.
     unrestricted: OnceLock<Option<Connections>>,
     /// To public addresses.
@@ -45,6 +49,7 @@ impl NetworkClient {
         Self {
             private_networks: settings.allow_private_networks,
             proxy: settings.outgoing_proxy.as_ref().and_then(Proxy::of),
+            slack_proxy: settings.slack.proxy.as_ref().and_then(Proxy::of),
             ..Self::default()
         }
     }
@@ -78,7 +83,11 @@ impl NetworkClient {
             let headers = request.headers_mut();
             headers.insert(header::PROXY_AUTHORIZATION, value);
         }
-        let connections = self.connections(trust).ok_or(FetchError::Tls)?;
+        let connections = match &self.slack_proxy {
+            Some(proxy) if is_slack(request.uri()) => self.to_slack(proxy),
+            _ => self.connections(trust),
+        };
+        let connections = connections.ok_or(FetchError::Tls)?;
         let span = personium_trace::client(method_word(request.method().as_str()));
         span.set(Attribute::Method(method_word(request.method().as_str())));
         let host = bare_host(request.uri()).to_owned();
@@ -99,6 +108,12 @@ impl NetworkClient {
         exchanged
     }
 
+    /// The connections to Slack through a proxy that the operator has named for it.
+    fn to_slack(&self, proxy: &Proxy) -> Option<&Connections> {
+        let open = || pool(ProxyConnector::new(UrlTrust::Operator, Some(proxy.clone())));
+        self.slack.get_or_init(open).as_ref()
+    }
+
     fn connections(&self, trust: UrlTrust) -> Option<&Connections> {
         let slot = match trust {
             UrlTrust::Operator => &self.unrestricted,
@@ -107,6 +122,11 @@ impl NetworkClient {
         slot.get_or_init(|| pool(ProxyConnector::new(trust, self.proxy.clone())))
             .as_ref()
     }
+}
+
+/// Whether a URL is one of Slack, over TLS.
+fn is_slack(uri: &http::Uri) -> bool {
+    uri.scheme_str() == Some("https") && bare_host(uri).eq_ignore_ascii_case("slack.com")
 }
 
 /// Tells another server of the trace, unless a script has told it something else.

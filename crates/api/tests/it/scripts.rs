@@ -1,5 +1,6 @@
 //! Scripts of services.
 
+mod hostile;
 mod language;
 mod limits;
 mod log;

@@ -45,7 +45,7 @@ section! {
         log: ScriptLogLevel = "engine.script.log.level", "info", LOG_LEVELS;
         /// The largest size of the log lines of one request to a script in bytes.
         log_max_bytes: usize = "engine.script.log.maxBytes", "65536", Number(0..=1 << 20);
-        /// The folder of the property files of extensions (Ext_MailSender.properties). They are read at the start.
+        /// The folder of the property files of extensions (Ext_MailSender.properties, Ext_Slack.properties). They are read at the start.
         extensions: ExtensionFiles = "engine.extensions.dir", "", ExtensionsFolder;
         /// The host of an external script engine.
         _host: String = "engine.host", "localhost", Text;

@@ -236,14 +236,14 @@ impl LocalServer {
     }
 }
 
-/// A Python program that serves mail. Dropping it ends the program.
-pub struct MailServerProgram {
+/// A Python program that is a server, on the packages of the mail server. Dropping it ends the program.
+pub struct PythonServer {
     _process: Process,
     info: Value,
     _folder: TempDir,
 }
 
-impl MailServerProgram {
+impl PythonServer {
     /// Starts a program, and waits until it prints a line of JSON.
     pub fn start(program: &str, input: &Value) -> Self {
         let folder = tempfile::tempdir().unwrap();

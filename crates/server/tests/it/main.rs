@@ -85,6 +85,7 @@ mod request_targets;
 mod restored_cell;
 mod rolling_restart;
 mod saml_clients;
+mod script_cloud;
 mod script_extensions;
 mod script_mail;
 mod script_memory;

@@ -5,7 +5,7 @@ use std::path::Path;
 use personium_testkit::wait_until;
 use serde_json::{Value, json};
 
-use crate::external_programs::{MailServerProgram, run_python};
+use crate::external_programs::{PythonServer, run_python};
 use crate::script_workers::{run, start_with_script};
 use crate::storage_unit::StorageUnit;
 
@@ -69,7 +69,7 @@ fn mails(folder: &Path) -> Vec<Value> {
 async fn mail_arrives_over_starttls_with_a_password() {
     let folder = tempfile::tempdir().unwrap();
     make_keys(folder.path());
-    let server = MailServerProgram::start(
+    let server = PythonServer::start(
         "smtp_server.py",
         &json!({"folder": folder.path(), "tls": true}),
     );
@@ -114,7 +114,7 @@ async fn mail_arrives_over_starttls_with_a_password() {
 #[tokio::test]
 async fn mail_goes_to_the_server_of_a_property_file_of_the_original() {
     let folder = tempfile::tempdir().unwrap();
-    let server = MailServerProgram::start(
+    let server = PythonServer::start(
         "smtp_server.py",
         &json!({"folder": folder.path(), "tls": false}),
     );
@@ -173,7 +173,7 @@ async fn server_with_an_unknown_certificate_gets_no_mail_and_no_password() {
     let folder = tempfile::tempdir().unwrap();
     make_keys(folder.path());
     std::fs::remove_file(folder.path().join("root.crt")).unwrap();
-    let server = MailServerProgram::start(
+    let server = PythonServer::start(
         "smtp_server.py",
         &json!({"folder": folder.path(), "tls": true}),
     );

@@ -310,3 +310,22 @@ async fn script_that_never_ends_on_a_thread_is_counted_and_its_cell_begins_no_ot
             .contains("a script does not end although its time is over")
     );
 }
+
+/// The server reads the rest of a short body after its response, in a task of its own.
+#[tokio::test]
+async fn request_whose_body_is_not_read_is_answered() {
+    for isolation in ["thread", "process"] {
+        let settings = [("isolation", isolation), ("connection.timeout", "20000")];
+        let unit = unit_with(&settings).await;
+        let code = "return {status: 200, headers: {}, body: ['unread']};";
+        for body in ["a=b".to_owned(), "x".repeat(1 << 20)] {
+            let request = unit.admin_request("POST", "c/b/svc/x");
+            let request = request.header("x-code", &code.replace(' ', "%20"));
+            let response = request.body(body).send().await;
+            assert_eq!(response.status, 200, "{isolation}: {}", response.text());
+            assert_eq!(response.text(), "unread");
+        }
+        // The connection goes on.
+        assert_eq!(value(&unit, "1 + 1").await, "2");
+    }
+}

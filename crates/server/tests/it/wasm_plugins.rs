@@ -111,6 +111,30 @@ pub fn template(language: &Language) -> String {
     fs::read_to_string(format!("{TEMPLATES}/{}", language.source)).unwrap()
 }
 
+/// The tests use the tools that the page installs, in the same versions.
+#[test]
+fn tools_that_the_page_installs_are_those_of_the_tests() {
+    let page = fs::read_to_string("../../docs/plugins.md").unwrap();
+    let python = fs::read_to_string("tests/clients/plugin-requirements.txt").unwrap();
+    let node = fs::read_to_string("tests/clients/plugins/package.json").unwrap();
+    let node: Value = serde_json::from_str(&node).unwrap();
+    let mut tools = Vec::new();
+    for line in page.lines() {
+        if let Some(tool) = line.strip_prefix("tools/bin/pip install ") {
+            let pinned = format!("{tool} \\");
+            assert!(python.lines().any(|line| line == pinned), "{tool}");
+            tools.push(tool);
+        }
+        if let Some(tool) = line.strip_prefix("npm install ") {
+            let (name, version) = tool.split_once('@').unwrap();
+            assert_eq!(node["dependencies"][name], version, "{tool}");
+            tools.push(tool);
+        }
+    }
+    // Python, Rust, C and JavaScript.
+    assert_eq!(tools.len(), 4, "{tools:?}");
+}
+
 /// The file of the page for a plugin, with types of this name.
 fn description(name: &str) -> String {
     let text =

@@ -37,6 +37,8 @@ const SUBJECT_SCOPE: &str = "root";
 const CHAIN: [&str; 4] = [REQUEST_KEY, EVENT_ID, RULE_CHAIN, VIA];
 /// The only one of them that a script may set itself.
 const REQUEST_KEY: &str = "x-personium-requestkey";
+/// Where the token of the operator for Slack is sent to.
+const SLACK_URL: &str = "https://slack.com/api/chat.postMessage";
 /// The headers of requests that scripts cannot set.
 const NOT_OF_SCRIPTS: &[HeaderName] = &[
     header::HOST,
@@ -137,6 +139,14 @@ impl ServiceHost {
             TokenKind::None => Ok(None),
             TokenKind::Caller => Ok(self.caller.clone().filter(|_| is_own)),
             TokenKind::Given(token) => Ok(Some(format!("Bearer {token}"))),
+            TokenKind::Slack => {
+                let token = self.unit.settings().slack.token.as_ref();
+                let token = token.filter(|_| sent.url == SLACK_URL);
+                let absent =
+                    || HostError::new(HostErrorKind::Absent, "there is no token for Slack");
+                let token = token.ok_or_else(absent)?;
+                Ok(Some(format!("Bearer {}", token.reveal())))
+            }
             TokenKind::Service => {
                 let token = self.token_for(&self.cell_of(&sent.url)).await?;
                 Ok(Some(format!("Bearer {token}")))

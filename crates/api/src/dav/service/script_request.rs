@@ -48,6 +48,16 @@ struct ServiceFacts<'a> {
     caller_token: Option<String>,
     server_version: &'a str,
     extensions: Vec<ExtensionFacts<'a>>,
+    slack: Option<SlackFacts<'a>>,
+}
+
+/// The defaults that the operator has named for messages to Slack, without the token.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SlackFacts<'a> {
+    has_token: bool,
+    channel: Option<&'a str>,
+    user: Option<&'a str>,
 }
 
 /// A class of an extension of the operator.
@@ -135,6 +145,7 @@ pub(super) fn describe(
         caller_token: caller_token(request),
         server_version: crate::API_VERSION,
         extensions: extensions(plugins),
+        slack: slack(request),
     };
     let members = RequestMembers {
         variables: &route.variables,
@@ -154,6 +165,18 @@ pub(super) fn describe(
         context: serde_json::to_string(&facts).map_err(failed)?,
         request: serde_json::to_string(&members).map_err(failed)?,
     })
+}
+
+/// The facts for messages to Slack, if the operator has named any.
+fn slack(request: &CellRequest) -> Option<SlackFacts<'_>> {
+    let slack = &request.unit.settings().slack;
+    let facts = SlackFacts {
+        has_token: slack.token.is_some(),
+        channel: slack.channel.as_deref(),
+        user: slack.user.as_deref(),
+    };
+    let is_named = facts.has_token || facts.channel.is_some() || facts.user.is_some();
+    is_named.then_some(facts)
 }
 
 /// The classes of the extensions of the operator, with their methods.

@@ -10,10 +10,11 @@ const DEFINITIONS: &str = include_str!("../../../../../docs/personium.d.ts");
 const REFERENCE: &str = include_str!("../../../../../docs/scripts-api.md");
 
 /// The interfaces of arguments and results, which the library does not define, and those that only describe others.
-const OTHERS: [&str; 14] = [
+const OTHERS: [&str; 16] = [
     "AccessControlList",
     "ClassOf",
     "Classes",
+    "FederationToken",
     "FileArgument",
     "HttpClientOptions",
     "HttpResult",
@@ -23,6 +24,7 @@ const OTHERS: [&str; 14] = [
     "PersoniumInputStream",
     "SchemaAuthentication",
     "ScriptResponse",
+    "SessionToken",
     "Tokens",
     "Principal",
 ];
@@ -48,7 +50,7 @@ const LIST: &str = "
     [client, unit, unit.ctl, unit.ctl.cell, cell, c, c.box, c.account, c.role, c.relation, c.extCell, c.extRole, s, s.entityType, s.associationEnd, s.complexType,
      s.property, s.complexTypeProperty, box, box.ctl, box.acl, box.col('x'), od, set, set.query(), box.service('svc'), box.service('svc').call('nosuch'),
      cell.event, cell.currentLog, cell.archiveLog, made[0].role, new _p.extension.HttpClient(), new _p.extension.Slack(),
-     new _p.extension.MailSender(), request.input]
+     new _p.extension.MailSender(), new _p.extension.AWSSecurityTokenService(), request.input]
       .concat(made).forEach(look);
     cell.event.post({Type:'t'}); look(cell.currentLog.getString('default.log'));
     out.OwnerAccessor = names(client.asCellOwner());

@@ -147,10 +147,8 @@ async fn unreachable_server_and_broken_answer_are_errors() {
 #[tokio::test]
 async fn absent_extensions_say_so() {
     let unit = ScriptUnit::new().await;
-    let code = "return ['Ews', 'AWSSecurityTokenService'].map(function (name) { return fails(function () { new _p.extension[name](); }); });";
-    for outcome in unit.value(code).await.as_array().unwrap() {
-        assert_eq!(outcome[0], 501);
-    }
+    let code = "return fails(function () { new _p.extension.Ews(); })[0];";
+    assert_eq!(unit.value(code).await, 501);
     let unknown = "try { new _p.extension.Nope(); } catch (e) { return e.name; }";
     assert_eq!(unit.value(unknown).await, "TypeError");
 }
@@ -186,4 +184,52 @@ async fn slack_goes_through_the_proxy_of_the_unit_and_failures_are_only_logged()
     assert_eq!(out, json!([null, null, null, true, true]));
     let line = proxy.await.unwrap();
     assert_eq!(line, "CONNECT slack.com:443 HTTP/1.1\r\n");
+}
+
+#[tokio::test]
+async fn token_service_of_aws_names_what_is_wrong() {
+    let unit = ScriptUnit::new().await;
+    let code = "var message = function (act) { try { act(); return null; } catch (e) { return [e.name, e.message]; } };
+        var made = function (set) { var service = new _p.extension.AWSSecurityTokenService(); service.AccessKeyId = 'a'; service.SecretAccessKey = 's'; set(service); return service; };
+        return [message(function () { new _p.extension.AWSSecurityTokenService().getSessionToken(); }),
+          message(function () { made(function (s) { s.SecretAccessKey = null; }).getSessionToken(); }),
+          message(function () { made(function (s) { s.Region = 'x.evil.example/'; }).getSessionToken(); }),
+          message(function () { made(function () {}).getFederationToken('n', null); }),
+          message(function () { made(function () {}).getFederationToken('n', 'x'); }),
+          message(function () { made(function () {}).getSessionTokenWithDuration('1&Action=x'); }),
+          message(function () { _p.extension.AWSSecurityTokenService.prototype.getSessionToken.call({AccessKeyId: 'a', SecretAccessKey: 's'}); })[0],
+          message(function () { _p.extension.AWSSecurityTokenService(); })];";
+    let error = |text: &str| json!(["Error", text]);
+    let expected = json!([
+        error("AccessKeyId is not set."),
+        error("SecretAccessKey is not set."),
+        error("Region is not valid."),
+        error("policy cannot be null."),
+        error("policy is not NativeObject."),
+        error("durationSeconds is not a number of seconds."),
+        "_p.PersoniumException",
+        error("AWSSecurityTokenService is a constructor")
+    ]);
+    assert_eq!(unit.value(code).await, expected);
+}
+
+#[tokio::test]
+async fn token_of_the_operator_goes_to_slack_only() {
+    let unit = ScriptUnit::with_settings(|settings| {
+        settings.slack.token = Some(personium_types::Secret::new("xoxb-secret".to_owned()));
+        settings.allow_private_networks = true;
+    })
+    .await;
+    let server = StubServer::start().await;
+    let code = format!(
+        "var kept = Object.getOwnPropertyDescriptor(Object.prototype, 'token');
+         Object.defineProperty(Object.prototype, 'token', {{value: 'slack', configurable: true, writable: true}});
+         var answer = new _p.extension.HttpClient().get('{}', {{token: 'slack'}});
+         delete Object.prototype.token;
+         return answer.status;",
+        server.url()
+    );
+    let (out, received) = tokio::join!(unit.value(&code), server.receive("200 OK", ""));
+    assert_eq!(out, "200");
+    assert!(!received.head.contains("xoxb"), "{}", received.head);
 }

@@ -8,7 +8,7 @@ use super::{ScriptUnit, register};
 const SCRIPT: &str = "c/app/svc/__src/polluted.js";
 
 /// Changes of the language by scripts, before they use the library.
-const POLLUTIONS: [(&str, &str); 17] = [
+const POLLUTIONS: [(&str, &str); 20] = [
     (
         "toJSON of objects",
         "Object.prototype.toJSON = function () { return 'gone'; };",
@@ -35,6 +35,20 @@ const POLLUTIONS: [(&str, &str); 17] = [
         "members of objects",
         "'accept body headers token tokens schema grant last stream then code refused extensions'
            .split(' ').forEach(function (name) { Object.prototype[name] = 'mine'; });",
+    ),
+    (
+        "indexes of lists",
+        "for (var i = 0; i < 8; i += 1) {
+           Object.defineProperty(Array.prototype, i, {get: function () { throw 'read'; }, set: function () { throw 'written'; }}); }",
+    ),
+    (
+        "fixed indexes of lists",
+        "for (var i = 0; i < 8; i += 1) Object.defineProperty(Array.prototype, i, {value: 'mine'});",
+    ),
+    (
+        "indexes of objects",
+        "for (var i = 0; i < 8; i += 1) {
+           Object.defineProperty(Object.prototype, i, {get: function () { throw 'read'; }, set: function () { throw 'written'; }}); }",
     ),
     (
         "iterators",
@@ -162,4 +176,39 @@ async fn library_works_for_polluted_scripts() {
         assert_eq!(answered.text(), clean.text(), "{name}");
     }
     assert!(clean.text().starts_with("content,"), "{}", clean.text());
+}
+
+/// Values of every kind that JSON has, by the library. `out` is what it has stored and written.
+const WRITE: &str = "
+    var set = _p.as('serviceSubject').cell().box().odata('od').entitySet('E'), out = '';
+    set.merge('one', {number: new Number(5), text: new String('t'), truth: new Boolean(false), none: undefined, act: function () {}}, '*');
+    var merged = set.retrieve('one');
+    out += merged.number + merged.text + merged.truth + merged.none + merged.act;
+    var response = new JSGIResponse(), circle = {inner: {}};
+    response.setResponseData({list: [1, null, undefined, NaN, {a: [[{}]], 日: 'line\\nbreak'}], day: new Date(0),
+      own: {toJSON: function (name) { return ['as', name]; }}, hidden: Object.defineProperty({}, 'x', {value: 1})});
+    out += response.body;
+    circle.inner.circle = circle;
+    try { set.merge('one', circle, '*'); } catch (e) { out += e.name; }
+    try { response.setResponseData({big: 5n}); } catch (e) { out += e.name; }
+    console.log({one: [{two: 1}]});";
+
+#[tokio::test]
+async fn values_are_written_as_json_whatever_lists_inherit() {
+    let unit = polluted_unit().await;
+    let answer = "return {status: 200, headers: {}, body: [out]};";
+    let clean = run(&unit, &format!("{WRITE} {answer}")).await.expect(200);
+    for (name, pollution) in POLLUTIONS {
+        if !name.contains("indexes") {
+            continue;
+        }
+        let answered = run(&unit, &format!("{pollution} {WRITE} {answer}")).await;
+        assert_eq!(answered.status, 200, "{name}: {}", answered.text());
+        assert_eq!(answered.text(), clean.text(), "{name}");
+    }
+    let text = clean.text();
+    let begin = "5tfalseundefinedundefined{\"list\":[1,null,null,null,{\"a\":[[{}]],\"日\":\"line\\nbreak\"}],\"day\":\"1970-";
+    assert!(text.starts_with(begin), "{text}");
+    let end = "\"own\":[\"as\",\"own\"],\"hidden\":{}}_p.PersoniumExceptionTypeError";
+    assert!(text.ends_with(end), "{text}");
 }

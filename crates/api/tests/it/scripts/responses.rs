@@ -369,3 +369,51 @@ async fn ready_made_response_is_accepted() {
         );
     }
 }
+
+#[tokio::test]
+async fn status_and_headers_that_a_script_chooses_are_sent() {
+    let unit = unit().await;
+    let script = "function(request) {
+      var query = _p.util.queryParse(request.queryString);
+      if (query.status === '302') return {status: 302, headers: {Location: 'http://other.example/'}, body: []};
+      if (query.status === '204') return {status: '204', headers: {}, body: []};
+      return {status: Number(query.status), headers: {'Content-Type': 'text/html; charset=UTF-8;'}, body: [query.text]};
+    }";
+    put(&unit, "t.js", script).await;
+    let call = async |query: &str| {
+        let path = format!("c/b/svc/t?{query}");
+        unit.admin_request("GET", &path).send().await
+    };
+    for (query, status, text) in [
+        ("status=400&text=", 400, ""),
+        ("status=401&text=no", 401, "no"),
+        ("status=999&text=odd", 999, "odd"),
+        (
+            "status=105&text=x",
+            500,
+            "Server Error : response status illegal type. status: 105",
+        ),
+        (
+            "status=2000&text=x",
+            500,
+            "Server Error : response status illegal type. status: 2000",
+        ),
+        (
+            "status=204",
+            500,
+            "Server Error : response status illegal type.",
+        ),
+    ] {
+        let response = call(query).await;
+        assert_eq!(
+            (response.status.as_u16(), response.text().as_str()),
+            (status, text),
+            "{query}"
+        );
+    }
+    let moved = call("status=302").await;
+    assert_eq!(
+        (moved.status.as_u16(), moved.header("location")),
+        (302, Some("http://other.example/"))
+    );
+}
