@@ -17,7 +17,7 @@ use crate::error::{InEntry, InstallError, InstallReason, InstallResult};
 use crate::installer::Installer;
 
 /// The number of files that are stored at the same time, and their length in bytes from which on no more are added.
-const FILES_AT_ONCE: usize = 8;
+const FILES_AT_ONCE: usize = 32;
 const FILE_BYTES_AT_ONCE: u64 = 16 << 20;
 
 /// The target of an entry of the contents.
@@ -80,19 +80,24 @@ impl Installer {
 
     /// Stores some files at the same time: each waits for the disk. Their events are posted in their order.
     async fn install_files(&self, files: Vec<(&DescribedResource, BarEntry)>) -> InstallResult {
-        for (_, entry) in &files {
-            self.start_entry(entry).await;
-        }
+        let entries: Vec<&BarEntry> = files.iter().map(|(_, entry)| entry).collect();
+        self.start_entries(&entries).await;
         let mut installed = FuturesOrdered::new();
         for (described, entry) in &files {
             installed.push_back(Box::pin(self.install_file(described, entry)));
         }
-        let mut entries = files.iter().map(|(_, entry)| entry);
-        while let (Some(done), Some(entry)) = (installed.next().await, entries.next()) {
-            done?;
-            self.end_entry(entry).await;
+        let (mut ended, mut outcome) = (0, Ok(()));
+        while let Some(done) = installed.next().await {
+            outcome = done;
+            if outcome.is_err() {
+                break;
+            }
+            ended += 1;
         }
-        Ok(())
+        drop(installed);
+        self.end_entries(entries.get(..ended).unwrap_or_default())
+            .await;
+        outcome
     }
 
     async fn install_file(&self, described: &DescribedResource, entry: &BarEntry) -> InstallResult {

@@ -25,7 +25,7 @@ use crate::progress::{self, InstallationResult, StoredInstallation};
 const STORED_STEP_PERCENT: u64 = 10;
 
 /// The number of events that are posted with one state of the cell.
-const EVENTS_PER_CONTEXT: usize = 20;
+const EVENTS_PER_CONTEXT: usize = 100;
 
 /// The installation of an application.
 pub struct Installer {
@@ -135,12 +135,21 @@ impl Installer {
 
     /// Starts an entry of the archive.
     pub(crate) async fn start_entry(&self, entry: &BarEntry) {
-        self.count_entry();
-        if self.percent() > self.stored_percent.load(Ordering::Acquire) + STORED_STEP_PERCENT {
-            self.store_progress_or_warn(None).await;
+        self.start_entries(&[entry]).await;
+    }
+
+    /// Starts entries of the archive, one after the other.
+    pub(crate) async fn start_entries(&self, entries: &[&BarEntry]) {
+        for entries in entries.chunks(EVENTS_PER_CONTEXT) {
+            entries.iter().for_each(|_| self.count_entry());
+            if self.percent() > self.stored_percent.load(Ordering::Acquire) + STORED_STEP_PERCENT {
+                self.store_progress_or_warn(None).await;
+            }
+            let started = entries
+                .iter()
+                .map(|entry| self.event("PL-BI-1001", entry.name(), "Installation started."));
+            self.post_events(started.collect()).await;
         }
-        self.post_event("PL-BI-1001", entry.name(), "Installation started.")
-            .await;
     }
 
     /// Ends an entry of the archive.
@@ -151,11 +160,10 @@ impl Installer {
     /// Ends entries of the archive that were stored together.
     pub(crate) async fn end_entries(&self, entries: &[&BarEntry]) {
         for entries in entries.chunks(EVENTS_PER_CONTEXT) {
-            let context = self.context().await;
-            for entry in entries {
-                let event = self.event("PL-BI-1003", entry.name(), "Installation completed.");
-                self.post_in(&context, event).await;
-            }
+            let ended = entries
+                .iter()
+                .map(|entry| self.event("PL-BI-1003", entry.name(), "Installation completed."));
+            self.post_events(ended.collect()).await;
         }
     }
 
@@ -215,8 +223,7 @@ impl Installer {
 
     /// Posts an event about a step.
     pub(crate) async fn post_event(&self, kind: &str, object: &str, info: &str) {
-        let context = self.context().await;
-        self.post_in(&context, self.event(kind, object, info)).await;
+        self.post_events(vec![self.event(kind, object, info)]).await;
     }
 
     fn event(&self, kind: &str, object: &str, info: &str) -> Event {
@@ -236,25 +243,24 @@ impl Installer {
         }
     }
 
-    /// Posts an event in this state of the cell; failures are logged.
-    async fn post_in(&self, context: &Result<Arc<CellContext>>, event: Event) {
-        let kind = event.kind.clone();
-        let posted = match context {
-            Ok(context) => {
-                let permit = event_permit(&self.authority, context);
-                event::post(&self.unit, context, &permit, event)
-                    .await
-                    .map_err(|error| error.to_string())
-            }
-            Err(error) => Err(error.to_string()),
+    /// Posts events in the current state of the cell; failures are logged.
+    async fn post_events(&self, events: Vec<Event>) {
+        let posted = async {
+            let context = self.context().await?;
+            let permit = event_permit(&self.authority, &context);
+            event::post_all(&self.unit, &context, &permit, events).await
         };
-        if let Err(error) = posted {
+        let refusals = match posted.await {
+            Ok(refusals) => refusals,
+            Err(error) => vec![error],
+        };
+        if let Some(error) = refusals.first() {
             tracing::warn!(
                 cell.id = %self.target.cell,
                 box.name = %self.target.box_name,
-                event.kind = kind,
-                error,
-                "failed to post installation event"
+                events.refused = refusals.len(),
+                %error,
+                "failed to post installation events"
             );
         }
     }

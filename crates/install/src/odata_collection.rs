@@ -18,8 +18,10 @@ use crate::installer::Installer;
 /// The size of the entities of one commit, in bytes, from which on it ends. The last one may exceed it.
 const MAX_COMMIT_BYTES: usize = 4 << 20;
 
-/// The number of entities that are read with one state of the cell and the schema. Before they are stored, it is read anew.
-const ENTITIES_PER_ROOT: usize = 100;
+/// The number of entities that are read together, with one state of the cell and the schema, and their size in bytes from which on no
+/// more are added. Before they are stored, the state is read anew.
+const ENTITIES_PER_GROUP: usize = 100;
+const GROUP_BYTES: u64 = 1 << 20;
 
 /// The entries of the archive for a collection.
 #[derive(Default)]
@@ -50,6 +52,20 @@ impl CollectionEntries {
         }
         out
     }
+}
+
+/// The next entities that are read together; empty at the end.
+fn next_group<'e>(rest: &mut &'e [(String, BarEntry)]) -> &'e [(String, BarEntry)] {
+    let (mut count, mut bytes) = (0, 0);
+    for (_, entry) in rest.iter().take(ENTITIES_PER_GROUP) {
+        if bytes >= GROUP_BYTES {
+            break;
+        }
+        (count, bytes) = (count + 1, bytes + entry.size());
+    }
+    let (group, after) = rest.split_at(count);
+    *rest = after;
+    group
 }
 
 /// Entities that are created in one batch, with their entries.
@@ -138,56 +154,69 @@ impl Installer {
     /// Checks names, entity types, syntax and ids of all entities.
     async fn check_entities(&self, path: &[String], found: &CollectionEntries) -> InstallResult {
         let mut ids = HashSet::new();
-        let mut root = None;
-        for (number, (entity_type, entry)) in found.data.iter().enumerate() {
-            self.count_entry();
-            if number % ENTITIES_PER_ROOT == 0 {
-                root = None;
-            }
-            let name = entry.path().rsplit('/').next().unwrap_or_default();
-            let digits = name.strip_suffix(".json").unwrap_or_default();
-            if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-                let reason = InstallReason::Misplaced;
-                return Err(InstallError::new(
-                    reason,
-                    entry.name(),
-                    "not digits and .json",
-                ));
-            }
-            let root = match &mut root {
-                Some(root) => root,
-                None => root.insert(self.data_root(path).await.in_entry(entry)?),
+        let mut rest = found.data.as_slice();
+        loop {
+            let group = next_group(&mut rest);
+            let Some((_, first)) = group.first() else {
+                return Ok(());
             };
-            root.set(entity_type).in_entry(entry)?;
-            let parsed = self
-                .package
-                .read_as(entry, |bytes| serde_json::from_slice(&bytes));
-            let entity: BTreeMap<String, Value> =
-                parsed.await?.map_err(|error: serde_json::Error| {
+            let root = self.data_root(path).await.in_entry(first)?;
+            let entries: Vec<&BarEntry> = group.iter().map(|(_, entry)| entry).collect();
+            let read = self.package.read_all(&entries, |bytes| read_id(&bytes));
+            for ((entity_type, entry), id) in group.iter().zip(read.await) {
+                self.count_entry();
+                check_entry_name(entry)?;
+                root.set(entity_type).in_entry(entry)?;
+                let id = id?.map_err(|error| {
                     let line = Some(error.line().max(1));
                     InstallError::new(InstallReason::Syntax, entry.name(), error).at_line(line)
                 })?;
-            if let Some(Value::String(id)) = entity.get("__id")
-                && !ids.insert((entity_type.clone(), id.clone()))
-            {
-                let duplicate = Error::new(Code::EntityExists);
-                return Err(InstallError::refused(entry, &duplicate));
+                if let Some(id) = id
+                    && !ids.insert((entity_type.clone(), id))
+                {
+                    let duplicate = Error::new(Code::EntityExists);
+                    return Err(InstallError::refused(entry, &duplicate));
+                }
             }
+        }
+    }
+
+    async fn create_entities(&self, path: &[String], found: &CollectionEntries) -> InstallResult {
+        let mut batch = EntityBatch::default();
+        let mut rest = found.data.as_slice();
+        loop {
+            let group = next_group(&mut rest);
+            if group.is_empty() {
+                break;
+            }
+            // What began before a failure is reported, and nothing else.
+            let mut begun = Vec::with_capacity(group.len());
+            let added = self.add_group(path, group, (&mut batch, &mut begun)).await;
+            self.start_entries(&begun).await;
+            added?;
+        }
+        if let Some(last) = batch.entries.last() {
+            let root = self.data_root(path).await.in_entry(last)?;
+            self.store_batch(&root, batch).await?;
         }
         Ok(())
     }
 
-    async fn create_entities(&self, path: &[String], found: &CollectionEntries) -> InstallResult {
+    /// Adds entities to a batch, which is stored when it is full. `begun` are those whose begin was not reported yet.
+    async fn add_group<'e>(
+        &self,
+        path: &[String],
+        group: &'e [(String, BarEntry)],
+        (batch, begun): (&mut EntityBatch, &mut Vec<&'e BarEntry>),
+    ) -> InstallResult {
         let max = self.unit.settings().archives.entities_per_commit;
-        let mut batch = EntityBatch::default();
+        let entries: Vec<&BarEntry> = group.iter().map(|(_, entry)| entry).collect();
+        let read = self.package.read_all(&entries, std::convert::identity);
         let mut known = None;
-        for (number, (entity_type, entry)) in found.data.iter().enumerate() {
-            self.start_entry(entry).await;
-            let bytes = self.package.read(entry).await?;
+        for ((entity_type, entry), bytes) in group.iter().zip(read.await) {
+            begun.push(entry);
+            let bytes = bytes?;
             batch.bytes += bytes.len();
-            if number % ENTITIES_PER_ROOT == 0 {
-                known = None;
-            }
             let root = match &mut known {
                 Some(root) => root,
                 None => known.insert(self.data_root(path).await.in_entry(entry)?),
@@ -209,14 +238,11 @@ impl Installer {
             batch.entries.push(entry.clone());
             let is_full = batch.creations.len() >= max || batch.bytes >= MAX_COMMIT_BYTES;
             if changes_schema || is_full {
+                self.start_entries(&std::mem::take(begun)).await;
                 let root = self.data_root(path).await.in_entry(entry)?;
-                self.store_batch(&root, std::mem::take(&mut batch)).await?;
+                self.store_batch(&root, std::mem::take(batch)).await?;
                 known = None;
             }
-        }
-        if let Some(last) = batch.entries.last() {
-            let root = self.data_root(path).await.in_entry(last)?;
-            self.store_batch(&root, batch).await?;
         }
         Ok(())
     }
@@ -275,4 +301,27 @@ impl Installer {
         let permit = self.authority.permit_link(root, &association);
         odata::add_link(root, &permit, &association, &from, &to).await
     }
+}
+
+/// Checks that the name of an entry is digits and `.json`.
+fn check_entry_name(entry: &BarEntry) -> InstallResult {
+    let name = entry.path().rsplit('/').next().unwrap_or_default();
+    let digits = name.strip_suffix(".json").unwrap_or_default();
+    match !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
+        true => Ok(()),
+        false => {
+            let reason = InstallReason::Misplaced;
+            let detail = "not digits and .json";
+            Err(InstallError::new(reason, entry.name(), detail))
+        }
+    }
+}
+
+/// The `__id` of an entity, if it has one that is text.
+fn read_id(bytes: &[u8]) -> serde_json::Result<Option<String>> {
+    let mut entity: BTreeMap<String, Value> = serde_json::from_slice(bytes)?;
+    Ok(match entity.remove("__id") {
+        Some(Value::String(id)) => Some(id),
+        _ => None,
+    })
 }

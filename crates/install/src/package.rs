@@ -131,20 +131,43 @@ impl Package {
         entry: &BarEntry,
         parse: impl FnOnce(Vec<u8>) -> T + Send + 'static,
     ) -> InstallResult<T> {
-        let (bar, wanted) = (Arc::clone(&self.bar), entry.clone());
+        let mut parse = Some(parse);
+        let parse = move |bytes| parse.take().map(|parse| parse(bytes));
+        let mut read = self.read_all(&[entry], parse).await;
+        let parsed = read.pop().transpose()?.flatten();
+        parsed.ok_or_else(|| unreadable(entry, &"it was not read"))
+    }
+
+    /// Reads and parses entries, as [`Self::read_as`] does each of them: a result for each, in their order. All are read by one call of
+    /// a blocking thread, whose wake-up takes longer than reading a small entry.
+    pub(crate) async fn read_all<T: Send + 'static>(
+        &self,
+        entries: &[&BarEntry],
+        mut parse: impl FnMut(Vec<u8>) -> T + Send + 'static,
+    ) -> Vec<InstallResult<T>> {
+        let wanted: Vec<BarEntry> = entries.iter().copied().cloned().collect();
+        let bar = Arc::clone(&self.bar);
         let read = spawn_blocking(move || {
-            let bytes = bar.lock().read(&wanted).map_err(|e| e.to_string())?;
-            Ok::<_, String>(parse(bytes))
+            let read_one = |entry: &BarEntry| {
+                // Others may read between two entries.
+                let bytes = bar.lock().read(entry);
+                let bytes = bytes.map_err(|error| unreadable(entry, &error))?;
+                Ok(parse(bytes))
+            };
+            wanted.iter().map(read_one).collect()
         });
-        let unreadable = |reason: &dyn Display| {
-            InstallError::new(InstallReason::Unreadable, entry.name(), reason)
-        };
         match read.await {
-            Ok(Ok(parsed)) => Ok(parsed),
-            Ok(Err(reason)) => Err(unreadable(&reason)),
-            Err(error) => Err(unreadable(&error)),
+            Ok(read) => read,
+            Err(error) => entries
+                .iter()
+                .map(|entry| Err(unreadable(entry, &error)))
+                .collect(),
         }
     }
+}
+
+fn unreadable(entry: &BarEntry, reason: &dyn Display) -> InstallError {
+    InstallError::new(InstallReason::Unreadable, entry.name(), reason)
 }
 
 /// The entries in the two folders of an application. Others, such as `README.md`, `.DS_Store` or `__MACOSX/`, are no part of

@@ -22,14 +22,19 @@ pub mod timer;
 pub mod waiting_counts;
 
 use personium_store::Batch;
-use personium_types::{Operation, Result};
+use personium_types::{Error, Operation, Result};
 
 pub use self::cause::EventCause;
 use self::consequences::{Consequences, FullOutbox};
 pub use self::record::{EVENT_ID, Event, MAX_TEXT_UTF16_UNITS, RULE_CHAIN, VIA};
 pub use self::resending::send_again;
+use self::rule::RuleSet;
 use crate::records::Records;
 use crate::{CellContext, Permit, PermitTarget, PostCommit, PostedEvent, Unit};
+
+/// The number of events that are stored in one commit, and that of the rules that they match, from which on it ends.
+const EVENTS_PER_COMMIT: usize = 50;
+const MATCHES_PER_COMMIT: usize = 200;
 
 /// Posts an event to the rules of a cell. When this returns, their log lines and outbox entries are stored.
 ///
@@ -46,20 +51,99 @@ pub async fn post(unit: &Unit, context: &CellContext, permit: &Permit, event: Ev
     if matching.is_empty() && !is_fed && !is_published {
         return Ok(());
     }
-    let event = event.to_external(&unit.urls().cell(&context.cell().name), unit.random());
+    store_posted(unit, context, &rules, &[event]).await
+}
+
+/// Posts events to the rules of a cell, as [`post`] does each of them, with few commits. Returns the refusals.
+///
+/// # Errors
+/// An internal error if the permit is not for events of this cell; a failure of the store while the rules are read.
+pub async fn post_all(
+    unit: &Unit,
+    context: &CellContext,
+    permit: &Permit,
+    events: Vec<Event>,
+) -> Result<Vec<Error>> {
+    let target = PermitTarget::Cell(context.cell().id);
+    permit.check(Operation::PostEvent, &target)?;
+    let rules = rule::load(unit, context).await?;
+    let hops_max = unit.settings().events.hops_max;
+    let is_heard = context.is_fed().await? || unit.settings().events.published_max.is_some();
+    let mut refusals = Vec::new();
+    let (mut wanted, mut matching) = (Vec::new(), 0);
+    for event in events {
+        let count = rules.matching(&event, hops_max).len();
+        if count > 0 || is_heard {
+            wanted.push(event);
+            matching += count;
+        }
+        if wanted.len() >= EVENTS_PER_COMMIT || matching >= MATCHES_PER_COMMIT {
+            store_each(unit, context, &rules, &wanted, &mut refusals).await;
+            (wanted, matching) = (Vec::new(), 0);
+        }
+    }
+    store_each(unit, context, &rules, &wanted, &mut refusals).await;
+    Ok(refusals)
+}
+
+/// Stores the consequences of events, together if possible. Those that are refused are left out.
+async fn store_each(
+    unit: &Unit,
+    context: &CellContext,
+    rules: &RuleSet,
+    events: &[Event],
+    refusals: &mut Vec<Error>,
+) {
+    match store_posted(unit, context, rules, events).await {
+        Ok(()) => {}
+        Err(refusal) if events.len() == 1 => refusals.push(refusal),
+        // One of them may be why.
+        Err(_) => {
+            for event in events.chunks(1) {
+                refusals.extend(store_posted(unit, context, rules, event).await.err());
+            }
+        }
+    }
+}
+
+/// Stores the consequences of events that somebody listens to, in one commit.
+async fn store_posted(
+    unit: &Unit,
+    context: &CellContext,
+    rules: &RuleSet,
+    events: &[Event],
+) -> Result<()> {
+    if events.is_empty() {
+        return Ok(());
+    }
     let records = context.records();
+    let hops_max = unit.settings().events.hops_max;
+    let is_fed = context.is_fed().await?;
+    let is_published = unit.settings().events.published_max.is_some();
+    let cell_url = unit.urls().cell(&context.cell().name);
+    let events: Vec<_> = events
+        .iter()
+        .map(|event| {
+            let matching = rules.matching(event, hops_max);
+            (event.to_external(&cell_url, unit.random()), matching)
+        })
+        .collect();
     let log_is_full = unit
         .transact_with(records, || async {
             let mut batch = Batch::new();
             let mut consequences = Consequences::new(unit, context, records);
-            consequences.apply(&event, &matching)?;
-            if is_published {
-                consequences.publish(&event)?;
+            for (event, matching) in &events {
+                consequences.apply(event, matching)?;
+                if is_published {
+                    consequences.publish(event)?;
+                }
             }
             let (mut post_commit, log_is_full) =
                 consequences.add_to(&mut batch, FullOutbox::Refuse).await?;
             if is_fed {
-                post_commit = post_commit.and(feed::add(unit, context, &mut batch, &event)?);
+                for (event, _) in &events {
+                    post_commit = post_commit.and(feed::add(unit, context, &mut batch, event)?);
+                }
             }
             Ok((batch, post_commit, log_is_full))
         })

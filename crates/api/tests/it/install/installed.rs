@@ -267,12 +267,64 @@ async fn calls_of_installation(entities: usize) -> usize {
     }
 }
 
-/// State of the cell and the schema are read for many entities at once, and so are their keys.
+/// State of the cell and the schema are read for many entities at once, and so are their keys. Their events need no calls of their own.
 #[tokio::test]
 async fn further_entities_of_an_archive_cost_few_calls() {
     let (few, many) = (
         calls_of_installation(10).await,
         calls_of_installation(110).await,
     );
-    assert!(many < few + 5 * 100, "{few}, {many}");
+    assert!(many < few + 100, "{few}, {many}");
+}
+
+/// The types and objects of the events of entries in the log of the cell, in their order.
+async fn logged_entries(unit: &TestUnit) -> Vec<String> {
+    let log = unit.admin_request("GET", "c/__log/current/default.log");
+    let log = log.send().await.expect(200).text();
+    let line = |line: &str| {
+        let mut fields = line.get(line.find("PL-BI-100")?..)?.split('"');
+        let kind = fields.next()?;
+        let entry = fields.nth(1)?.rsplit('/').next()?;
+        Some(format!("{kind} {entry}"))
+    };
+    let of_entity = |shown: &String| shown.ends_with(".json") && !shown.contains('_');
+    log.lines().filter_map(line).filter(of_entity).collect()
+}
+
+#[tokio::test]
+async fn events_of_entries_that_are_posted_together_are_in_order_and_end_at_a_failure() {
+    let settings = |settings: &mut personium_model::Settings| {
+        settings.archives.entities_per_commit = 3;
+    };
+    let unit = TestUnit::with_settings(settings).await;
+    let rule = r#"{"Name":"log","Action":"log","EventType":"PL-BI-100"}"#;
+    unit.create("c/__ctl/Rule", rule).await;
+    let archive = |age_of_fifth: &str| {
+        let mut archive = full_archive()
+            .without("90_contents/data/10_odatarelations.json")
+            .without("90_contents/data/90_data/Pet/1.json")
+            .without("90_contents/data/90_data/Pet/2.json");
+        for number in 1..8 {
+            let age = if number == 5 { age_of_fifth } else { "1" };
+            let entity = format!("{{\"__id\":\"{number}\",\"age\":{age}}}");
+            let name = format!("90_contents/data/90_data/Person/{number}.json");
+            archive = archive.with(&name, &entity);
+        }
+        archive
+    };
+    install(&unit, "new", &archive("\"old\"")).await.expect(202);
+    let shown = wait_for_installation(&unit, "new").await;
+    assert_eq!(shown["status"], "installation failed", "{shown}");
+    let failed = [
+        "PL-BI-1001 1.json",
+        "PL-BI-1001 2.json",
+        "PL-BI-1001 3.json",
+        "PL-BI-1003 1.json",
+        "PL-BI-1003 2.json",
+        "PL-BI-1003 3.json",
+        "PL-BI-1001 4.json",
+        "PL-BI-1001 5.json",
+        "PL-BI-1004 5.json",
+    ];
+    assert_eq!(logged_entries(&unit).await, failed);
 }
