@@ -11,6 +11,7 @@ mod proppatch;
 mod put;
 mod read_report;
 mod service;
+mod snapshot_parts;
 mod snapshots;
 mod stream;
 

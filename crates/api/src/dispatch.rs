@@ -234,7 +234,7 @@ impl<'a> Dispatcher<'a> {
     async fn addressee(&self, incoming: &mut IncomingRequest) -> Result<Addressee> {
         let addressee = locate::addressee(&self.state.unit, &incoming.head)?;
         accept::check_ascii(&incoming.head.headers)?;
-        request_target::check(&incoming.head)?;
+        request_target::check(&incoming.head, &addressee)?;
         if self.state.unit.store().is_full() {
             full_storage::check(&incoming.head.method, incoming.head.uri.path())?;
         }

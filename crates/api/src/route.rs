@@ -65,7 +65,7 @@ pub const CELL_SEGMENTS: &[(&str, CellRoute)] = &[
     ("__message", CellRoute::Message),
     ("__export", CellRoute::Export),
     ("__import", CellRoute::Import),
-    ("__snapshot", CellRoute::Snapshot),
+    (SNAPSHOT_SEGMENT, CellRoute::Snapshot),
 ];
 
 /// The names of resources of the unit, which no cell can have.
@@ -76,6 +76,9 @@ pub const UNIT_SEGMENTS: &[&str] = &[
     "__status",
     "crossdomain.xml",
 ];
+
+/// The name of the folder with the snapshots of a cell.
+pub(crate) const SNAPSHOT_SEGMENT: &str = "__snapshot";
 
 /// The name of the modes of maintenance, which an administrator can end in each of them.
 pub const MAINTENANCE_SEGMENT: &str = "__maintenance";

@@ -3,7 +3,7 @@
 use personium_model::{Resource, keys};
 use personium_types::{Code, Operation, Result};
 
-use super::{delete, get, propfind, put, resource_of};
+use super::{delete, get, propfind, put, resource_of, snapshot_parts};
 use crate::request_context::CellRequest;
 use crate::response::Response;
 use crate::{error, preflight};
@@ -47,7 +47,15 @@ async fn by_method(request: CellRequest, shown: &'static str) -> Result<Response
         }
         "PROPFIND" => Box::pin(propfind::handle(request, resource, target)).await,
         "GET" if is_file => Box::pin(get::handle(&request, &resource, &target)).await,
-        "PUT" if is_file => Box::pin(put::handle(request, resource, target)).await,
+        "PUT" if is_file => {
+            let range = request.header("content-range").map(str::to_owned);
+            match range {
+                Some(range) => {
+                    Box::pin(snapshot_parts::handle(request, resource, target, &range)).await
+                }
+                None => Box::pin(put::handle(request, resource, target)).await,
+            }
+        }
         "DELETE" if is_file => Box::pin(delete::handle(request, resource, target)).await,
         "REPORT" if is_file => {
             resource.permit(&target, Operation::Report)?;

@@ -8,6 +8,7 @@ mod import;
 mod interrupted;
 mod migration;
 mod open_data;
+mod parts;
 mod running;
 
 use personium_testkit::{TestUnit, wait_until};

@@ -1,0 +1,284 @@
+//! Uploads of snapshots in parts (RFC 9110, section 14.5): `PUT` with `Content-Range`.
+//!
+//! A part is stored as a file beside the snapshot, `{name}.part-{first}-{total}`, so an upload goes on after an interruption, at any server
+//! node, and what is left of one that was given up can be listed and removed. When all parts are there, they become the snapshot.
+
+use http::{StatusCode, header};
+use personium_model::file::{self, FileHeaders, PutResult, Upload};
+use personium_model::listing::Members;
+use personium_model::locate::Target;
+use personium_model::node::{FileBody, NodeKind};
+use personium_model::{Resource, keys};
+use personium_types::error::chain;
+use personium_types::preconditions::ConditionHeaders;
+use personium_types::{Code, Error, Preconditions, Result};
+
+use super::put;
+use crate::request_context::RequestContext;
+use crate::response::{self, Response, WithHeader};
+
+/// The text between the name of the snapshot and the numbers in the name of a part.
+const PART: &str = ".part-";
+
+/// A part that is stored.
+struct StoredPart {
+    /// The name of its file.
+    name: String,
+    first: u64,
+    /// The length of the whole.
+    total: u64,
+    body: FileBody,
+}
+
+/// A `Content-Range` of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum UploadRange {
+    /// `bytes first-last/total`
+    Part { first: u64, last: u64, total: u64 },
+    /// `bytes */total`: a question for what is there.
+    State { total: u64 },
+}
+
+impl UploadRange {
+    /// Reads a header; `None` if it is not valid.
+    fn parse(text: &str) -> Option<Self> {
+        let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
+        let total = number(total)?;
+        if range == "*" {
+            return Some(Self::State { total });
+        }
+        let (first, last) = range.split_once('-')?;
+        let (first, last) = (number(first)?, number(last)?);
+        let is_valid = first <= last && last < total;
+        is_valid.then_some(Self::Part { first, last, total })
+    }
+
+    fn total(self) -> u64 {
+        match self {
+            Self::Part { total, .. } | Self::State { total } => total,
+        }
+    }
+}
+
+/// A number that is written in digits only.
+fn number(text: &str) -> Option<u64> {
+    let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_plain.then(|| text.parse().ok()).flatten()
+}
+
+/// Stores a part of a snapshot, or answers which ones there are: 202 with `Range` until all are there, then as a PUT of the whole.
+///
+/// # Errors
+/// [`Code::HeaderInvalid`] if the header is not valid, or the length of the body or of the whole is another one;
+/// [`Code::RangeUnsatisfiable`] if the part does not begin where the last one ends; as a PUT of the whole.
+pub(super) async fn handle(
+    request: RequestContext,
+    resource: Resource,
+    target: Target,
+    text: &str,
+) -> Result<Response> {
+    let invalid = || {
+        Error::new(Code::HeaderInvalid)
+            .with("Content-Range")
+            .with(text)
+    };
+    // The whole is checked before each of its parts.
+    let checked = file::check_put(&resource, target).await?;
+    let range = UploadRange::parse(text).ok_or_else(invalid)?;
+    let max = resource.unit.settings().dav.file_max_bytes;
+    if let Some(max) = max.filter(|max| range.total() > *max) {
+        return Err(Error::new(Code::BodyTooLarge).with(max.to_string()));
+    }
+    let mut parts = list_parts(&resource).await?;
+    if let UploadRange::Part { first: 0, .. } = range {
+        // The upload begins anew.
+        remove_parts(&resource, &parts).await?;
+        parts.clear();
+    }
+    if parts.iter().any(|part| part.total != range.total()) {
+        return Err(invalid());
+    }
+    let received = end_of(&parts);
+    let headers = FileHeaders {
+        media_type: request.header("content-type").map(str::to_owned),
+        content_encoding: request.content_encoding()?,
+    };
+    if let UploadRange::Part { first, last, total } = range {
+        if first != received {
+            return Err(Code::RangeUnsatisfiable.into());
+        }
+        let left = checked.quota_left(&resource, total - first).await?;
+        if left.is_some_and(|left| total - first > left) {
+            return Err(Error::new(Code::OverQuota).with("The quota"));
+        }
+        let name = format!("{}{PART}{first}-{total}", snapshot_name(&resource));
+        let part = part_of(&resource, &name);
+        let target = part.locate().await?;
+        let length = last - first + 1;
+        put::store(request, &part, target, Some(length))
+            .await
+            .map_err(|error| match error.code() {
+                Code::HeaderInvalid => invalid(),
+                _ => error,
+            })?;
+        parts = list_parts(&resource).await?;
+    } else {
+        let announced = request.announced_length();
+        if announced > 0 {
+            return Err(invalid());
+        }
+    }
+    let received = end_of(&parts);
+    if received < range.total() || parts.is_empty() {
+        let answer = response::status(StatusCode::ACCEPTED);
+        return Ok(match received.checked_sub(1) {
+            Some(last) => answer.with_header(header::RANGE, &format!("bytes=0-{last}")),
+            None => answer,
+        });
+    }
+    let stored = assemble(&resource, &parts, headers).await?;
+    if let Err(error) = remove_parts(&resource, &parts).await {
+        tracing::warn!(
+            cell.id = %resource.context.cell().id,
+            error = %chain(&error),
+            "failed to remove the parts of an upload that has ended"
+        );
+    }
+    Ok(put::answer(&stored))
+}
+
+fn snapshot_name(resource: &Resource) -> &str {
+    resource.segments.last().map_or("", String::as_str)
+}
+
+/// A file beside the snapshot, which must not exist when it is stored.
+fn part_of(resource: &Resource, name: &str) -> Resource {
+    let conditions = Preconditions::parse(&ConditionHeaders {
+        if_match: None,
+        if_none_match: Some("*"),
+        if_modified_since: None,
+        if_unmodified_since: None,
+        if_header: None,
+    });
+    Resource {
+        segments: vec![name.to_owned()],
+        conditions,
+        ..resource.clone()
+    }
+}
+
+/// The stored parts of a snapshot without a gap from its begin on, in their order.
+async fn list_parts(resource: &Resource) -> Result<Vec<StoredPart>> {
+    let prefix = format!("{}{PART}", snapshot_name(resource));
+    let records = resource.unit.cell_records(&resource.context.cell().id);
+    let mut members = Members::of_collection(records, &keys::SNAPSHOT_FOLDER);
+    let mut parts = Vec::new();
+    while !members.is_finished() {
+        for member in members.next_page().await? {
+            let numbers = member.name.strip_prefix(&prefix);
+            let numbers = numbers.and_then(|numbers| numbers.split_once('-'));
+            let numbers = numbers.and_then(|(first, total)| Some((number(first)?, number(total)?)));
+            if let (Some((first, total)), Some(body), NodeKind::File) =
+                (numbers, member.node.file, member.node.kind)
+            {
+                parts.push(StoredPart {
+                    name: member.name,
+                    first,
+                    total,
+                    body,
+                });
+            }
+        }
+    }
+    parts.sort_by_key(|part| part.first);
+    Ok(parts)
+}
+
+/// How many bytes there are without a gap.
+fn end_of(parts: &[StoredPart]) -> u64 {
+    let follows = |end: u64, part: &StoredPart| {
+        (part.first == end).then(|| end.saturating_add(part.body.length))
+    };
+    parts
+        .iter()
+        .map_while({
+            let mut end = 0;
+            move |part| {
+                end = follows(end, part)?;
+                Some(end)
+            }
+        })
+        .last()
+        .unwrap_or(0)
+}
+
+/// Puts the parts together.
+async fn assemble(
+    resource: &Resource,
+    parts: &[StoredPart],
+    headers: FileHeaders,
+) -> Result<PutResult> {
+    // The parts count until they are removed, so the quota was judged by them.
+    let resource = &Resource {
+        context: resource.context.without_limit(),
+        ..resource.clone()
+    };
+    let checked = file::check_put(resource, resource.locate().await?).await?;
+    let records = resource.unit.cell_records(&resource.context.cell().id);
+    let mut upload = Upload::new(&resource.unit, resource);
+    for part in parts {
+        let opened = file::open_body(&resource.unit, &records, &part.body).await?;
+        let mut content = opened.ok_or(Code::DavContent)?;
+        let mut at = 0;
+        while let Some(chunk) = content.chunk_at(at).await? {
+            at += chunk.len() as u64;
+            upload.write(chunk).await?;
+        }
+    }
+    let received = upload.finish(headers).await?;
+    file::put(resource, checked, received).await
+}
+
+async fn remove_parts(resource: &Resource, parts: &[StoredPart]) -> Result<()> {
+    for part in parts {
+        let part = Resource {
+            conditions: Preconditions::default(),
+            ..part_of(resource, &part.name)
+        };
+        match file::remove(&part).await {
+            Err(error) if error.code() == Code::NoSuchResource => {}
+            removed => removed?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::UploadRange;
+
+    #[test]
+    fn ranges_of_parts_have_begin_end_and_total() {
+        let part = |first, last, total| Some(UploadRange::Part { first, last, total });
+        for (text, range) in [
+            ("bytes 0-0/1", part(0, 0, 1)),
+            ("bytes 5-9/10", part(5, 9, 10)),
+            ("bytes */10", Some(UploadRange::State { total: 10 })),
+            ("bytes 5-9/*", None),
+            ("bytes */*", None),
+            ("bytes 5-4/10", None),
+            ("bytes 5-10/10", None),
+            ("bytes 0-0/0", None),
+            ("bytes -5/10", None),
+            ("bytes 5-/10", None),
+            ("bytes +5-9/10", None),
+            ("bytes 0-9", None),
+            ("bytes=0-9/10", None),
+            ("items 0-9/10", None),
+            ("bytes 0-99999999999999999999/100000000000000000000", None),
+            ("", None),
+        ] {
+            assert_eq!(UploadRange::parse(text), range, "{text}");
+        }
+    }
+}
