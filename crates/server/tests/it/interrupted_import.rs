@@ -31,7 +31,7 @@ fn content(seed: usize) -> Vec<u8> {
 }
 
 /// Makes the cell `c` with a box of files and entities.
-async fn fill(unit: &TestClient) {
+pub async fn fill(unit: &TestClient) {
     unit.create_cell("c").await;
     unit.create_box("c", "b").await;
     unit.create_odata_collection("c/b/data", "Row").await;
@@ -46,7 +46,7 @@ async fn fill(unit: &TestClient) {
     unit.put_file("c/b/state", "old").await;
 }
 
-async fn begin(unit: &TestClient, endpoint: &str) -> u16 {
+pub async fn begin(unit: &TestClient, endpoint: &str) -> u16 {
     let post = unit.admin_request("POST", &format!("c/{endpoint}"));
     let begun = post.body(r#"{"Name":"s"}"#).send().await;
     begun.status.as_u16()
@@ -60,7 +60,7 @@ async fn status(unit: &TestClient, endpoint: &str) -> String {
 }
 
 /// Waits until nothing runs; returns the status.
-async fn end(unit: &TestClient, endpoint: &str) -> String {
+pub async fn end(unit: &TestClient, endpoint: &str) -> String {
     wait_until("the end of the transfer", async || {
         !status(unit, endpoint).await.contains("in progress")
     })
@@ -68,7 +68,7 @@ async fn end(unit: &TestClient, endpoint: &str) -> String {
     status(unit, endpoint).await
 }
 
-async fn export(unit: &TestClient) {
+pub async fn export(unit: &TestClient) {
     assert_eq!(begin(unit, "__export").await, 202);
     assert_eq!(end(unit, "__export").await, "ready");
     let path = "c/__snapshot/s.zip";
@@ -76,7 +76,7 @@ async fn export(unit: &TestClient) {
 }
 
 /// Checks that the cell has everything and takes changes. Returns the content of the file that tells which one it is.
-async fn check_whole(unit: &TestClient) -> String {
+pub async fn check_whole(unit: &TestClient) -> String {
     for number in 0..FILES {
         let got = unit.admin_request("GET", &format!("c/b/f{number}"));
         let got = got.send().await.expect(200);
@@ -94,7 +94,7 @@ async fn check_whole(unit: &TestClient) -> String {
     state.expect(200).text()
 }
 
-fn stored(data: &Path) -> (usize, usize) {
+pub fn stored(data: &Path) -> (usize, usize) {
     (cell_files(data).len(), bodies(data).len())
 }
 

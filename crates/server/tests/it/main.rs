@@ -21,6 +21,7 @@ mod acme_server;
 mod administered_unit;
 mod administration;
 mod answer_memory;
+mod archives_on_full_disk;
 mod audit;
 mod authorization_code;
 mod backed_up_unit;
