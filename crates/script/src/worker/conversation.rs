@@ -104,6 +104,8 @@ impl Conversation {
                 return Ok(Reaction::Finished);
             }
             WorkerMessage::Ended { failure } => {
+                // The rest of the request is drained while the response is not complete: some clients do not send on after that.
+                self.streams.clear();
                 self.host.ended(failure.as_ref()).await;
                 Ok((Answer::Done, Bytes::new()))
             }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use personium_testkit::{ProcessUnitBuilder, wait_until};
+use personium_testkit::{ProcessUnit, ProcessUnitBuilder, wait_until};
 
 use crate::storage_unit::StorageUnit;
 
@@ -46,6 +46,12 @@ async fn unit_with(settings: &[(&str, &str)]) -> StorageUnit {
 /// Starts a unit with a service whose script runs what it is sent.
 pub async fn start_with_script(unit: ProcessUnitBuilder) -> StorageUnit {
     let unit = StorageUnit::start(unit);
+    create_service(&unit).await;
+    unit
+}
+
+/// Creates a service whose script runs what it is sent.
+pub async fn create_service(unit: &ProcessUnit) {
     unit.create_cell("c").await;
     unit.create_box("c", "b").await;
     unit.create_collection("c/b/svc", "service").await;
@@ -54,7 +60,6 @@ pub async fn start_with_script(unit: ProcessUnitBuilder) -> StorageUnit {
         .await
         .expect(207);
     unit.put_file("c/b/svc/__src/run.js", RUN).await;
-    unit
 }
 
 /// Runs a function whose body this is. Returns status and body of the response.
