@@ -131,7 +131,7 @@ impl RunningScript {
 
     /// Adds a stream to the body of the response.
     pub(crate) fn pipe(&mut self, handle: u32) -> Result<(), HostError> {
-        let mut stream = self.streams.take(handle);
+        let mut stream = self.streams.take_to_send(handle)?;
         loop {
             let chunk = self.wait(stream.read(CHUNK_BYTES))?;
             if chunk.is_empty() {
@@ -149,7 +149,7 @@ impl RunningScript {
             "binary" => RequestBody::Bytes(crate::text_encoding::from_binary_text(&body)?.into()),
             "stream" => {
                 let handle = body.parse().unwrap_or(u32::MAX);
-                RequestBody::Stream(Box::new(self.streams.take(handle)))
+                RequestBody::Stream(Box::new(self.streams.take_to_send(handle)?))
             }
             _ => RequestBody::Bytes(Bytes::new()),
         };

@@ -1,6 +1,6 @@
 //! The streams of a script, by handles: the input of the request, and bodies of responses.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::{Bytes, BytesMut};
 
@@ -21,6 +21,8 @@ pub(crate) struct BufferedStream {
 pub(crate) struct StreamTable {
     streams: HashMap<u32, BufferedStream>,
     next: u32,
+    /// Those that were sent as a whole.
+    sent: HashSet<u32>,
 }
 
 impl StreamTable {
@@ -28,6 +30,7 @@ impl StreamTable {
         Self {
             streams: HashMap::from([(INPUT, BufferedStream::new(input))]),
             next: INPUT + 1,
+            sent: HashSet::new(),
         }
     }
 
@@ -61,6 +64,19 @@ impl StreamTable {
         self.next += 1;
         self.streams.insert(handle, stream);
         Ok(handle)
+    }
+
+    /// Takes a stream out to send all of it.
+    ///
+    /// # Errors
+    /// [`HostErrorKind::Argument`] if it was sent before: then nothing of it is left, and an empty body would be taken for it.
+    pub(crate) fn take_to_send(&mut self, handle: u32) -> Result<BufferedStream, HostError> {
+        // Handles that were never given do not fill the set.
+        if handle < self.next && !self.sent.insert(handle) {
+            let text = "the stream was sent before";
+            return Err(HostError::new(HostErrorKind::Argument, text));
+        }
+        Ok(self.take(handle))
     }
 
     /// Takes a stream out. One that was taken out before, or does not exist, is empty.

@@ -116,6 +116,13 @@ async fn bytes_and_streams_are_stored_unchanged() {
         unit.value(code).await,
         json!([true, true, 256, invalid, invalid])
     );
+    // An empty file would be taken for the whole stream.
+    let twice = "var s = box.getStream('a'); box.put('once', 'a/b', s);
+        var failed = false; try { box.put('again', 'a/b', s); } catch (e) { failed = true; }
+        return [failed, box.getString('once', 'ISO-8859-1').length];";
+    assert_eq!(unit.value(twice).await, json!([true, 256]));
+    let again = unit.unit.admin_request("GET", "c/app/again").send().await;
+    assert_eq!(again.status, 404);
     for path in ["c/app/a", "c/app/b", "c/app/c"] {
         let stored = unit.unit.admin_request("GET", path).send().await;
         assert_eq!(stored.body, (0..=255).collect::<Vec<u8>>(), "{path}");
