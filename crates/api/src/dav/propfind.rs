@@ -3,6 +3,8 @@
 mod listing;
 mod printer;
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use personium_dav::headers::Depth;
 use personium_dav::multistatus::{
@@ -18,7 +20,7 @@ use personium_model::{Identity, Resource};
 use personium_types::preconditions::ResourceState;
 use personium_types::{Code, Error, Operation, Result};
 
-use self::listing::{ListedTarget, Listing};
+use self::listing::{Descent, ListedTarget, Listing};
 use self::printer::{Inherited, Lists, Printer};
 use crate::hrefs::NodeUrls;
 use crate::propfind_request;
@@ -87,7 +89,13 @@ pub(super) async fn handle(
         cell_status: None,
         quota,
     };
-    Listing::start(printer, listed, members.map(|m| (m, depth)), memory)
+    let descent = (depth == Depth::Infinity).then(|| Descent {
+        unit: Arc::clone(&resource.unit),
+        context: Arc::clone(&target.context),
+        target_box: Arc::clone(&target.target_box),
+        access: resource.access.clone(),
+    });
+    Listing::start(printer, listed, (members, descent), memory)
         .await?
         .into_response()
         .await
@@ -224,7 +232,7 @@ pub(super) async fn handle_cell(request: CellRequest) -> Result<Response> {
         name: &cell.name,
         node,
     };
-    Listing::start(printer, listed, None, memory)
+    Listing::start(printer, listed, (None, None), memory)
         .await?
         .into_response()
         .await

@@ -1,15 +1,15 @@
 //! A PROPFIND response that is produced in chunks while it is sent.
 
+use std::sync::Arc;
 use std::vec;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{StatusCode, header};
-use personium_dav::headers::Depth;
 use personium_dav::multistatus::Multistatus;
-use personium_model::AnswerReservation;
 use personium_model::listing::{Member, Members};
 use personium_model::node::Node;
+use personium_model::{Access, AnswerReservation, BoxInfo, CellContext, Unit};
 use personium_types::{ETag, Result};
 
 use super::printer::{Printer, Printing, Shown};
@@ -30,8 +30,8 @@ pub struct Listing {
     open: Option<Printing>,
     /// The collections whose members are being listed, the deepest last.
     levels: Vec<Level>,
-    /// Whether the members of members are listed too.
-    is_recursive: bool,
+    /// How far members of members are listed; `None`: not at all.
+    descent: Option<Descent>,
     /// The memory of what was read and is not written yet.
     memory: AnswerReservation,
 }
@@ -49,6 +49,33 @@ struct Level {
     own_bytes: usize,
 }
 
+/// The part of a box that a request with infinite depth may list below the target, which it may read.
+pub struct Descent {
+    /// The unit.
+    pub unit: Arc<Unit>,
+    /// The cell.
+    pub context: Arc<CellContext>,
+    /// The box.
+    pub target_box: Arc<BoxInfo>,
+    /// The access of the request.
+    pub access: Access,
+}
+
+impl Descent {
+    /// The members of a collection, unless it has none, or requires another authentication of the application than the request has. Privileges
+    /// are inherited, so that they need no look.
+    fn below(&self, members: &Members, collection: &Node) -> Option<Members> {
+        let (urls, cell) = (self.unit.urls(), self.context.cell());
+        let is_readable = collection.acl.schema_level.is_none_or(|level| {
+            let checked = self
+                .access
+                .check_application(urls, cell, &self.target_box, level);
+            checked.is_ok()
+        });
+        is_readable.then(|| members.below(collection)).flatten()
+    }
+}
+
 /// The target of a request.
 pub struct ListedTarget<'n> {
     /// Its URL.
@@ -60,14 +87,14 @@ pub struct ListedTarget<'n> {
 }
 
 impl Listing {
-    /// A response with the target, and its members up to a depth if there are any to list.
+    /// A response with the target, its members if they are to be listed, and what is below them.
     ///
     /// # Errors
     /// [`Code::ServerBusy`](personium_types::Code::ServerBusy) if there is no memory for it.
     pub async fn start(
         printer: Printer,
         target: ListedTarget<'_>,
-        members: Option<(Members, Depth)>,
+        (members, descent): (Option<Members>, Option<Descent>),
         mut memory: AnswerReservation,
     ) -> Result<Self> {
         let known = printer.lists.memory_bytes() + target.node.memory_bytes();
@@ -80,8 +107,7 @@ impl Listing {
             leads_inherited: true,
         };
         let open = printer.begin(&mut out, &document, &href, node.clone(), shown);
-        let is_recursive = members.as_ref().is_some_and(|(_, d)| *d == Depth::Infinity);
-        let level = members.map(|(members, _)| Level::new(href, members, 0));
+        let level = members.map(|members| Level::new(href, members, 0));
         Ok(Self {
             printer,
             etag: node.etag(),
@@ -89,7 +115,7 @@ impl Listing {
             out,
             open: Some(open),
             levels: level.into_iter().collect(),
-            is_recursive,
+            descent,
             memory,
         })
     }
@@ -149,10 +175,8 @@ impl Listing {
             } else if let Some(level) = self.levels.last_mut() {
                 if let Some(Member { name, node }) = level.page.next() {
                     let href = member_url(&level.href, &name);
-                    let below = match self.is_recursive {
-                        true => level.members.below(&node),
-                        false => None,
-                    };
+                    let descent = self.descent.as_ref();
+                    let below = descent.and_then(|it| it.below(&level.members, &node));
                     let shown = Shown {
                         name: &name,
                         leads_inherited: below.is_some(),

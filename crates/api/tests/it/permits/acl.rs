@@ -365,6 +365,27 @@ async fn required_schema_level_is_inherited_from_the_nearest_acl() {
 }
 
 #[tokio::test]
+async fn infinite_depth_lists_nothing_that_requires_another_application() {
+    let fixture = Fixture::new().await;
+    let unit = &fixture.unit;
+    unit.set_acl("c/b", &role_ace("exact", &[P::All])).await;
+    let token = fixture.login("c", "exact", &[]).await;
+    let listed = async || {
+        let request = unit.request("PROPFIND", "c/b").bearer(&token);
+        let response = request.header("depth", "infinity").send().await;
+        assert_eq!(response.status, 207);
+        response.text().contains("/c/b/col/file<")
+    };
+    assert!(listed().await);
+    unit.set_acl_with("c/b/col", "p:requireSchemaAuthz='confidential'", "")
+        .await;
+    assert!(!listed().await);
+    unit.set_acl_with("c/b/col", "p:requireSchemaAuthz='none'", "")
+        .await;
+    assert!(listed().await);
+}
+
+#[tokio::test]
 async fn grant_on_a_member_does_not_allow_to_remove_or_move_it() {
     let fixture = Fixture::new().await;
     let unit = &fixture.unit;
