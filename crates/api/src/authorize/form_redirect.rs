@@ -31,7 +31,7 @@ pub fn url(
         add("state", state);
     }
     if !authorization.scopes.is_empty() {
-        add("scope", &form_encode(&authorization.scopes.join(" ")));
+        add("scope", &authorization.scopes.join(" "));
     }
     for name in FORWARDED_PARAMETERS {
         if let Some(value) = form.get(name) {

@@ -289,6 +289,26 @@ async fn failed_form_logins_redirect_to_the_form_with_the_same_code() {
 }
 
 #[tokio::test]
+async fn form_after_a_wrong_password_asks_for_the_same_scopes() {
+    let unit = unit_with_accounts(|_| {}).await;
+    let mut fields = authorization_request("code");
+    fields.push(("scope", "root openid".to_owned()));
+    fields.push(("username", "me".to_owned()));
+    fields.push(("password", "wrong1".to_owned()));
+    let response = post(&unit, &fields).await;
+    let scope = location_parameter(&response, "scope");
+    assert_eq!(scope.as_deref(), Some("root openid"));
+    let form = location(&response).to_owned();
+    let path = form.split_once("/c/").unwrap().1;
+    let shown = unit.request("GET", &format!("c/{path}")).send().await;
+    let text = shown.text();
+    assert!(
+        text.contains(r#"name="scope" value="root openid""#),
+        "{text}"
+    );
+}
+
+#[tokio::test]
 async fn form_login_with_a_foreign_origin_header_is_refused() {
     let unit = unit_with_accounts(|_| {}).await;
     let send = async |origin: &str| {
