@@ -162,6 +162,11 @@ pub(crate) fn log(error: &Error, request_key: &str) {
         tracing::debug!(request.key = request_key, error.causes = causes, error = %error, "request refused");
         return;
     }
+    if error.code() == Code::NotImplementedFeature {
+        // A fault of the request: any reader could fill the log.
+        tracing::debug!(request.key = request_key, error = %error, "request refused");
+        return;
+    }
     if error.code() == Code::ServerBusy {
         // Says nothing about the request. The server writes one such line in an interval, and counts the others.
         tracing::warn!(
