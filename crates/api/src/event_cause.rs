@@ -1,6 +1,8 @@
 //! The members of an event about the request that causes it.
 
-use personium_model::event::{EVENT_ID, Event, RULE_CHAIN, VIA};
+use personium_model::event::{
+    ChainHeaders, EVENT_ID, Event, RULE_CHAIN, RULE_CHAIN_PROOF, RuleChain, VIA,
+};
 use personium_model::{Access, Identity};
 
 use crate::request_context::CellRequest;
@@ -11,19 +13,46 @@ const MAX_HEADER_BYTES: usize = 8 << 10;
 /// An event with the members that describe the request that causes it.
 pub(crate) fn event_of(request: &CellRequest) -> Event {
     let cell_url = request.cell_url();
-    let header = |name| {
-        let value = request
-            .header(name)
-            .filter(|value| value.len() <= MAX_HEADER_BYTES);
-        value.map(str::to_owned)
-    };
     Event {
         request_key: Some(request.request_key.clone()),
-        id: header(EVENT_ID),
-        hops: hops(request.header(RULE_CHAIN)),
-        via: header(VIA),
+        id: header_of_unit(request, EVENT_ID),
+        chain: chain_of(request),
+        via: via(request),
         ..event_by(&request.access, &cell_url)
     }
+}
+
+/// The chain of rules that led to a request.
+pub(crate) fn chain_of(request: &CellRequest) -> RuleChain {
+    let headers = ChainHeaders {
+        number: request.header(RULE_CHAIN),
+        proofs: bounded_header(request, RULE_CHAIN_PROOF),
+        is_of_unit: request.http_client.is_nested(),
+    };
+    RuleChain::received(&request.unit, &request.context.cell().id, headers)
+}
+
+/// The cells that relayed what a request brings. Of those that another cell names, only this cell is known.
+pub(crate) fn via(request: &CellRequest) -> Option<String> {
+    match &request.access.identity {
+        Identity::TransCell { issuer, .. } if !request.http_client.is_nested() => {
+            request.header(VIA).map(|_| issuer.clone())
+        }
+        _ => header_of_unit(request, VIA),
+    }
+}
+
+/// A header about the chain of events, if this unit sends the request itself, for a rule or a script. All others could make events pass
+/// for others.
+pub(crate) fn header_of_unit(request: &CellRequest, name: &str) -> Option<String> {
+    let is_of_unit = request.http_client.is_nested();
+    let value = bounded_header(request, name).filter(|_| is_of_unit);
+    value.map(str::to_owned)
+}
+
+fn bounded_header<'a>(request: &'a CellRequest, name: &str) -> Option<&'a str> {
+    let value = request.header(name)?;
+    (value.len() <= MAX_HEADER_BYTES).then_some(value)
 }
 
 /// The first event of a chain with the members that describe who causes it in the cell with this URL.
@@ -35,14 +64,6 @@ pub(crate) fn event_by(access: &Access, cell_url: &str) -> Event {
         roles: access.roles.clone(),
         ..Event::internal()
     }
-}
-
-/// The number of rules that led to a request; `None` if the header is not a number. A negative number, which would extend the
-/// limit of the operator, counts as zero.
-fn hops(header: Option<&str>) -> Option<u32> {
-    let Some(text) = header else { return Some(0) };
-    let number = text.trim().parse::<i64>().ok()?;
-    Some(u32::try_from(number.max(0)).unwrap_or(u32::MAX))
 }
 
 fn subject(access: &Access, cell_url: &str) -> Option<String> {
@@ -58,26 +79,5 @@ fn schema(access: &Access) -> Option<String> {
             Some(access.app().unwrap_or_default().to_owned())
         }
         _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::hops;
-
-    #[test]
-    fn negative_hops_do_not_extend_the_rule_chain() {
-        for (header, expected) in [
-            (None, Some(0)),
-            (Some("0"), Some(0)),
-            (Some(" 2 "), Some(2)),
-            (Some("-1000"), Some(0)),
-            (Some("99999999999"), Some(u32::MAX)),
-            (Some("99999999999999999999"), None),
-            (Some("two"), None),
-            (Some(""), None),
-        ] {
-            assert_eq!(hops(header), expected, "{header:?}");
-        }
     }
 }

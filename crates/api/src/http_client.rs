@@ -49,6 +49,17 @@ impl HttpClient {
         }
     }
 
+    /// Whether the unit itself sent the request that this client is for.
+    #[must_use]
+    pub fn is_nested(&self) -> bool {
+        self.depth > 0
+    }
+
+    /// Whether a request to a URL is refused because too many requests of the unit to itself led to it.
+    pub(crate) fn is_too_deep(&self, url: &str) -> bool {
+        self.depth >= MAX_DEPTH && self.serves(url)
+    }
+
     /// The same client, whose responses are counted as memory of answers as long as they live.
     #[must_use]
     pub fn counted_by(self, memory: AnswerShare) -> Self {

@@ -15,6 +15,7 @@ mod box_install;
 mod box_root;
 mod box_url;
 mod browser_request;
+mod carried_chain;
 mod cell;
 mod cell_root;
 mod compression;

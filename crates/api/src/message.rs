@@ -11,6 +11,7 @@ use personium_odata::body::{JsonValue, read_object};
 use personium_odata::key::KeyStyle;
 use personium_types::{Code, Error, Operation, Result};
 
+use crate::event_cause::chain_of;
 use crate::headers::VERSION;
 use crate::request_context::CellRequest;
 use crate::response::{self, Response};
@@ -45,7 +46,7 @@ async fn send(mut request: CellRequest) -> Result<Response> {
     let permit = request.permit(Operation::SendMessage).await?;
     let bytes = request.read_body(MAX_MESSAGE_BYTES).await?;
     let memory = request.memory_for_echo(&bytes).await?;
-    let context = request.context.clone();
+    let (context, chain) = (request.context.clone(), chain_of(&request));
     let request = odata::cell_control_request(request).await?;
     let app = request.access.app();
     let outgoing = message::prepare(&request.root, &bytes, app).await?;
@@ -53,7 +54,7 @@ async fn send(mut request: CellRequest) -> Result<Response> {
     waiting::check_limit(context.records(), outgoing.recipients.len()).await?;
     let version = request.headers.get(&VERSION);
     let version = version.and_then(|version| version.to_str().ok());
-    let sender = DeliverySender::of(&request.access, version);
+    let sender = DeliverySender::of(&request.access, version, &chain);
     let sent = (&outgoing, &sender);
     let expires = waiting::expiry(&request.unit);
     let results = delivery::deliver(&request, &context, sent, expires).await?;

@@ -10,6 +10,7 @@ use personium_model::{Settings, Unit};
 use personium_plugin::{BoxError, PluginHost};
 use personium_types::{Clock, Random};
 
+use crate::carried_chain::CarriedChain;
 use crate::http_client::{FetchLimit, FetchedResponse, HttpClient, NetworkClient, UrlTrust};
 
 /// The host of the plugins for one token request.
@@ -18,15 +19,19 @@ pub(crate) struct RequestHost<'a> {
     pub(crate) unit: &'a Unit,
     /// The client for requests that the token request causes.
     pub(crate) http_client: &'a HttpClient,
+    /// The chain of rules that led to it.
+    pub(crate) chain: &'a CarriedChain,
 }
 
 #[async_trait]
 impl PluginHost for RequestHost<'_> {
     async fn send(
         &self,
-        request: Request<Bytes>,
+        mut request: Request<Bytes>,
         max_bytes: usize,
     ) -> Result<Response<Bytes>, BoxError> {
+        let is_own = self.http_client.serves(&request.uri().to_string());
+        self.chain.put_into(request.headers_mut(), is_own);
         let sending = self
             .http_client
             .send(request, UrlTrust::Operator, max_bytes);

@@ -80,6 +80,9 @@ impl DeliveryAttempt<'_> {
         if let Some(version) = &sender.version {
             request = request.header("X-Personium-Version", version);
         }
+        for (name, value) in sender.chain() {
+            request = request.header(name, value);
+        }
         if self.attempts > 0 {
             request = request.header(ATTEMPT, self.attempts.saturating_add(1));
         }

@@ -8,7 +8,7 @@ use http::{Method, Request, StatusCode, header};
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 use personium_model::auth::token_issuer::TokenIssuer;
 use personium_model::event::outbox::{OutboxEntry, OutcomeKind, RequestKind, RequestOutcome};
-use personium_model::event::{EVENT_ID, Event, RULE_CHAIN, VIA};
+use personium_model::event::{EVENT_ID, Event, VIA};
 use personium_model::{CellContext, Unit};
 use personium_trace::{Attribute, Span};
 use personium_types::{Code, Result};
@@ -221,8 +221,13 @@ impl RuleRequest<'_> {
         let mut request = Request::builder()
             .method(method)
             .uri(url)
-            .header(header::ACCEPT, "application/json")
-            .header(RULE_CHAIN, event.hops.unwrap_or(u32::MAX).saturating_add(1));
+            .header(header::ACCEPT, "application/json");
+        let chain = event
+            .chain
+            .after_rule_of(self.unit, &self.context.cell().id);
+        for (name, value) in chain.headers() {
+            request = request.header(name, value);
+        }
         if !body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use personium_archive::BarEntry;
-use personium_model::event::{self, Event, EventCause};
+use personium_model::event::{self, Event, EventCause, RuleChain};
 use personium_model::keys::{self, ControlSet, SetKey};
 use personium_model::locate::Prefetch;
 use personium_model::odata::{self, Creation, ServiceRoot};
@@ -237,7 +237,7 @@ impl Installer {
             info: Some(info.to_owned()),
             request_key: Some(self.request_key.clone()),
             id: None,
-            hops: Some(0),
+            chain: RuleChain::default(),
             via: None,
             roles: Vec::new(),
         }

@@ -5,6 +5,7 @@
 //! least once, for each rule in the order of events. Events of the unit itself are part of the batch that they report.
 
 mod cause;
+mod chain;
 mod consequences;
 pub mod dead_letter;
 pub mod feed;
@@ -25,8 +26,9 @@ use personium_store::Batch;
 use personium_types::{Error, Operation, Result};
 
 pub use self::cause::EventCause;
+pub use self::chain::{ChainHeaders, RULE_CHAIN, RULE_CHAIN_PROOF, RuleChain};
 use self::consequences::{Consequences, FullOutbox};
-pub use self::record::{EVENT_ID, Event, MAX_TEXT_UTF16_UNITS, RULE_CHAIN, VIA};
+pub use self::record::{EVENT_ID, Event, MAX_TEXT_UTF16_UNITS, VIA};
 pub use self::resending::send_again;
 use self::rule::RuleSet;
 use crate::records::Records;

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use personium_model::ServerAuthority;
 use personium_model::auth::cell_key;
 use personium_model::credentials::UnitKeys;
-use personium_model::event::{self, Event};
+use personium_model::event::{self, Event, RuleChain};
 use personium_model::locate::Prefetch;
 use personium_model::node::NodeKind;
 use personium_model::odata::{self, Change, Creation, Entity, EntityRef, ServiceRoot, validate};
@@ -295,7 +295,7 @@ impl ModelUnit {
             info: None,
             request_key: None,
             id: None,
-            hops: Some(0),
+            chain: RuleChain::default(),
             via: None,
             roles: Vec::new(),
         };

@@ -76,6 +76,7 @@ struct KeySet {
     storage: LessSafeKey,
     cache_names: hmac::Key,
     settings: hmac::Key,
+    rule_chains: hmac::Key,
 }
 
 /// The number of bytes of key material to derive.
@@ -99,6 +100,8 @@ impl KeySet {
         expand(&prk, b"cache names", &mut cache_names)?;
         let mut settings = [0u8; 32];
         expand(&prk, b"settings", &mut settings)?;
+        let mut rule_chains = [0u8; 32];
+        expand(&prk, b"rule chains", &mut rule_chains)?;
         Ok(Self {
             id: u8::from_be_bytes(id),
             tokens: cipher(&prk, b"local tokens")?,
@@ -106,6 +109,7 @@ impl KeySet {
             storage: cipher(&prk, b"storage")?,
             cache_names: hmac::Key::new(hmac::HMAC_SHA256, &cache_names),
             settings: hmac::Key::new(hmac::HMAC_SHA256, &settings),
+            rule_chains: hmac::Key::new(hmac::HMAC_SHA256, &rule_chains),
         })
     }
 
@@ -116,6 +120,11 @@ impl KeySet {
             KeyPurpose::Storage => &self.storage,
         }
     }
+}
+
+/// The bytes that a proof about the rules of a cell covers.
+fn covered_by_proof(cell: &str, text: &str) -> Vec<u8> {
+    [cell.as_bytes(), &[0], text.as_bytes()].concat()
 }
 
 fn expand(prk: &hkdf::Prk, purpose: &[u8], out: &mut [u8]) -> Result<(), SecretError> {
@@ -249,6 +258,24 @@ impl LocalKeys {
         context.update(value.as_bytes());
         let tag = context.sign();
         hex::encode(tag.as_ref().get(..8).unwrap_or_default())
+    }
+
+    /// A proof that this unit has written a text about the rules of a cell: 43 characters of base64url.
+    #[must_use]
+    pub fn rule_chain_proof(&self, cell: &str, text: &str) -> String {
+        let covered = covered_by_proof(cell, text);
+        encode_url(hmac::sign(&self.current.rule_chains, &covered).as_ref())
+    }
+
+    /// Whether a text about the rules of a cell has the proof of [`Self::rule_chain_proof`], by the current secret or a previous one.
+    #[must_use]
+    pub fn is_rule_chain_proof(&self, cell: &str, text: &str, proof: &str) -> bool {
+        let Some(tag) = decode_url(proof) else {
+            return false;
+        };
+        let covered = covered_by_proof(cell, text);
+        let mut sets = std::iter::once(&self.current).chain(&self.previous);
+        sets.any(|set| hmac::verify(&set.rule_chains, &covered, &tag).is_ok())
     }
 
     /// Encrypts the key of file bodies for storage.

@@ -83,6 +83,10 @@ impl FirstAttempts<'_> {
         if rest.is_zero() {
             return AttemptOutcome::Postponed(None);
         }
+        // The outbox begins a new sequence of requests, so rules and scripts can send messages too.
+        if http_client.is_too_deep(&to) {
+            return AttemptOutcome::Postponed(None);
+        }
         let made = attempt.make(unit, self.context, http_client);
         let made = tokio::time::timeout(rest, made).await;
         made.unwrap_or_else(|_| AttemptOutcome::Failed {

@@ -6,6 +6,7 @@ use personium_types::Result;
 
 use super::request::TokenRequest;
 use super::response::{self, TokenExtras};
+use crate::carried_chain::CarriedChain;
 use crate::plugin_host::RequestHost;
 use crate::request_context::CellRequest;
 use crate::response::Response;
@@ -22,6 +23,7 @@ pub(super) async fn handle(
     let host = RequestHost {
         unit: &request.unit,
         http_client: &request.http_client,
+        chain: &CarriedChain::of(request),
     };
     let login = PluginLogin {
         plugin,

@@ -35,6 +35,14 @@ async fn post_event(unit: &TestUnit, event: Value) -> TestResponse {
     unit.post("c/__event", &event.to_string()).await
 }
 
+/// The number of events that a rule of `c` has matched.
+async fn hits(unit: &TestUnit, rule: &str) -> usize {
+    let shown = unit.admin_request("GET", "c/__rule").send().await.json();
+    let rules = shown["rules"].as_array().unwrap();
+    let found = rules.iter().find(|found| found["Name"] == rule).unwrap();
+    usize::try_from(found["HitCount"].as_u64().unwrap()).unwrap()
+}
+
 /// Returns the lines of the current log of a cell.
 pub(super) async fn log_lines(unit: &TestUnit, cell: &str) -> Vec<String> {
     let path = format!("{cell}/__log/current/default.log");

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use personium_event::{NoResponse, ReceivedResponse, RequestSender};
-use personium_model::event::{self, Event, dead_letter, rule_state};
+use personium_model::event::{self, Event, RuleChain, dead_letter, rule_state};
 use personium_model::keys;
 use personium_model::odata::ServiceRoot;
 use personium_model::server_node;
@@ -96,7 +96,7 @@ impl RunningNode {
             info: None,
             request_key: None,
             id: None,
-            hops: Some(0),
+            chain: RuleChain::default(),
             via: None,
             roles: Vec::new(),
         };

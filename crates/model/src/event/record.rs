@@ -2,13 +2,12 @@
 
 use personium_types::Random;
 
+use super::chain::RuleChain;
 use crate::monotonic_ids::random_id;
 use crate::url::LOCAL_CELL;
 
 /// The header with the id of the first event of a chain.
 pub const EVENT_ID: &str = "x-personium-eventid";
-/// The header with the number of rules that led to an event.
-pub const RULE_CHAIN: &str = "x-personium-rulechain";
 /// The header with the cells that relayed an event.
 pub const VIA: &str = "x-personium-via";
 /// The longest text of an event that a client posts, in UTF-16 code units.
@@ -37,8 +36,8 @@ pub struct Event {
     pub request_key: Option<String>,
     /// The id of the first event of a chain; `None` for the first one.
     pub id: Option<String>,
-    /// The number of rules that led to it. `None` if a client sent an invalid number: then no rule is applied.
-    pub hops: Option<u32>,
+    /// The rules that led to it.
+    pub chain: RuleChain,
     /// The cells that relayed it, separated by commas.
     pub via: Option<String>,
     /// The entity ids of the roles of the user that caused it, in the cell.
@@ -59,7 +58,7 @@ impl Event {
             info: None,
             request_key: None,
             id: None,
-            hops: Some(0),
+            chain: RuleChain::default(),
             via: None,
             roles: Vec::new(),
         }

@@ -132,16 +132,20 @@ impl RuleSet {
         }
     }
 
-    /// The rules that an event matches. None, if `hops_max` rules or more led to the event.
+    /// The rules that an event matches. Only those that write into the log, if `hops_max` rules or more led to the event: these end no
+    /// chain, and a caller who says so must not avoid the log. None, if no rule is to be applied at all.
     #[must_use]
     pub fn matching(&self, event: &Event, hops_max: u32) -> Vec<Arc<EventRule>> {
-        if event.hops.is_none_or(|hops| hops >= hops_max) {
+        if hops_max == 0 {
             return Vec::new();
         }
+        let may_send = event.chain.length < hops_max;
+        let is_applied =
+            |rule: &Arc<EventRule>| may_send || matches!(rule.action, RuleAction::Log(_));
         let matching = self
             .rules
             .iter()
-            .filter(|rule| rule.conditions.match_event(event));
+            .filter(|rule| is_applied(rule) && rule.conditions.match_event(event));
         matching.cloned().collect()
     }
 

@@ -17,5 +17,6 @@ mod file_bodies;
 mod message_queue;
 mod nodes;
 mod permits;
+mod rule_chains;
 mod rule_limits;
 mod server_nodes;

@@ -309,3 +309,26 @@ fn digest_of_a_setting_is_the_same_on_all_nodes_and_differs_by_name_value_and_se
     assert_ne!(one, digest("0123456789abcdef", "ab", "d"));
     assert_ne!(one, digest("0123456789abcdeg", "ab", "c"));
 }
+
+#[test]
+fn proof_about_rules_is_valid_for_its_cell_text_and_secret_only() {
+    let keys = |secret: &str| LocalKeys::new(secret).unwrap();
+    let own = keys("0123456789abcdef");
+    let proof = own.rule_chain_proof("cell", "1.2");
+    assert_eq!(proof.len(), 43);
+    let replaced = keys("0123456789abcdeg").with_previous("0123456789abcdef");
+    let replaced = replaced.unwrap();
+    for (keys, cell, text, proof, expected) in [
+        (&own, "cell", "1.2", proof.as_str(), true),
+        (&replaced, "cell", "1.2", &proof, true),
+        (&keys("0123456789abcdeg"), "cell", "1.2", &proof, false),
+        (&own, "cel", "l1.2", &proof, false),
+        (&own, "cell", "1.3", &proof, false),
+        (&own, "cell", "1.2", &proof[..42], false),
+        (&own, "cell", "1.2", "", false),
+        (&own, "cell", "1.2", "not base64", false),
+    ] {
+        let found = keys.is_rule_chain_proof(cell, text, proof);
+        assert_eq!(found, expected, "{cell} {text} {proof}");
+    }
+}

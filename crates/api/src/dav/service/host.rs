@@ -7,7 +7,6 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{Request, request};
 use personium_model::auth::grant::{Grant, TokenSubject};
 use personium_model::auth::token_issuer::TokenIssuer;
-use personium_model::event::{EVENT_ID, RULE_CHAIN, VIA};
 use personium_model::locate::Target;
 use personium_model::{CellContext, Unit};
 use personium_plugin::{ExtensionError, PluginSet};
@@ -23,6 +22,7 @@ use super::source::{Source, Sources};
 use super::streams::{InputStream, request_body};
 use crate::access;
 use crate::body::{self, Body};
+use crate::carried_chain::CarriedChain;
 use crate::forwarded;
 use crate::http_client::{FetchError, HttpClient};
 use crate::mail_client;
@@ -33,9 +33,6 @@ use crate::request_context::CellRequest;
 const TOKEN_TTL_MS: i64 = 60 * 60 * 1000;
 /// The scope of the tokens of service subjects.
 const SUBJECT_SCOPE: &str = "root";
-/// The headers that follow the requests that a request causes.
-const CHAIN: [&str; 4] = [REQUEST_KEY, EVENT_ID, RULE_CHAIN, VIA];
-/// The only one of them that a script may set itself.
 const REQUEST_KEY: &str = "x-personium-requestkey";
 /// Where the token of the operator for Slack is sent to.
 const SLACK_URL: &str = "https://slack.com/api/chat.postMessage";
@@ -59,7 +56,8 @@ pub(super) struct ServiceHost {
     box_schema: Option<String>,
     /// The header `Authorization` of the caller.
     caller: Option<String>,
-    chain: Vec<(&'static str, String)>,
+    request_key: String,
+    chain: CarriedChain,
     log: ScriptLog,
     /// The plugins of the time when the request began.
     plugins: Arc<PluginSet>,
@@ -72,21 +70,15 @@ impl ServiceHost {
         (sources, subject): (Sources, Option<String>),
         (log, plugins): (ScriptLog, Arc<PluginSet>),
     ) -> Self {
-        let mut chain: Vec<_> = CHAIN
-            .iter()
-            .filter_map(|name| Some((*name, request.header(*name)?.to_owned())))
-            .collect();
-        if !chain.iter().any(|(name, _)| *name == CHAIN[0]) {
-            chain.push((CHAIN[0], request.request_key.clone()));
-        }
         Self {
+            request_key: request.request_key.clone(),
+            chain: CarriedChain::of(&request),
             unit: Arc::clone(&request.unit),
             context: Arc::clone(&request.context),
             caller: access::authorization(&request),
             sources,
             subject,
             box_schema: target.target_box.schema.clone(),
-            chain,
             log,
             plugins,
             http_client: request.request.http_client,
@@ -112,15 +104,10 @@ impl ServiceHost {
                 head.headers.append(name, value);
             }
         }
-        let chain = if is_own { self.chain.as_slice() } else { &[] };
-        for (name, value) in chain {
-            let name: HeaderName = name.parse().map_err(|_| invalid(()))?;
-            // The chain of rules ends loops: a script cannot begin it anew.
-            let is_of_script = name == REQUEST_KEY && head.headers.contains_key(&name);
-            if !is_of_script {
-                let value = HeaderValue::from_str(value).map_err(|_| invalid(()))?;
-                head.headers.insert(name, value);
-            }
+        self.chain.put_into(&mut head.headers, is_own);
+        if is_own && !head.headers.contains_key(REQUEST_KEY) {
+            let value = HeaderValue::from_str(&self.request_key).map_err(|_| invalid(()))?;
+            head.headers.insert(REQUEST_KEY, value);
         }
         if let Some(authorization) = self.authorization(sent, is_own).await? {
             let value = HeaderValue::from_str(&authorization).map_err(|_| invalid(()))?;
@@ -278,6 +265,7 @@ impl ScriptHost for ServiceHost {
         let host = RequestHost {
             unit: &self.unit,
             http_client: &self.http_client,
+            chain: &self.chain,
         };
         let invoked = personium_plugin::ExtensionCall {
             cell_url: &self.unit.urls().cell(&cell.name),

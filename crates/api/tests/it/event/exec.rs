@@ -1,9 +1,9 @@
 //! Rules whose action is `exec`: they run scripts.
 
-use personium_testkit::{TestUnit, cell_url, wait_until};
+use personium_testkit::{StubServer, TestUnit, cell_url, wait_until};
 use serde_json::{Value, json};
 
-use super::{create_rule, log_lines, start_rule_sender, wait_for_log_lines};
+use super::{create_rule, hits, log_lines, start_rule_sender, wait_for_log_lines};
 use crate::auth::unit_with_accounts;
 use crate::library::register;
 use crate::message::grant_cell;
@@ -12,7 +12,7 @@ const SERVICE: &str = "c/b/svc";
 
 /// A unit with a rule that runs this script for events of the type `t`. The subject of the service is the account `subject`.
 async fn unit_with_rule(script: &str) -> TestUnit {
-    let unit = unit_with_accounts(|_| {}).await;
+    let unit = unit_with_accounts(|settings| settings.allow_private_networks = true).await;
     grant_cell(&unit, &["p:event"]).await;
     unit.create_account("c", r#"{"Name":"subject"}"#).await;
     unit.create_collection(SERVICE, "service").await;
@@ -95,13 +95,8 @@ async fn exec_runs_a_script_with_event_headers_and_identity() {
         "External": true, "Schema": "", "Subject": format!("{}#me", cell_url("c")), "Type": "t",
         "Object": format!("{}b/f", cell_url("c")), "Info": "i",
     });
-    let headers = json!([
-        "key1",
-        "1",
-        "http://unit.example/d/",
-        22,
-        "application/json"
-    ]);
+    // A user begins a new chain, whatever cells he names.
+    let headers = json!(["key1", "1", null, 22, "application/json"]);
     let texts = logged(&unit).await;
     assert_eq!(seen(&texts[0]), json!(["POST", headers, event, "for me"]));
 
@@ -150,15 +145,76 @@ async fn script_that_posts_its_own_event_again_is_ended_by_the_limit_of_hops() {
         unit.record_keys(b"Q").await.is_empty()
     })
     .await;
-    let shown = unit.admin_request("GET", "c/__rule").send().await.json();
-    let hits = |name: &str| {
-        let rules = shown["rules"].as_array().unwrap();
-        let found = rules.iter().find(|rule| rule["Name"] == name).unwrap();
-        found["HitCount"].clone()
-    };
     let lines = log_lines(&unit, "c").await;
-    assert_eq!(hits("r"), 3, "{lines:#?}");
-    // The third script is at the limit: its events trigger nothing.
-    assert_eq!(hits("u"), 2, "{lines:#?}");
+    assert_eq!(hits(&unit, "r").await, 3, "{lines:#?}");
+    // The third script is at the limit: its events trigger nothing, but are logged.
+    assert_eq!(hits(&unit, "u").await, 3, "{lines:#?}");
+    assert_eq!(unit.service.scripts_started(), 3);
+}
+
+#[tokio::test]
+async fn script_carries_the_chain_to_other_servers_and_cannot_begin_it_anew() {
+    const NAMES: [&str; 4] = [
+        "x-personium-rulechain",
+        "x-personium-rulechainproof",
+        "x-personium-via",
+        "x-personium-eventid",
+    ];
+    let far = StubServer::start().await;
+    let script = format!(
+        "function(r) {{
+            new _p.extension.HttpClient().post('{}c/__event', {{
+                'X-Personium-RuleChain': '0', 'X-Personium-RuleChainProof': '0', 'X-Personium-Via': 'x', 'X-Personium-EventId': 'x'
+            }}, 'application/json', '{{}}');
+            return {{status: 200, headers: {{}}, body: []}};
+        }}",
+        far.url()
+    );
+    let unit = unit_with_rule(&script).await;
+    unit.grant_to_everybody(SERVICE, &["p:exec"]).await;
+    // By a rule. The server learns how long the chain is, and not what began it.
+    post_as_me(&unit, json!({"Type": "t"})).await;
+    let received = far.receive("200 OK", "").await;
+    let values = NAMES.map(|name| received.header(name));
+    assert_eq!(values[0], Some("1"));
+    assert!(values[1].unwrap().starts_with("1,1."), "{values:?}");
+    assert_eq!(values[2..], [None, None]);
+    // By a user, whose headers are no chain.
+    let token = unit.access_token("c").await;
+    let mut call = unit.request("POST", "c/b/svc/x").bearer(&token);
+    for name in NAMES {
+        call = call.header(name, "9");
+    }
+    let sending = call.body("").send();
+    let (_, received) = tokio::join!(sending, far.receive("200 OK", ""));
+    let values = NAMES.map(|name| received.header(name));
+    // The number only tells other units what the caller says.
+    assert_eq!(values, [Some("9"), Some("0"), None, None]);
+}
+
+#[tokio::test]
+async fn scripts_that_answer_messages_by_messages_end_at_the_limit_of_hops() {
+    let script = "function(r) {
+        var cell = pjvm.getCurrentCellUrl();
+        var token = _p.as('serviceSubject').cell().getToken().access_token;
+        var sent = new _p.extension.HttpClient().post(cell + '__message/send',
+            {Authorization: 'Bearer ' + token}, 'application/json', JSON.stringify({To: cell, Type: 'message', Title: 't', Body: 'b'}));
+        return {status: Number(sent.status), headers: {}, body: []};
+    }";
+    let unit = unit_with_rule(script).await;
+    unit.grant_by_new_role("c", ("subject", "ruler"), &["p:root", "p:message"])
+        .await;
+    unit.grant_to_everybody(SERVICE, &["p:exec"]).await;
+    let answer = json!({
+        "Action": "exec", "TargetUrl": "personium-localcell:/b/svc/x", "EventType": "message.receive", "EventExternal": false,
+    });
+    create_rule(&unit, "answer", answer).await;
+    unit.post("c/__event", r#"{"Type":"t"}"#).await.expect(200);
+    wait_until("the end of the chain", async || {
+        let received = unit.list_entities("c/__ctl/ReceivedMessage").await;
+        received.len() == 3 && unit.record_keys(b"Q").await.is_empty()
+    })
+    .await;
+    assert_eq!(hits(&unit, "answer").await, 2);
     assert_eq!(unit.service.scripts_started(), 3);
 }

@@ -47,10 +47,8 @@ async fn relay_sends_the_event_with_a_token_for_the_target() {
     assert_eq!(received.body, expected);
     assert_eq!(received.header("x-personium-requestkey"), Some("key1"));
     assert_eq!(received.header("x-personium-rulechain"), Some("1"));
-    assert_eq!(
-        received.header("x-personium-via"),
-        Some("http://unit.example/d/")
-    );
+    // A user begins a new chain, whatever cells he names.
+    assert_eq!(received.header("x-personium-via"), None);
     assert_eq!(
         received.header("x-personium-eventid").map(str::len),
         Some(22)

@@ -1,4 +1,5 @@
 use super::*;
+use crate::event::RuleChain;
 
 fn event() -> Event {
     Event {
@@ -11,7 +12,7 @@ fn event() -> Event {
         info: Some("a\nb".to_owned()),
         request_key: Some("key".to_owned()),
         id: None,
-        hops: Some(0),
+        chain: RuleChain::default(),
         via: None,
         roles: Vec::new(),
     }

@@ -2,6 +2,7 @@ use personium_odata::value::Properties;
 use personium_types::NodeId;
 
 use super::*;
+use crate::event::RuleChain;
 
 const CELL: &str = "https://unit.example/c/";
 
@@ -45,7 +46,7 @@ fn event() -> Event {
         info: text("201"),
         request_key: text("key"),
         id: None,
-        hops: Some(0),
+        chain: RuleChain::default(),
         via: None,
         roles: Vec::new(),
     }
@@ -153,19 +154,26 @@ fn urls_relative_to_the_box_are_resolved() {
 }
 
 #[test]
-fn no_rule_matches_beyond_the_hop_limit() {
-    let rules = RuleSet::new(rule(None, &[]).into_iter().map(Arc::new).collect());
-    for (hops, hops_max, expected) in [
-        (Some(0), 3, true),
-        (Some(2), 3, true),
-        (Some(3), 3, false),
-        (Some(u32::MAX), 3, false),
-        (Some(0), 0, false),
-        (None, 3, false),
-    ] {
-        let event = Event { hops, ..event() };
-        let matches = !rules.matching(&event, hops_max).is_empty();
-        assert_eq!(matches, expected, "{hops:?}");
+fn only_the_log_is_written_beyond_the_hop_limit() {
+    let of = |action: &str| {
+        let found = rule(
+            None,
+            &[("Action", action), ("TargetUrl", "http://x.example/")],
+        );
+        Arc::new(found.unwrap())
+    };
+    let rules = RuleSet::new(vec![of("log.warn"), of("relay"), of("exec")]);
+    for (hops, hops_max, expected) in [(0, 3, 3), (2, 3, 3), (3, 3, 1), (u32::MAX, 3, 1), (0, 0, 0)]
+    {
+        let event = Event {
+            chain: RuleChain::of_length(hops),
+            ..event()
+        };
+        let matching = rules.matching(&event, hops_max);
+        assert_eq!(matching.len(), expected, "{hops}");
+        let first = matching.first().map(|rule| rule.action);
+        let log = (expected > 0).then_some(RuleAction::Log(LogLevel::Warn));
+        assert_eq!(first, log, "{hops}");
     }
 }
 

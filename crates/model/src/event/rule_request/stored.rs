@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Attempts, OutboxEntry, RequestKind};
+use crate::event::chain::RuleChain;
 use crate::event::record::Event;
 
 /// The stored form of an [`OutboxEntry`].
@@ -49,6 +50,10 @@ struct StoredEvent {
     id: Option<String>,
     #[serde(rename = "h", default)]
     hops: Option<u32>,
+    #[serde(rename = "c", default, skip_serializing_if = "is_zero")]
+    claimed: u32,
+    #[serde(rename = "p", default, skip_serializing_if = "Vec::is_empty")]
+    proofs: Vec<String>,
     #[serde(rename = "v", default)]
     via: Option<String>,
     #[serde(rename = "r", default)]
@@ -117,7 +122,7 @@ impl From<Event> for StoredEvent {
             info,
             request_key,
             id,
-            hops,
+            chain,
             via,
             roles,
         } = event;
@@ -131,7 +136,9 @@ impl From<Event> for StoredEvent {
             info,
             request_key,
             id,
-            hops,
+            hops: Some(chain.length),
+            claimed: chain.claimed,
+            proofs: chain.proofs,
             via,
             roles,
         }
@@ -151,6 +158,8 @@ impl From<StoredEvent> for Event {
             request_key,
             id,
             hops,
+            claimed,
+            proofs,
             via,
             roles,
         } = stored;
@@ -164,7 +173,12 @@ impl From<StoredEvent> for Event {
             info,
             request_key,
             id,
-            hops,
+            // It was no number, as clients could once send it.
+            chain: RuleChain {
+                length: hops.unwrap_or(u32::MAX),
+                claimed,
+                proofs,
+            },
             via,
             roles,
         }
@@ -188,7 +202,7 @@ mod tests {
                 info: text("i"),
                 request_key: text("k"),
                 id: text("n"),
-                hops: Some(2),
+                chain: RuleChain::of_length(2),
                 via: text("v"),
                 roles: vec!["r".to_owned()],
             },
@@ -218,7 +232,7 @@ mod tests {
         let stored: StoredOutboxEntry = serde_json::from_str(stored).unwrap();
         let expected = OutboxEntry {
             event: Event {
-                hops: None,
+                chain: RuleChain::of_length(u32::MAX),
                 ..Event::internal()
             },
             kind: RequestKind::Exec,
@@ -226,6 +240,17 @@ mod tests {
             attempts: Attempts::default(),
         };
         assert_eq!(OutboxEntry::from(stored), expected);
+    }
+
+    #[test]
+    fn chain_of_a_stored_event_is_read_back() {
+        let mut entry = entry();
+        entry.event.chain.claimed = 7;
+        entry.event.chain.proofs = vec!["1.2.x".to_owned()];
+        let text = serde_json::to_string(&StoredOutboxEntry::from(&entry)).unwrap();
+        assert!(text.contains(r#""h":2,"c":7,"p":["1.2.x"],"v""#), "{text}");
+        let stored: StoredOutboxEntry = serde_json::from_str(&text).unwrap();
+        assert_eq!(OutboxEntry::from(stored), entry);
     }
 
     #[test]

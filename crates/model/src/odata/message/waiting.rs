@@ -21,6 +21,7 @@ use super::sending::OutgoingMessage;
 use crate::backoff::LONGEST_DELAY_MS;
 use crate::commit::Invalidation;
 use crate::event::outbox_owner::{self, OutboxState};
+use crate::event::{RULE_CHAIN, RULE_CHAIN_PROOF, RuleChain};
 use crate::keys::{self, ControlSet};
 use crate::outbox_queue::OutboxPartition;
 use crate::records::{self, Records};
@@ -47,18 +48,32 @@ pub struct DeliverySender {
     /// The version of the API that the sender asked for.
     #[serde(rename = "v", default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// The chain of rules that led to the request, as the values of its headers: none, or [`RULE_CHAIN`] and [`RULE_CHAIN_PROOF`].
+    #[serde(rename = "c", default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) chain: Vec<String>,
 }
 
 impl DeliverySender {
-    /// The sender with this access, who asked for this version of the API.
+    /// The sender with this access, who asked for this version of the API by a request that this chain of rules led to.
     #[must_use]
-    pub fn of(access: &Access, version: Option<&str>) -> Self {
+    pub fn of(access: &Access, version: Option<&str>, chain: &RuleChain) -> Self {
         let version = version.filter(|version| version.len() <= MAX_VERSION_BYTES);
         Self {
             app: access.schema.clone(),
             scopes: access.scopes.clone(),
             version: version.map(str::to_owned),
+            chain: chain
+                .headers()
+                .into_iter()
+                .map(|(_, value)| value)
+                .collect(),
         }
+    }
+
+    /// The headers of the chain of rules, which end the replies of rules to each other.
+    pub fn chain(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let values = self.chain.iter().map(String::as_str);
+        [RULE_CHAIN, RULE_CHAIN_PROOF].into_iter().zip(values)
     }
 
     /// The application in its token.
@@ -455,7 +470,7 @@ pub fn expiry(unit: &Unit) -> i64 {
 mod tests {
     use super::*;
 
-    const STORED: &str = r#"{"m":"i","t":"https://u.example/c/","n":3,"x":9,"s":{"a":"app","o":["root"],"v":"1"},"b":"app"}"#;
+    const STORED: &str = r#"{"m":"i","t":"https://u.example/c/","n":3,"x":9,"s":{"a":"app","o":["root"],"v":"1","c":["1","1,x"]},"b":"app"}"#;
 
     #[test]
     fn waiting_delivery_is_stored_with_short_names_and_read_back() {
@@ -468,6 +483,7 @@ mod tests {
                 app: Some("app".to_owned()),
                 scopes: vec!["root".to_owned()],
                 version: Some("1".to_owned()),
+                chain: vec!["1".to_owned(), "1,x".to_owned()],
             },
             schema: Some("app".to_owned()),
         };
