@@ -1,9 +1,9 @@
-// The functions of the server as the library uses them, what it uses of the language, and `require`, `JSGIResponse`, `console`.
+// The functions of the server as the library uses them, and what it uses of the language.
 (function (native, shared, need) {
   'use strict';
   const { original, put, quoted, matches, handleOf, newStream } = shared;
   const { apply, parse, text: textOf, isArray, keys, create, define, exec, ErrorClass, Bytes, isView } = original;
-  const more = native.more(create(null));
+  const more = native.more(create(null), 'host');
   const uncurried = (f) => apply(original.bind, original.call, [f]);
   const slice = uncurried(original.slice);
   const indexOf = uncurried(original.indexOf);
@@ -229,75 +229,10 @@
       + ',"method":' + quoted(textOf(method)) + ',"createdWith":' + writtenValues(createdWith) + ',"arguments":' + writtenValues(given) + '}')),
     log: (level, text) => more.log(textOf(level), wellFormed(text)),
     tokenOfService: (cellUrl) => more.tokenOfService(wellFormed(cellUrl)),
+    readSource: (name) => more.readSource(wellFormed(name)),
+    evaluate: (text, file) => more.evaluate(text, file),
+    lineOf: (stack) => more.lineOf(stack),
   };
 
-  // The number of the last line of a text that is not blank.
-  const linesOf = (text) => {
-    const trimmed = trim('.' + text);
-    let count = 1;
-    for (let at = indexOf(trimmed, '\n'); at >= 0; at = indexOf(trimmed, '\n', at + 1)) count += 1;
-    return count;
-  };
-
-  const require = (name) => {
-    const text = more.readSource(wellFormed(name));
-    if (text === null) {
-      const missing = new ErrorClass('io.personium.engine.PersoniumEngineException: 404 Not Found');
-      put(missing, 'name', 'JavaException', true);
-      throw missing;
-    }
-    let module;
-    try {
-      module = more.evaluate('(function(exports){' + text + '\n})', textOf(name) + '.js');
-    } catch (error) {
-      const stack = textOf(error.stack);
-      let line = matches(/:[0-9]+/, stack) ? more.lineOf(stack) : 1;
-      // What is missing at the end is missing on the last line.
-      if (line > linesOf(text)) line = linesOf(text);
-      const bad = new ErrorClass('syntax error (' + name + '#' + line + ')');
-      put(bad, 'name', 'InternalError', true);
-      throw bad;
-    }
-    const exports = function () {};
-    module(exports);
-    return exports;
-  };
-
-  function JSGIResponse() {}
-  JSGIResponse.prototype = {
-    constructor: JSGIResponse,
-    status: 200,
-    headers: { 'Content-Type': 'application/json;charset=utf-8' },
-    body: [],
-    setResponseData: function (data) {
-      if (data === null || data === undefined) {
-        this.body = [];
-      } else if (indexOf(textOf(this.headers['Content-Type']), 'application/json') >= 0) {
-        this.body = [stringify(data)];
-      } else {
-        this.body = [data];
-      }
-    },
-  };
-
-  const shown = (value) => {
-    if (typeof value === 'string') return value;
-    try {
-      const json = typeof value === 'object' && !(value instanceof ErrorClass) ? stringify(value) : undefined;
-      return json === undefined ? textOf(value) : textOf(json);
-    } catch (_) {
-      return 'unprintable';
-    }
-  };
-  const logger = (level) => function () {
-    let text = '';
-    for (let at = 0; at < arguments.length; at += 1) text += (at > 0 ? ' ' : '') + shown(arguments[at]);
-    host.log(level, text);
-  };
-  const console = {
-    log: logger('info'), info: logger('info'), warn: logger('warn'), error: logger('error'), debug: logger('debug'),
-  };
-  const GLOBALS = { __proto__: null, require: require, JSGIResponse: JSGIResponse, console: console };
-
-  return { __proto__: null, host: host, js: js, globals: (name) => GLOBALS[name] };
+  return { __proto__: null, host: host, js: js };
 })

@@ -14,6 +14,7 @@ mod library;
 mod native;
 mod output;
 mod prepared;
+mod response;
 mod route;
 mod run;
 mod running_script;

@@ -9,13 +9,15 @@ use rquickjs::loader::bundle::Bundle;
 use rquickjs::module::WriteOptions;
 use rquickjs::{Context, Ctx, Error, Function, Module, Result, Runtime};
 
-/// The surroundings of a script: the request, the checks of the response, the loader of the other files.
+/// The surroundings of a script: the request, the loader of the other files.
 pub(crate) const RUNTIME: &str = "runtime.js";
 
 /// The files. Each is an expression whose value is a function.
 const FILES: &[(&str, &str)] = &[
     (RUNTIME, include_str!("../js/runtime.js")),
+    ("response.js", include_str!("../js/response.js")),
     ("host.js", include_str!("../js/host.js")),
+    ("globals.js", include_str!("../js/globals.js")),
     ("base.js", include_str!("../js/base.js")),
     ("xml.js", include_str!("../js/xml.js")),
     ("access.js", include_str!("../js/access.js")),

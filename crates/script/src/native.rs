@@ -10,14 +10,12 @@ use crate::aws_signature::SignedPost;
 use crate::host::{HostError, HostErrorKind, LogLevel};
 use crate::library;
 use crate::output::ResponseHead;
+use crate::response;
 use crate::running_script::{RunningScript, ScriptSlot};
 use crate::text_encoding;
 
 /// The longest line that a script may log, in bytes.
 const LOG_LINE_MAX_BYTES: usize = 8 << 10;
-
-/// The largest headers of a response as JSON, in bytes.
-const HEADERS_MAX_BYTES: usize = 64 << 10;
 
 /// The functions under construction.
 struct Functions<'js> {
@@ -26,7 +24,8 @@ struct Functions<'js> {
     slot: ScriptSlot,
 }
 
-/// The object with the functions that every script needs, for the script in a slot. Its function `more` adds the others to an object.
+/// The object with the functions that every script needs, for the script in a slot. Its function `more` adds others to an object: those
+/// for the response if it is called with `output`, or those of the library.
 ///
 /// # Errors
 /// No memory.
@@ -36,21 +35,25 @@ pub(crate) fn object<'js>(ctx: &Ctx<'js>, slot: &ScriptSlot) -> Result<Object<'j
         object: Object::new(ctx.clone())?,
         slot: slot.clone(),
     };
-    functions.add_output()?;
     functions.add_library()?;
     let slot = slot.clone();
-    functions.add("more", move |ctx: Ctx<'js>, object: Object<'js>| {
+    let more = move |ctx: Ctx<'js>, object: Object<'js>, part: String| {
         let functions = Functions {
             ctx,
             object,
             slot: slot.clone(),
         };
+        if part == "output" {
+            functions.add_output()?;
+            return Ok(functions.object);
+        }
         functions.add_exchange()?;
         functions.add_streams()?;
         functions.add_texts()?;
         functions.add_sources()?;
         Ok::<_, rquickjs::Error>(functions.object)
-    })?;
+    };
+    functions.add("more", more)?;
     Ok(functions.object)
 }
 
@@ -78,7 +81,7 @@ fn caught<T>(ctx: &Ctx<'_>, outcome: std::result::Result<T, HostError>) -> Resul
 }
 
 /// Does something with the running script.
-fn with<T>(
+pub(crate) fn with<T>(
     ctx: &Ctx<'_>,
     slot: &ScriptSlot,
     act: impl FnOnce(&mut RunningScript) -> std::result::Result<T, HostError>,
@@ -194,7 +197,7 @@ impl<'js> Functions<'js> {
             move |ctx: Ctx<'js>, status: u16, headers: String| {
                 with(&ctx, &slot, |script| {
                     let invalid = |_| HostError::new(HostErrorKind::Argument, "invalid headers");
-                    if headers.len() > HEADERS_MAX_BYTES {
+                    if headers.len() > response::HEADERS_MAX_BYTES {
                         let text = "the headers of the response are too large";
                         return Err(HostError::new(HostErrorKind::TooLarge, text));
                     }

@@ -11,6 +11,7 @@ use crate::failure::ScriptFailure;
 use crate::host::{ByteStream, ScriptHost};
 use crate::native;
 use crate::prepared::Prepared;
+use crate::response;
 use crate::running_script::{RunningScript, ScriptSlot};
 
 /// The global that holds the value of the file of a script for a moment: the value of the expression that the file is.
@@ -107,6 +108,9 @@ fn steps<'js>(
     };
     let value: Value<'js> = main.call((request,))?;
     let value = settled(ctx, slot, value)?;
+    if response::send_plain(ctx, slot, &value)? {
+        return Ok(());
+    }
     let respond: Function<'js> = functions.get("respond")?;
     respond.call((value,))
 }
