@@ -59,20 +59,56 @@ impl CellDeletion {
             cell,
             marker: mark(store, &cell).await?,
         };
+        match deletion.seal(store, empty).await {
+            Ok(()) => Ok(deletion),
+            Err(error) => {
+                deletion.give_up(store).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// As [`begin`](Self::begin) without ranges, for a cell that is replaced, also if its records cannot be opened: then nobody can add to
+    /// it, and it needs no seal.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin), but for damage.
+    pub(crate) async fn begin_replacement(
+        store: &Arc<dyn RecordStore>,
+        cell: CellId,
+    ) -> Result<Self> {
+        let marker = match mark(store, &cell).await {
+            // An earlier deletion cannot be undone in a cell that cannot be opened.
+            Err(StoreError::Corrupt(_)) => take_over(store, &cell, None).await?,
+            other => Some(other?),
+        };
+        let marker = marker.ok_or(StoreError::Conflict)?;
+        let deletion = Self { cell, marker };
+        match deletion.seal(store, &[]).await {
+            Ok(()) => Ok(deletion),
+            Err(StoreError::Corrupt(damage)) => {
+                tracing::warn!(cell.id = %cell, error = %damage, "a damaged cell is replaced");
+                Ok(deletion)
+            }
+            Err(error) => {
+                deletion.give_up(store).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Seals the cell if it has no records in some ranges.
+    async fn seal(&self, store: &Arc<dyn RecordStore>, empty: &[KeyRange]) -> Result<()> {
         let mut batch = Batch::new();
         for range in empty {
             batch.assert_empty(range.clone());
         }
-        batch.put(keys::seal(), deletion.marker.to_le_bytes().to_vec());
+        batch.put(keys::seal(), self.marker.to_le_bytes().to_vec());
         batch.seal();
-        let Err(error) = store.commit(&Space::Cell(cell), batch).await else {
-            return Ok(deletion);
-        };
-        deletion.give_up(store).await;
-        Err(match error {
-            StoreError::SpaceDropped => StoreError::Conflict,
-            other => other,
-        })
+        match store.commit(&Space::Cell(self.cell), batch).await {
+            Err(StoreError::SpaceDropped) => Err(StoreError::Conflict),
+            other => other.map(drop),
+        }
     }
 
     /// Adds to the batch that removes the cell from the catalogue that the deletion was not undone, and its end.

@@ -333,7 +333,7 @@ impl CellRestoration {
         let found = found.ok_or(Code::NoSuchCell)?;
         let name = found.value.text("Name").ok_or(Code::OdataInconsistent)?;
         // Nothing is added to the living cell from here on.
-        let deletion = match CellDeletion::begin(self.unit.store(), *living, &[]).await {
+        let deletion = match CellDeletion::begin_replacement(self.unit.store(), *living).await {
             Ok(deletion) => deletion,
             Err(error) => return Ok(Err(error)),
         };

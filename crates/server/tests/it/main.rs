@@ -27,6 +27,7 @@ mod authorization_code;
 mod backed_up_unit;
 mod backups_in_bucket;
 mod box_export;
+mod broken_cells;
 mod browser;
 mod cert_commands;
 mod certificates;
