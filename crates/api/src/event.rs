@@ -22,7 +22,7 @@ pub(crate) async fn handle(mut request: CellRequest) -> Result<Response> {
         Method::POST => {}
         Method::GET if web_socket::is_upgrade(&request) => return feed::upgrade(request),
         Method::GET if feed::accepts_event_stream(&request) => return feed::stream(request).await,
-        Method::OPTIONS => return Ok(preflight::allow("OPTIONS, POST")),
+        Method::OPTIONS => return Ok(preflight::allow("OPTIONS, GET, POST")),
         ref other if matches!(other.as_str(), "PROPFIND" | "PROPPATCH") => {
             return Err(Code::NotImplementedMethod.into());
         }

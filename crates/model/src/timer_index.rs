@@ -72,8 +72,8 @@ pub fn is_timer(kind: &str) -> bool {
 }
 
 impl TimerPlan {
-    /// The plan of a rule with this type and object of events at this time; `None` if it is for no timer, or for one whose time
-    /// is over.
+    /// The plan of a rule with this type and object of events at this time; `None` if it is for no timer, for one whose time is
+    /// over, or for one that fires after the year 9999 only.
     #[must_use]
     pub fn of(kind: &str, object: &str, now: i64) -> Option<Self> {
         let number: i64 = object.parse().ok().filter(|number| *number > 0)?;
@@ -86,9 +86,10 @@ impl TimerPlan {
                 })
             }
             TIMER_PERIODIC => {
-                let interval = number.saturating_mul(MINUTE_MS).min(LAST_TIME_MS);
-                Some(Self {
-                    due: now.saturating_add(interval),
+                let interval = number.saturating_mul(MINUTE_MS);
+                let due = now.saturating_add(interval);
+                (due <= LAST_TIME_MS).then_some(Self {
+                    due,
                     interval_ms: Some(interval),
                 })
             }
@@ -306,8 +307,13 @@ mod tests {
     }
 
     #[test]
-    fn longest_interval_does_not_overflow() {
-        let plan = TimerPlan::of(TIMER_PERIODIC, "253402300799999", 1_000).unwrap();
+    fn interval_that_ends_after_the_last_date_is_none_and_the_longest_one_does_not_overflow() {
+        let longest = LAST_TIME_MS / MINUTE_MS;
+        let plan = TimerPlan::of(TIMER_PERIODIC, &longest.to_string(), 1_000).unwrap();
         assert!(plan.after(i64::MAX).unwrap().due > plan.due);
+        for number in [longest + 1, 99_999_999_999, i64::MAX] {
+            let plan = TimerPlan::of(TIMER_PERIODIC, &number.to_string(), 1_000);
+            assert_eq!(plan, None, "{number}");
+        }
     }
 }

@@ -376,6 +376,15 @@ fn push_close(out: &mut String, name: &str) {
     out.push('>');
 }
 
+/// Appends the raw value of a simple property, as `$value` has it: a date as in XML, anything else as plain text. Nothing is escaped.
+/// Format: OData 2.0, "Raw Values".
+pub fn push_raw_value(out: &mut String, value: &Value) {
+    match value {
+        Value::DateTime(millis) => out.push_str(&date_text(*millis)),
+        other => push_plain_text(out, other),
+    }
+}
+
 fn push_scalar(out: &mut String, value: &Value) {
     match value {
         Value::DateTime(millis) => out.push_str(&date_text(*millis)),

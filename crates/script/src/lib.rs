@@ -21,6 +21,7 @@ mod running_script;
 mod script_threads;
 mod scripts_at_once;
 mod stream_table;
+mod syntax;
 mod text_encoding;
 mod worker;
 mod written_value;
@@ -35,4 +36,5 @@ pub use host::{
 pub use output::{BrokenOff, ScriptBody, ScriptChunks, ScriptResponse};
 pub use route::{RouteTable, RouteTarget, TemplateError};
 pub use run::ScriptCall;
+pub use syntax::find_syntax_error;
 pub use worker::{WORKER_ARGUMENT, run_worker};

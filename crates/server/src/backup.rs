@@ -44,6 +44,7 @@ use self::store::BackupStore;
 use crate::command_audit::{AuditedCommand, FORGET_OPERATION};
 use crate::config::Config;
 use crate::copy::key_copy::KeySet;
+use crate::key_files::unit_secret;
 use crate::progress::Progress;
 use crate::telemetry::CommandTraces;
 use crate::unit_reader::UnitReader;
@@ -177,7 +178,13 @@ async fn back_up(
     options: &BackupOptions,
     secret: Option<&Secret<String>>,
 ) -> BackupResult<(String, bool)> {
+    options.to.expect_outside_of(config)?;
     let (mark, stores) = (mark(unit).await?, stores(unit).await?);
+    if !options.without_keys {
+        let records = Records::new(Arc::clone(&unit.records), Space::Unit);
+        unit_secret::check(config, &records).await?;
+        KeySet::read(config)?;
+    }
     let store = BackupStore::create(&options.to, (&mark, &options.scope), secret).await?;
     let done = Box::pin(make_generation(config, (unit, &store), options, stores)).await;
     store.close().await;

@@ -138,8 +138,19 @@ fn check_certificates(report: &mut CheckReport, loaded: &LoadedConfig) {
         Ok(prepared) => prepared,
         Err(error) => return report.error("keys", chain(&error)),
     };
+    let is_new = first_start::is_due(config);
     for path in prepared.missing_files() {
-        report.ok("keys", format!("the start writes {}", path.display()));
+        let shown = path.display();
+        if is_new || path.ends_with(key_files::CERTIFICATE_FILE) {
+            report.ok("keys", format!("the start writes {shown}"));
+        } else if path.ends_with(key_files::KEY_FILE) {
+            let text = "the units that trust this one must be given its certificate; better restore the key from a back-up";
+            report.warning(
+                "keys",
+                format!("{shown} is missing, and the start makes a new key: {text}"),
+            );
+        }
+        // The check of the records reports a lost secret.
     }
     for note in &prepared.notes {
         report.warning("unit certificate", note);

@@ -41,7 +41,7 @@ use crate::unit_rename::FormerName;
 use crate::usage::UsageRequest;
 use crate::verify::{VerifyOutcome, VerifyReport};
 use crate::{
-    check, components, copy, data_folder, first_start, logging, record_engine, serve,
+    check, components, copy, data_folder, first_start, logging, progress, record_engine, serve,
     service_manager, system, unit_rename, usage, verify,
 };
 
@@ -214,12 +214,11 @@ pub fn run() -> ExitCode {
         Err(error) => return report_usage(&error),
     };
     if cli.version {
-        println!(
-            "personium {} (API {})",
-            crate::VERSION,
-            personium_api::API_VERSION
-        );
-        return ExitCode::SUCCESS;
+        let (version, api) = (crate::VERSION, personium_api::API_VERSION);
+        return match print(&format!("personium {version} (API {api})\n")) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
     }
     let options = cli.options;
     let sources = options.sources();
@@ -286,7 +285,7 @@ pub fn run() -> ExitCode {
         },
     };
     result.unwrap_or_else(|error| {
-        eprintln!("personium: {error}");
+        progress::say(&format!("personium: {error}"));
         ExitCode::FAILURE
     })
 }
@@ -554,7 +553,7 @@ fn serve(sources: &ConfigSources) -> Result<ExitCode, String> {
         let running = match started {
             Ok(running) => running,
             Err(error @ StartError::Layer(_)) => {
-                eprintln!("personium: {}", chain(&error));
+                progress::say(&format!("personium: {}", chain(&error)));
                 return Ok(ExitCode::from(LAYER_MISSING_STATUS));
             }
             Err(error) => return Err(chain(&error)),

@@ -19,7 +19,7 @@ use crate::cache::UnitCache;
 use crate::command_audit::AuditedCommand;
 use crate::config::{BlobStoreKind, Config, LoadedConfig, RecordStoreKind, RecordSync};
 use crate::data_folder::{self, BodyPlace, DataFolder, DataFolderError, RECORDS_DIR};
-use crate::key_files::{self, KeyFileError};
+use crate::key_files::{self, KeyFileError, unit_secret};
 use crate::message_broker::{self, BrokerError, StreamQueue};
 use crate::model_settings::model_settings;
 use crate::record_engine::{self, DatabaseError, RecordEngine};
@@ -106,6 +106,9 @@ impl Components {
         let unit_records = Records::new(stores.records.port(), Space::Unit);
         let synchronized = administrator_file::synchronize(&config.store.data_dir, &unit_records);
         synchronized.await.map_err(DataFolderError::Records)?;
+        if !is_new {
+            unit_secret::refuse_new(&prepared, &unit_records).await?;
+        }
         prepared.write_files()?;
         for note in &prepared.notes {
             tracing::warn!("{note}");

@@ -11,9 +11,9 @@ mod marks;
 mod permissions;
 mod shared;
 
-use std::fs::DirBuilder;
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,6 +24,8 @@ use personium_sqlite::SqliteStore;
 use personium_store::{KeyRange, RecordStore, Space, StoreError};
 use personium_types::error::chain;
 use personium_types::{CellId, Random};
+use rustix::fs::Access;
+use rustix::io::Errno;
 
 pub use self::body_place::BodyPlace;
 use self::evidence::Evidence;
@@ -32,6 +34,7 @@ pub use self::marks::FILE as MARK_FILE;
 pub use self::permissions::restrict_new_files;
 use crate::config::{Config, RecordStoreKind};
 use crate::record_engine::RecordEngine;
+use crate::system_user;
 
 /// The folder of records in the data folder.
 pub const RECORDS_DIR: &str = "records";
@@ -59,8 +62,10 @@ pub enum DataFolderError {
         problems: PartProblems,
     },
     /// A unit is being copied to here, or that was interrupted.
-    #[error("the copy of a unit to {} is not finished; run the same `personium copy` again", folder.display())]
+    #[error("the copy of a unit to {} is not finished; run the same `personium {command}` again", folder.display())]
     UnfinishedCopy {
+        /// The command that copies it.
+        command: &'static str,
         /// The data folder.
         folder: PathBuf,
     },
@@ -253,6 +258,27 @@ impl DataFolder {
     #[must_use]
     pub fn unit_records(&self) -> PathBuf {
         self.root.join(RECORDS_DIR).join(UNIT_RECORDS_FILE)
+    }
+
+    /// Checks that the file of the unit's own records is there and can be read.
+    ///
+    /// # Errors
+    /// A text for the operator, which names the user of the unit if this one lacks a permission.
+    pub(crate) fn expect_unit_records(&self) -> Result<(), String> {
+        let path = self.unit_records();
+        match rustix::fs::access(&path, Access::READ_OK) {
+            Ok(()) => Ok(()),
+            Err(Errno::NOENT) => Err(format!("there is no unit: {} is missing", path.display())),
+            Err(error @ (Errno::ACCESS | Errno::PERM)) => {
+                let owner = fs::metadata(&self.root).map(|found| system_user::user(found.uid()));
+                let owner = owner.map_or_else(|_| String::new(), |user| format!(", {user}"));
+                Err(format!(
+                    "cannot read {}: {error}; run the command as the user of the unit{owner}",
+                    path.display()
+                ))
+            }
+            Err(error) => Err(format!("cannot read {}: {error}", path.display())),
+        }
     }
 
     async fn condition(&self, records: &Arc<SqliteStore>) -> Result<Condition, DataFolderError> {

@@ -2,6 +2,7 @@
 //! folder.
 
 mod own_certificate;
+pub(crate) mod unit_secret;
 
 use std::fs;
 use std::io::{self, Write};
@@ -48,6 +49,19 @@ pub enum KeyFileError {
         /// The reason.
         reason: String,
     },
+    /// The secret of a unit with records is lost. A new one would not open what they have.
+    #[error(
+        "{} is missing: it has the secret of the unit; restore it from a back-up, or give the secret as security.secret16 \
+         (all nodes need the same)",
+        path.display()
+    )]
+    MissingSecret {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// The records that tell whether there is a secret cannot be read.
+    #[error("cannot read the records of the unit")]
+    Records(#[source] personium_types::Error),
 }
 
 impl KeyFileError {
@@ -102,6 +116,13 @@ impl PreparedKeys {
     pub fn write_files(&self) -> Result<(), KeyFileError> {
         let mut files = self.missing_files.iter();
         files.try_for_each(|(path, text)| write_private(path, text.as_bytes()))
+    }
+
+    /// The path of the secret, if it was generated.
+    #[must_use]
+    pub fn new_secret(&self) -> Option<&Path> {
+        self.missing_files()
+            .find(|path| path.ends_with(SECRET_FILE))
     }
 
     /// The paths of the generated files.
@@ -224,6 +245,13 @@ pub fn configured_host(config: &Config) -> Result<Option<String>, KeyFileError> 
     Ok(unit.certificate_info().common_name.clone())
 }
 
+/// Returns the common name of the certificate of the unit as it is stored; `None` if there is none that can be read.
+pub(crate) fn certified_host(config: &Config) -> Option<String> {
+    let (key, certificate) = key_and_certificate(config);
+    let unit = load_unit_key(&read(&key).ok()?, &read(&certificate).ok()?, config).ok()?;
+    unit.certificate_info().common_name.clone()
+}
+
 fn local_keys(config: &Config, secret: &Secret<String>) -> Result<LocalKeys, KeyFileError> {
     let keys = LocalKeys::new(secret.reveal())
         .map_err(|error| KeyFileError::content("the unit secret", &error))?;
@@ -308,7 +336,7 @@ mod tests {
 
     const NOW_MS: i64 = 1_800_000_000_000;
 
-    fn config(folder: &Path, more: &[(&str, &str)]) -> Config {
+    pub(super) fn config(folder: &Path, more: &[(&str, &str)]) -> Config {
         let mut options = vec![("data.dir".to_owned(), folder.display().to_string())];
         options.extend(more.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
         LoadedConfig::load(&ConfigSources {

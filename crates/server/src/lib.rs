@@ -1,5 +1,8 @@
 //! The unit server as a program: settings, start and shutdown, checks, log and metrics.
 
+// These panic if nobody reads the output any more.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod access_log;
 mod acme;
 pub mod admin;

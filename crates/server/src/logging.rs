@@ -46,7 +46,10 @@ fn filter(config: &LogConfig) -> Result<EnvFilter, LogFilterError> {
 /// [`LogFilterError`] if the filter cannot be parsed.
 pub fn start(config: &LogConfig, clock: Arc<dyn Clock>) -> Result<(), LogFilterError> {
     let (filter, handle) = reload::Layer::new(filter(config)?);
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    // Otherwise a line that nobody reads any more ends the thread that writes it.
+    let lines = fmt::layer()
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     let limits = Arc::new(LineLimits::new(clock));
     let bounds = BoundedLines(Arc::clone(&limits));
     let subscriber = tracing_subscriber::registry().with(filter).with(bounds);

@@ -1,5 +1,6 @@
 //! The progress of a command, for people: a bar on a terminal, otherwise lines.
 
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,11 @@ const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The bar and the counts behind it.
 const TEMPLATE: &str = "[{bar:30}] {percent}% {msg}";
+
+/// Writes a line to the error output. Nobody may read it any more: then the command goes on without it.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
 
 /// Shows the progress on the error output.
 pub(crate) struct Progress {
@@ -53,7 +59,7 @@ impl Progress {
     /// Says what is being done.
     pub(crate) fn note(&self, text: &str) {
         match self.bar.is_hidden() {
-            true => eprintln!("{}: {text}", self.command),
+            true => say(&format!("{}: {text}", self.command)),
             false => self.bar.println(text),
         }
     }
@@ -102,7 +108,7 @@ impl Progress {
             self.bar.set_position(state.done);
             self.bar.set_message(state.text());
         } else if let Some(percent) = state.due_line(self.clock.monotonic()) {
-            eprintln!("{}: {percent} %, {}", self.command, state.text());
+            say(&format!("{}: {percent} %, {}", self.command, state.text()));
         }
     }
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 use personium_model::keys::{self, ControlSet, SetKey};
 use personium_model::node::Node;
-use personium_model::records::decode;
+use personium_model::records::{Records, decode};
 use personium_model::verification::VerifiedStores;
 use personium_store::{Direction, Key, Limit, RecordStore, Space};
 use personium_token::at_rest::sealed_len;
@@ -40,6 +40,7 @@ use crate::config::Config;
 use crate::copy::bodies::read_whole;
 use crate::copy::key_copy::KeySet;
 use crate::copy::{self, Source};
+use crate::key_files::unit_secret;
 use crate::progress::Progress;
 use crate::unit_reader::UnitReader;
 use crate::verify::{self, VerifyOutcome, VerifyReport};
@@ -158,9 +159,15 @@ pub async fn check(options: &RestoreOptions) -> BackupResult<(String, bool)> {
 pub async fn run(options: &RestoreOptions, to: &Config) -> BackupResult<(String, bool)> {
     let progress = Progress::new("restore", system::clock());
     let opened = Box::pin(open_whole(options, &progress)).await?;
-    let text = Box::pin(restore(&opened, to, &progress)).await?;
-    let is_whole = opened.point.is_none() || opened.manifest.problems().next().is_none();
-    Ok((text + "The unit is restored.\n", is_whole))
+    let mut text = Box::pin(restore(&opened, to, &progress)).await?;
+    let mut is_whole = opened.point.is_none() || opened.manifest.problems().next().is_none();
+    text.push_str("The unit is restored.\n");
+    let records = Records::new(Arc::new(opened.records()), Space::Unit);
+    if let Err(problem) = unit_secret::check(to, &records).await {
+        text.push_str(&format!("It does not start: {problem}\n"));
+        is_whole = false;
+    }
+    Ok((text, is_whole))
 }
 
 /// Restores a generation into a folder of its own, verifies the unit there, and removes the folder. Returns what is shown at the end, and whether the
@@ -196,10 +203,11 @@ async fn drill_in(options: &RestoreOptions, folder: &Path) -> BackupResult<(Stri
         bodies: Arc::clone(&unit.bodies),
     };
     let lines = parking_lot::Mutex::new(restored);
-    let report = VerifyReport::new(false, |line: &str| {
+    let mut report = VerifyReport::new(false, |line: &str| {
         lines.lock().push_str(line);
         Ok(())
     });
+    verify::add_secret(&config, &unit, &mut report).await;
     let verified = verify::verify(&stores, (None, unit.verified_at_once()), report);
     let verified = Box::pin(verified).await;
     unit.close().await;

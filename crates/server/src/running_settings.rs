@@ -55,6 +55,10 @@ impl CertificateReload {
     fn apply(&self, config: &Config) -> Result<(), KeyFileError> {
         let now_ms = self.clock.now_ms();
         let prepared = key_files::prepare(config, &self.host, now_ms, &self.random)?;
+        if let Some(path) = prepared.new_secret() {
+            let path = path.to_owned();
+            return Err(KeyFileError::MissingSecret { path });
+        }
         prepared.write_files()?;
         for note in &prepared.notes {
             tracing::warn!("{note}");

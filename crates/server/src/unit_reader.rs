@@ -177,10 +177,7 @@ fn open_record_files(
     folder: &DataFolder,
     health: &Arc<StoreHealth>,
 ) -> Result<Option<RecordEngine>, String> {
-    let path = folder.unit_records();
-    if !path.exists() {
-        return Err(format!("there is no unit: {} is missing", path.display()));
-    }
+    folder.expect_unit_records()?;
     let settings = SqliteSettings {
         health: Arc::clone(health),
         ..record_settings(config)

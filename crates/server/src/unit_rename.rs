@@ -9,6 +9,7 @@ mod former_name;
 use std::io;
 
 use http::Method;
+use personium_model::audit::{self, AuditFilter};
 use personium_model::odata::ownership;
 use personium_types::error::chain;
 use serde_json::{Value, json};
@@ -18,7 +19,7 @@ use crate::command_audit::AuditedCommand;
 use crate::components::Components;
 use crate::config::LoadedConfig;
 use crate::local_api::{LocalApi, LocalRequest};
-use crate::{first_start, serve, system};
+use crate::{first_start, key_files, serve, system};
 
 /// The sets of a cell whose entities keep URLs, with the property that does. Rules name the own unit by relative URLs only.
 const URL_PROPERTIES: [(&str, &str); 3] = [
@@ -63,6 +64,8 @@ pub async fn run(
         ));
     }
     let issuers = loaded.config.unit.issuers.clone();
+    // The start of the components issues it for the new name.
+    let certified = key_files::certified_host(&loaded.config);
     let files_max = loaded.config.store.open_files_max;
     // Boxed, because the future is large.
     let components = Components::build(loaded, files_max, system::clock(), system::random());
@@ -72,8 +75,9 @@ pub async fn run(
             chain(&error)
         )
     })?;
+    let api = LocalApi::new(&components).map_err(|error| chain(&error))?;
     let rename = Rename {
-        api: LocalApi::new(&components).map_err(|error| chain(&error))?,
+        api: &api,
         former,
         dry_run,
         show: &show,
@@ -87,9 +91,15 @@ pub async fn run(
         ),
     };
     let renaming = rename.all_cells(&issuers);
-    let done = match dry_run {
-        true => renaming.await,
-        false => Box::pin(audited.run(&rename.api.unit, renaming)).await,
+    let is_certified = certified.is_some_and(|host| former.is_host(&host));
+    let known = match is_certified {
+        true => Ok(()),
+        false => Box::pin(rename.expect_known_name(&audited)).await,
+    };
+    let done = match (known, dry_run) {
+        (Err(error), _) => Err(error),
+        (Ok(()), true) => renaming.await,
+        (Ok(()), false) => Box::pin(audited.run(&rename.api.unit, renaming)).await,
     };
     rename.api.unit.finish_commits().await;
     serve::close(&*components.records.port()).await;
@@ -98,13 +108,55 @@ pub async fn run(
 
 /// A run of the command.
 struct Rename<'r, S> {
-    api: LocalApi,
+    api: &'r LocalApi,
     former: &'r FormerName,
     dry_run: bool,
     show: &'r S,
 }
 
 impl<S: Fn(&str) -> io::Result<()>> Rename<'_, S> {
+    /// Checks that the unit had the former name: the command was run for it before, or a stored URL has it.
+    ///
+    /// # Errors
+    /// A text for the operator, which says so.
+    async fn expect_known_name(&self, audited: &AuditedCommand) -> Result<(), String> {
+        let unit = &self.api.unit;
+        let mut is_known = self.former.is_name_of(unit.urls());
+        let records = unit.records();
+        let filter = AuditFilter::default();
+        let read = audit::export(&records, &filter, |line| {
+            is_known |= serde_json::from_str::<Value>(line).is_ok_and(|entry| {
+                let is =
+                    |member, text: &str| entry.get(member).and_then(Value::as_str) == Some(text);
+                is("operation", audited.operation) && is("target", &audited.target)
+            });
+            Ok(())
+        });
+        // An audit log that cannot be read tells nothing, and `personium audit verify` says why.
+        let _ = read.await;
+        if is_known {
+            return Ok(());
+        }
+        let silent = Rename {
+            api: self.api,
+            former: self.former,
+            dry_run: true,
+            show: &|_: &str| Ok(()),
+        };
+        let mut counts = Counts::default();
+        let cells = ownership::list_cells(unit).await;
+        for cell in cells.map_err(|error| chain(&error))? {
+            silent.cell(&cell.name, &mut counts).await?;
+            if counts.changed > 0 {
+                return Ok(());
+            }
+        }
+        Err(format!(
+            "no stored URL has the name {}, and the certificate of the unit was not for it: is --from the name that the unit had?",
+            self.former.unit_url()
+        ))
+    }
+
     async fn all_cells(&self, issuers: &[String]) -> Result<(), String> {
         let urls = self.api.unit.urls();
         if self.former.is_name_of(urls) {

@@ -4,6 +4,7 @@ use std::io;
 
 use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
+use personium_model::records::Records;
 use personium_model::verification::{
     CatalogueEntry, Finding, FindingKind, FindingSink, VerifiedCounts, VerifiedSpace,
     VerifiedStores, verify_catalogue, verify_space,
@@ -12,6 +13,7 @@ use personium_store::Space;
 use serde_json::json;
 
 use crate::config::Config;
+use crate::key_files::unit_secret;
 use crate::unit_reader::UnitReader;
 
 /// The outcome of a verification.
@@ -145,9 +147,12 @@ impl<S: FindingSink> FindingSink for SharedSink<'_, &mut S> {
 pub async fn run<W: Fn(&str) -> io::Result<()> + Send>(
     config: &Config,
     cell: Option<&str>,
-    report: VerifyReport<W>,
+    mut report: VerifyReport<W>,
 ) -> Result<VerifyOutcome, String> {
     let reader = Box::pin(UnitReader::open(config)).await?;
+    if cell.is_none() {
+        add_secret(config, &reader, &mut report).await;
+    }
     let stores = VerifiedStores {
         records: std::sync::Arc::clone(&reader.records),
         bodies: std::sync::Arc::clone(&reader.bodies),
@@ -155,6 +160,24 @@ pub async fn run<W: Fn(&str) -> io::Result<()> + Send>(
     let done = Box::pin(verify(&stores, (cell, reader.verified_at_once()), report)).await;
     reader.close().await;
     done
+}
+
+/// Adds a secret that does not open the keys of the unit.
+pub(crate) async fn add_secret(
+    config: &Config,
+    reader: &UnitReader,
+    findings: &mut impl FindingSink,
+) {
+    let records = Records::new(std::sync::Arc::clone(&reader.records), Space::Unit);
+    if let Err(problem) = unit_secret::check(config, &records).await {
+        findings.add(Finding {
+            kind: FindingKind::Damage,
+            space: Space::Unit,
+            cell: None,
+            resource: "the secret".to_owned(),
+            problem,
+        });
+    }
 }
 
 /// Verifies the unit in these stores, or only the cell with this name; so many cells at the same time.

@@ -2,7 +2,7 @@
 
 use http::{Method, header};
 use personium_model::odata::{self, AccessKind, SetRef};
-use personium_odata::atom::AtomWriter;
+use personium_odata::atom::{AtomWriter, push_raw_value};
 use personium_odata::edm::{Property, ValueType};
 use personium_odata::entity_view::EntityShape;
 use personium_odata::json::JsonWriter;
@@ -10,7 +10,7 @@ use personium_odata::key::EntityKey;
 use personium_odata::negotiate::{self, ResponseFormat};
 use personium_odata::path::PropertyPart;
 use personium_odata::query::QueryOptions;
-use personium_odata::value::{NULL, Value, push_plain_text};
+use personium_odata::value::{NULL, Value};
 use personium_types::{Code, Result};
 
 use super::request::ODataRequest;
@@ -109,7 +109,7 @@ fn text(value: &Value) -> Result<(&'static str, String)> {
         return Err(Code::NoSuchEntity.into());
     }
     let mut out = String::new();
-    push_plain_text(&mut out, value);
+    push_raw_value(&mut out, value);
     Ok(("text/plain;charset=utf-8", out))
 }
 

@@ -11,7 +11,7 @@ use crate::cell::OWNER;
 use crate::commit::Invalidation;
 use crate::entity::StoredEntity;
 use crate::keys::{self, ControlSet, SetKey};
-use crate::{Cell, PostCommit, Unit, UnitUrls, administrator_cells, records};
+use crate::{Cell, PostCommit, Unit, UnitUrls, administrator_cells, records, transfer};
 
 /// The number of cells that are read at once.
 const PAGE_CELLS: usize = 200;
@@ -63,6 +63,9 @@ pub(super) fn check_rename(
 }
 
 /// Adds to the batch of a change that accounts of a cell with another name still administrate the unit, if they did.
+///
+/// # Errors
+/// [`Code::CellBusyWithJob`] while the cell is exported or imported; failures of the store.
 pub(super) async fn rename_administrators(
     root: &ServiceRoot,
     set: &SetRef,
@@ -77,6 +80,11 @@ pub(super) async fn rename_administrators(
     };
     if set.control != Some(ControlSet::Cell) || old == new {
         return Ok(());
+    }
+    if let Ok(id) = before.id.parse()
+        && let Some(context) = root.unit().find_cell_by_id(&id).await?
+    {
+        transfer::check_writable(root.unit(), &context).await?;
     }
     administrator_cells::rename(&root.records, batch, old, new).await
 }

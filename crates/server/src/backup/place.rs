@@ -11,7 +11,8 @@ use personium_types::error::chain;
 
 use super::BackupResult;
 use crate::components::object_store_settings;
-use crate::config::{ConfigSources, LoadedConfig, PREFIX};
+use crate::config::{BlobStoreKind, Config, ConfigSources, LoadedConfig, PREFIX};
+use crate::data_folder::BodyPlace;
 use crate::system;
 
 /// The beginning of the name of a bucket.
@@ -113,6 +114,34 @@ impl fmt::Display for BackupPlace {
 }
 
 impl BackupPlace {
+    /// Refuses a folder in the data folder of the unit, or in its folder of file bodies: what happens to these happens to the back-ups.
+    ///
+    /// # Errors
+    /// A text for the operator.
+    pub(super) fn expect_outside_of(&self, config: &Config) -> BackupResult {
+        let Self::Folder(to) = self else {
+            return Ok(());
+        };
+        let mut folders = vec![config.store.data_dir.clone()];
+        if config.files.kind == BlobStoreKind::Folder
+            && let BodyPlace::Folder { path, .. } = BodyPlace::folder(config)
+        {
+            folders.push(path);
+        }
+        let place = real_path(to);
+        match folders
+            .iter()
+            .find(|folder| place.starts_with(real_path(folder)))
+        {
+            None => Ok(()),
+            Some(folder) => Err(format!(
+                "{} is in {}, which belongs to the unit: back-ups there are lost with it; name a folder outside, best on another disk",
+                to.display(),
+                folder.display()
+            )),
+        }
+    }
+
     /// The place of this name. `file` has the settings of the object store, under the keys of that of file bodies; what it does not have is
     /// taken from the variables of the environment that the tools of AWS know, and at last from the machine.
     ///
@@ -223,6 +252,21 @@ fn bucket_settings(
         removal_delay: Duration::ZERO,
         ..settings
     })
+}
+
+/// The path without links and relative parts, as far as it exists.
+fn real_path(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let known = path
+        .ancestors()
+        .find_map(|known| Some((known, known.canonicalize().ok()?)));
+    match known {
+        Some((known, real)) => match path.strip_prefix(known) {
+            Ok(rest) if !rest.as_os_str().is_empty() => real.join(rest),
+            _ => real,
+        },
+        None => path,
+    }
 }
 
 #[cfg(test)]

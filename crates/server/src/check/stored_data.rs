@@ -20,7 +20,7 @@ use super::{clock, items, nodes};
 use crate::components::{body_place, record_settings};
 use crate::config::{LoadedConfig, RecordStoreKind};
 use crate::data_folder::{Condition, DataFolder, DataFolderError, records_error};
-use crate::key_files;
+use crate::key_files::{self, unit_secret};
 use crate::plugins;
 use crate::record_engine::{self, RecordEngine};
 use crate::record_socket::RemoteRecords;
@@ -47,8 +47,7 @@ pub(super) fn check(report: &mut CheckReport, loaded: &LoadedConfig) -> Option<V
     if loaded.config.store.kind == RecordStoreKind::Postgres {
         return check_database(report, &folder, loaded);
     }
-    let issuers = own_issuers(loaded);
-    let found = match inspect(&folder, settings, &issuers) {
+    let found = match inspect(&folder, settings, loaded) {
         Ok(Some(found)) => found,
         Ok(None) => {
             report.ok(CHECK, "in use by a running unit, whose /ready tells more");
@@ -61,6 +60,7 @@ pub(super) fn check(report: &mut CheckReport, loaded: &LoadedConfig) -> Option<V
         }
     };
     add_condition(report, found.condition);
+    add_secret(report, found.secret);
     add_missing_issuers(report, &found.missing_issuers);
     for what in found.damages {
         report.error("stored data", what);
@@ -71,19 +71,27 @@ pub(super) fn check(report: &mut CheckReport, loaded: &LoadedConfig) -> Option<V
     found.administrators
 }
 
-/// Counts the items of a unit that runs, whose records can be read over its socket.
+/// Checks the secret and counts the items of a unit that runs, whose records can be read over its socket.
 fn check_running(report: &mut CheckReport, loaded: &LoadedConfig) {
     let counted = async {
         let records = RemoteRecords::connect(&loaded.config.store.data_dir).await;
         let records: Arc<dyn RecordStore> = Arc::new(records.map_err(|error| chain(&error))?);
+        let unit = Records::new(Arc::clone(&records), Space::Unit);
+        let secret = unit_secret::check(&loaded.config, &unit).await;
         let counts = ItemCounts::of(&records).await;
-        counts.map_err(|error| chain(&error))
+        Ok((secret, counts.map_err(|error| chain(&error))))
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     if let Ok(runtime) = runtime {
-        items::check(report, runtime.block_on(counted));
+        match runtime.block_on(counted) {
+            Ok((secret, counts)) => {
+                add_secret(report, secret);
+                items::check(report, counts);
+            }
+            Err(error) => items::check(report, Err(error)),
+        }
     }
 }
 
@@ -121,6 +129,8 @@ struct Found {
     condition: Condition,
     /// The names of the cells with administrators, if they are recorded.
     administrators: Option<Vec<String>>,
+    /// Whether the secret of the unit is the one of the records; otherwise a text.
+    secret: Result<(), String>,
     /// The names of cells that the settings name as issuers, and that do not exist.
     missing_issuers: Vec<String>,
     /// The damage that was seen in the records of the unit.
@@ -133,13 +143,14 @@ impl Found {
     async fn read(
         folder: &DataFolder,
         records: Option<&RecordEngine>,
-        issuers: &[String],
+        loaded: &LoadedConfig,
         health: &StoreHealth,
     ) -> Result<Self, DataFolderError> {
         let condition = folder.inspect(records).await?;
         let mut found = Self {
             condition,
             administrators: None,
+            secret: Ok(()),
             missing_issuers: Vec::new(),
             damages: Vec::new(),
             items: None,
@@ -150,11 +161,12 @@ impl Found {
         let unit = Records::new(records.port(), Space::Unit);
         let administrators = administrator_cells::find(&unit).await;
         found.administrators = administrators.map_err(DataFolderError::Records)?;
+        found.secret = unit_secret::check(&loaded.config, &unit).await;
         let cells = SetKey::control(ControlSet::Cell);
-        for name in issuers {
-            let cell = entity::find_unique(&unit, &cells, 0, &[Some(name)]).await;
+        for name in own_issuers(loaded) {
+            let cell = entity::find_unique(&unit, &cells, 0, &[Some(&name)]).await;
             if cell.map_err(DataFolderError::Records)?.is_none() {
-                found.missing_issuers.push(name.clone());
+                found.missing_issuers.push(name);
             }
         }
         // A unit starts with damaged cells, which the count may find: it comes afterwards.
@@ -186,6 +198,12 @@ fn add_missing_issuers(report: &mut CheckReport, names: &[String]) {
                  unitUser.issuers"
             ),
         );
+    }
+}
+
+fn add_secret(report: &mut CheckReport, secret: Result<(), String>) {
+    if let Err(problem) = secret {
+        report.error("keys", problem);
     }
 }
 
@@ -232,13 +250,7 @@ fn check_database(
             resolution_ms: 1,
         };
         let records = RecordEngine::Postgres(Arc::new(store));
-        let found = Found::read(
-            folder,
-            Some(&records),
-            &own_issuers(loaded),
-            &StoreHealth::default(),
-        )
-        .await;
+        let found = Found::read(folder, Some(&records), loaded, &StoreHealth::default()).await;
         let nodes = nodes::watch(&Records::new(records.port(), Space::Unit)).await;
         let closed = records.port().close().await;
         closed.map_err(|error| chain(&error))?;
@@ -267,6 +279,7 @@ fn check_database(
             report.ok(DATABASE, format!("{address} answers: PostgreSQL {version}"));
             clock::compare(report, "that of the database", &database.clock);
             add_condition(report, database.found.condition);
+            add_secret(report, database.found.secret);
             add_missing_issuers(report, &database.found.missing_issuers);
             let own = own_info(loaded);
             nodes::check(report, &database.nodes, &own);
@@ -282,7 +295,7 @@ fn check_database(
 fn inspect(
     folder: &DataFolder,
     settings: SqliteSettings,
-    issuers: &[String],
+    loaded: &LoadedConfig,
 ) -> Result<Option<Found>, DataFolderError> {
     let health = Arc::clone(&settings.health);
     let records = match folder.unit_records().exists() {
@@ -300,6 +313,6 @@ fn inspect(
         path: folder.unit_records(),
         source,
     })?;
-    let found = runtime.block_on(Found::read(folder, records.as_ref(), issuers, &health));
+    let found = runtime.block_on(Found::read(folder, records.as_ref(), loaded, &health));
     found.map(Some)
 }

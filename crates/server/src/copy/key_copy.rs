@@ -29,15 +29,28 @@ impl KeySet {
     /// Reads the keys of a unit.
     ///
     /// # Errors
-    /// A text for the operator if a file cannot be read.
+    /// A text for the operator if a file cannot be read, or the unit has lost one.
     pub(crate) fn read(from: &Config) -> CopyResult<Self> {
         let folder = &from.store.data_dir;
-        let (key, certificate) = key_files::key_and_certificate(from);
+        let (key_path, certificate_path) = key_files::key_and_certificate(from);
         let is_named = from.certificates.key.is_some();
-        let certificate = read(&certificate)?;
-        let own = match (is_named, read(&key)?, &certificate) {
+        let certificate = read(&certificate_path)?;
+        let own = match (is_named, read(&key_path)?, &certificate) {
+            (true, _, _) => None,
             (false, Some(key), Some(certificate)) => Some((Secret::new(key), certificate.clone())),
-            _ => None,
+            (false, None, _) => {
+                return Err(format!(
+                    "the key of the unit, {}, is missing: restore it from a back-up of the unit",
+                    key_path.display()
+                ));
+            }
+            (false, Some(_), None) => {
+                return Err(format!(
+                    "the certificate of the unit, {}, is missing: restore it from a back-up, or start the unit once, which \
+                     makes one with the same key",
+                    certificate_path.display()
+                ));
+            }
         };
         Ok(Self {
             secret: secret(from)?,
@@ -96,7 +109,10 @@ impl KeySet {
                         .to_owned(),
                 );
             }
-            (None, None) => {}
+            // A generation of a version that did not refuse that.
+            (None, None) => notes.push(format!(
+                "There is no {KEY_FILE}: the start makes a new key, and the units that trust this one must be given its certificate."
+            )),
             (own, Some(_)) => {
                 let (_, path) = key_files::key_and_certificate(to);
                 let own = own.as_ref().map(|(_, certificate)| certificate);

@@ -35,6 +35,9 @@ const NODES_MAX: usize = 1_000;
 /// The number of spaces that are listed at once.
 const SPACES_AT_ONCE: usize = 1_000;
 
+/// The place of a unit in a generation of back-ups, for people.
+pub(crate) const BACKUP: &str = "a back-up";
+
 /// A whole unit that does not run.
 pub(crate) struct Source {
     pub(super) records: Arc<dyn RecordStore>,
@@ -85,7 +88,7 @@ impl Source {
             unit,
             cells,
             incomplete,
-            place: "a back-up".to_owned(),
+            place: BACKUP.to_owned(),
             operation: "unit.restore",
             last_commit: None,
         }
@@ -264,10 +267,7 @@ fn open_record_files(
     folder: &DataFolder,
     health: &Arc<StoreHealth>,
 ) -> CopyResult<RecordEngine> {
-    let path = folder.unit_records();
-    if !path.exists() {
-        return Err(format!("there is no unit: {} is missing", path.display()));
-    }
+    folder.expect_unit_records()?;
     let settings = SqliteSettings {
         health: Arc::clone(health),
         ..record_settings(config)

@@ -5,6 +5,7 @@ use std::fs;
 use personium_model::unfinished_copy::UnfinishedCopy;
 
 use super::{DataFolder, DataFolderError, Evidence, file_error, marks, unit_records};
+use crate::copy;
 use crate::record_engine::RecordEngine;
 
 impl DataFolder {
@@ -15,7 +16,11 @@ impl DataFolder {
     ) -> Result<(), DataFolderError> {
         match self.find_copy(records).await {
             Ok(None) => Ok(()),
-            Ok(Some(_)) => Err(DataFolderError::UnfinishedCopy {
+            Ok(Some((copy, _))) => Err(DataFolderError::UnfinishedCopy {
+                command: match copy.from == copy::BACKUP {
+                    true => "restore",
+                    false => "copy",
+                },
                 folder: self.root.clone(),
             }),
             Err(DataFolderError::Records(error)) => Err(self.unreadable(error)),
@@ -87,5 +92,47 @@ impl DataFolder {
     pub fn mark_beside(&self, unit: &str) -> Result<(), DataFolderError> {
         let path = marks::path(&self.root);
         marks::write(&path, unit).map_err(|source| file_error(&path, source))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use personium_sqlite::SqliteStore;
+    use personium_store::{RecordStore, Space};
+
+    use super::*;
+    use crate::components::record_settings;
+    use crate::config::{ConfigSources, LoadedConfig};
+    use crate::data_folder::BodyPlace;
+
+    #[tokio::test]
+    async fn unfinished_copy_names_the_command_that_goes_on() {
+        for (from, command) in [
+            (copy::BACKUP, "`personium restore`"),
+            ("/old", "`personium copy`"),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            let data_dir = root.path().display().to_string();
+            let loaded = LoadedConfig::load(&ConfigSources {
+                options: vec![("data.dir".to_owned(), data_dir)],
+                ..ConfigSources::default()
+            });
+            let config = loaded.unwrap().config;
+            let store = Arc::new(SqliteStore::open(record_settings(&config)).unwrap());
+            let unfinished = UnfinishedCopy {
+                unit: "0a".to_owned(),
+                from: from.to_owned(),
+                last_cell: None,
+            };
+            store.create_space(&Space::Unit).await.unwrap();
+            let begun = store.commit(&Space::Unit, unfinished.begin().unwrap());
+            begun.await.unwrap();
+            let engine = RecordEngine::Sqlite(store);
+            let folder = DataFolder::new(&config, BodyPlace::folder(&config));
+            let refused = folder.check_no_copy(&engine).await.unwrap_err();
+            assert!(refused.to_string().contains(command), "{refused}");
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! The folder of a service.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use personium_script::{RouteTable, find_syntax_error};
 use personium_xml::escape_attribute;
 use serde::Deserialize;
 
@@ -52,7 +53,8 @@ impl LocalService {
     /// Reads a folder.
     ///
     /// # Errors
-    /// A text if it cannot be read, has no script, too many or too large ones, or its routes name a script that is missing.
+    /// A text if it cannot be read, has no script, too many or too large ones, its routes name a script that is missing, or have a path that
+    /// the unit refuses, or a script of a route cannot be compiled.
     pub fn read(folder: &Path) -> Result<Self, String> {
         let mut scripts = BTreeMap::new();
         for (name, path) in files(folder)? {
@@ -86,6 +88,21 @@ impl LocalService {
                     route.name,
                     route.src
                 ));
+            }
+        }
+        let (shown, routes) = (file.display(), &description.paths);
+        let table = RouteTable::new(routes.iter().map(|r| (r.name.as_str(), r.src.as_str())));
+        table.map_err(|error| format!("{shown}: the unit refuses the path: {error}"))?;
+        for source in routes
+            .iter()
+            .map(|route| &route.src)
+            .collect::<BTreeSet<_>>()
+        {
+            let error = scripts
+                .get(source)
+                .and_then(|text| find_syntax_error(text, source));
+            if let Some(error) = error {
+                return Err(format!("{}: {error}", folder.display()));
             }
         }
         Ok(Self {
@@ -219,6 +236,17 @@ mod tests {
                 ][..],
                 "which is not in the folder",
             ),
+            (
+                &[
+                    ("a.js", "1"),
+                    (
+                        DESCRIPTION,
+                        r#"{"paths":[{"name":"greet/{id","src":"a.js"}]}"#,
+                    ),
+                ][..],
+                "name=greet/{id, src=a.js",
+            ),
+            (&[("a.js", "function (request) {")][..], "a.js:1"),
         ] {
             let folder = folder(files);
             let refused = LocalService::read(folder.path()).unwrap_err();

@@ -41,6 +41,11 @@ impl FormerName {
         self.path_based.unit()
     }
 
+    /// Whether its host is this one.
+    pub(super) fn is_host(&self, host: &str) -> bool {
+        self.path_based.host().eq_ignore_ascii_case(host)
+    }
+
     /// Whether a unit has this name now.
     pub(super) fn is_name_of(&self, urls: &UnitUrls) -> bool {
         self.path_based.unit() == urls.unit()

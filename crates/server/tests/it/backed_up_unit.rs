@@ -529,3 +529,83 @@ async fn wrong_key_foreign_folder_and_two_backups_at_once_are_refused() {
     lock.lock().unwrap();
     refused("in use by another back-up");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_and_wrong_keys_are_named_by_every_command_and_never_replaced_nor_backed_up() {
+    let stage = Stage::start("").await;
+    let backups = Backups::new(&stage);
+    backups.expect_backup(&stage.source, &[]);
+    let data = &stage.source.data;
+    let secret = data.join("unit.secret");
+    let kept = fs::read_to_string(&secret).unwrap();
+    let generations = backups.generations();
+    let expect_refused = |commands: &[&str], reason: &str| {
+        for command in commands {
+            let (done, text) = match *command {
+                "backup" => backups.backup(&stage.source, &["--keep", "1"]),
+                command => stage.source.run(command),
+            };
+            assert!(!done && text.contains(reason), "{command}: {text}");
+        }
+        assert_eq!(backups.generations(), generations);
+    };
+    fs::remove_file(&secret).unwrap();
+    let commands = ["check", "verify", "backup", "serve"];
+    expect_refused(&commands, "unit.secret is missing");
+    assert!(!secret.exists());
+    fs::write(&secret, "x".repeat(32)).unwrap();
+    expect_refused(&commands, "is not the secret");
+    fs::write(&secret, &kept).unwrap();
+    for name in ["unit.key", "unit.crt"] {
+        let (path, away) = (data.join(name), data.join("away"));
+        fs::rename(&path, &away).unwrap();
+        expect_refused(&["backup"], &format!("{name}, is missing"));
+        fs::rename(&away, &path).unwrap();
+    }
+    for name in ["sub", "files/sub"] {
+        let inside = Backups {
+            folder: data.join(name),
+            key: None,
+        };
+        let (done, text) = inside.backup(&stage.source, &[]);
+        assert!(!done && text.contains("belongs to the unit"), "{text}");
+        assert!(!inside.folder.exists());
+    }
+    let outcome = verify(&stage.source, &[]);
+    assert_eq!(outcome.0, Some(0), "{}", outcome.1);
+    backups.expect_drill(&stage);
+
+    // The unit was not started since its secret was changed, so a unit with the new one only does not start.
+    let former = format!("security.secret16.previous={}", kept.trim());
+    let new = format!("security.secret16={}", "y".repeat(32));
+    backups.expect_backup(&stage.source, &["-c", &new, "-c", &former]);
+    let scratch = stage.unit.folder().join("scratch");
+    let (done, text) = backups.restore(&["--drill", scratch.to_str().unwrap()]);
+    assert!(!done && text.contains("is not the secret"), "{text}");
+    let there = stage.side("there", "");
+    let (done, text) = backups.restore(&["--to", there.settings()]);
+    assert!(!done && text.contains("It does not start"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_whose_output_nobody_reads_end_and_leave_nothing() {
+    let stage = Stage::start("").await;
+    let backups = Backups::new(&stage);
+    let unread = |mut command: Command| {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        command.stdout(writer.try_clone().unwrap()).stderr(writer);
+        command.status().unwrap().code()
+    };
+    unread(backups.backup_command(&stage.source, &[]));
+    assert_eq!(backups.generations().len(), 1);
+    let scratch = stage.unit.folder().join("scratch");
+    let drill = backups.restore_command(&["--drill", scratch.to_str().unwrap()]);
+    assert_eq!(unread(drill), Some(1));
+    assert_eq!(fs::read_dir(scratch).unwrap().count(), 0);
+    assert_eq!(unread(program::command(&["--version"])), Some(1));
+    assert_eq!(
+        unread(program::command(&["adopt", "--data", "/proc/1/none"])),
+        Some(1)
+    );
+}

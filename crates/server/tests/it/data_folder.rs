@@ -1,13 +1,15 @@
 //! Data folders with missing and foreign parts, on a real disk.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use personium_testkit::SplitMix64;
 
+use crate::program;
 use crate::storage_unit::{StorageUnit, bodies, cell_files, copy, files};
 
 /// A unit with two cells, a small file and a large one in the first.
@@ -381,4 +383,46 @@ async fn files_of_a_unit_are_accessible_to_their_owner_only() {
     fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).unwrap();
     unit.restart();
     check(&data);
+}
+
+#[test]
+fn command_of_another_user_names_the_missing_permission() {
+    /// The user of many systems that owns nothing.
+    const NOBODY: u32 = 65_534;
+    let outer = tempfile::tempdir().unwrap();
+    let data = outer.path().join("data");
+    fs::create_dir_all(data.join("records")).unwrap();
+    fs::write(data.join("records/unit.db"), "").unwrap();
+    let permit = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    permit(outer.path(), 0o755);
+    permit(&data, if is_root { 0o700 } else { 0 });
+    let own = program::command(&[]).get_program().to_owned();
+    // The folder of the program may be one that others cannot enter. A file that this process writes could still be open in a child of
+    // another test, and then not be run.
+    let copied = outer.path().join("personium");
+    let done = Command::new("cp").arg(own).arg(&copied).status().unwrap();
+    assert!(done.success());
+    permit(&copied, 0o755);
+    let to = outer.path().join("backups");
+    let to = to.to_str().unwrap();
+    for command in [&["usage"][..], &["verify"], &["backup", "--to", to]] {
+        let mut run = Command::new(&copied);
+        run.args(command).arg("--data").arg(&data);
+        run.current_dir(outer.path());
+        if is_root {
+            run.uid(NOBODY);
+        }
+        let output = run.output().unwrap();
+        let text = program::text(&output);
+        assert!(!output.status.success(), "{text}");
+        assert!(
+            text.contains("run the command as the user of the unit"),
+            "{text}"
+        );
+        assert!(!text.contains("there is no unit"), "{text}");
+    }
+    permit(&data, 0o700);
 }

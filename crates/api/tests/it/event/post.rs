@@ -63,7 +63,7 @@ async fn invalid_events_are_refused() {
 }
 
 #[tokio::test]
-async fn event_endpoint_allows_post_and_options_only() {
+async fn event_endpoint_allows_post_options_and_reading_of_the_feed_only() {
     let unit = TestUnit::new().await;
     for (method, outcome) in [
         ("GET", refused(405, "MC-0001")),
@@ -79,6 +79,8 @@ async fn event_endpoint_allows_post_and_options_only() {
             "{method}"
         );
     }
+    let options = unit.admin_request("OPTIONS", "c/__event").send().await;
+    assert_eq!(options.header("allow"), Some("OPTIONS, GET, POST"));
     assert_eq!(
         unit.admin_outcome("POST", "c/__event/x").await,
         refused(404, "MC-0001")

@@ -158,7 +158,7 @@ async fn damaged_cells_do_not_delay_the_timers_of_others() {
 }
 
 #[tokio::test]
-async fn new_timer_whose_time_is_over_is_refused() {
+async fn new_timer_whose_time_is_over_or_that_never_fires_is_refused() {
     let unit = TestUnit::new().await;
     let at = unit.model.now_ms() - 2 * MINUTE_MS;
     for path in ["c/__ctl/Rule", "c/__ctl/Box('b')/_Rule"] {
@@ -166,6 +166,7 @@ async fn new_timer_whose_time_is_over_is_refused() {
             ("timer.oneshot", at.to_string()),
             ("timer.oneshot", "1".to_owned()),
             ("timer.periodic", "x".to_owned()),
+            ("timer.periodic", "99999999999".to_owned()),
         ] {
             let post = unit.post(path, &rule("t", kind, &object).to_string()).await;
             assert_eq!(

@@ -197,6 +197,7 @@ async fn properties_have_urls_and_values() {
         ("dynamic", "9007199254740993"),
         ("__id", "1"),
         ("c/city", "Oslo"),
+        ("t", "1970-01-01T00:00:00"),
     ] {
         let response = get_json(&unit, &format!("T('1')/{path}/$value"))
             .await

@@ -39,6 +39,7 @@ async fn check_refused(unit: &TestUnit, word: &str) {
         ("POST", "c/__export", ""),
         ("POST", "c/__import", r#"{"Name":"s"}"#),
         ("MKCOL", "c/fresh", ""),
+        ("MERGE", "__ctl/Cell('c')", r#"{"Name":"renamed"}"#),
     ] {
         let request = unit.admin_request(method, path);
         let request = request.header("x-personium-recursive", "true");
