@@ -107,10 +107,14 @@ async fn by_kind(
             Err(Code::NoSuchPath.into())
         }
         TargetKind::BelowOdata => Box::pin(odata::collection(request, target)).await,
+        TargetKind::BelowService if let Some(id) = service::job::id_in(&target.rest) => {
+            Box::pin(service::job::handle_document(request, resource, target, id)).await
+        }
         TargetKind::BelowService => {
             let executed = ReadReport::of_service(&request);
             let outcome = Box::pin(service::handle(request, resource, target)).await;
-            if let Some(executed) = executed {
+            let is_job = outcome.as_ref().is_ok_and(service::is_accepted_job);
+            if let Some(executed) = executed.filter(|_| !is_job) {
                 let status = match &outcome {
                     Ok(response) => Some(response.status()),
                     Err(failure) => failure

@@ -19,6 +19,7 @@ use crate::body::{self, Body};
 use crate::error::{self, Challenge};
 use crate::error_format::ErrorFormat;
 use crate::http_client::HttpClient;
+use crate::job_queue::JobRun;
 use crate::locate::{self, Addressee};
 use crate::loopback::Loopback;
 use crate::request_context::{BodySlot, CellRequest, Path, RequestContext};
@@ -181,6 +182,7 @@ impl<'a> Dispatcher<'a> {
         let (method, uri) = (incoming.head.method.clone(), incoming.head.uri.clone());
         let (peer, request_key) = (incoming.peer, incoming.request_key.clone());
         let body = incoming.body.clone();
+        let job = incoming.head.extensions.get::<JobRun>().cloned();
         let first = self.dispatch(incoming, CellCheck::ByReads, challenge);
         if let Some(outcome) = first.await {
             return outcome;
@@ -190,6 +192,9 @@ impl<'a> Dispatcher<'a> {
         head.method = method;
         head.uri = uri;
         head.headers = headers.clone();
+        if let Some(job) = job {
+            head.extensions.insert(job);
+        }
         let again = IncomingRequest {
             head,
             body: BodySlot::new(body),
@@ -386,6 +391,7 @@ impl<'a> Dispatcher<'a> {
             answers,
             maintenance,
             events: None,
+            job: head.extensions.remove(),
             upgrade: head.extensions.remove(),
             unit,
         })

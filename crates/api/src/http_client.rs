@@ -69,6 +69,12 @@ impl HttpClient {
         }
     }
 
+    /// The number of loopback requests that led to the request.
+    #[must_use]
+    pub fn depth(&self) -> u8 {
+        self.depth
+    }
+
     /// Makes what is sent from other tasks a part of a span; `None` leaves it a part of that of the request.
     pub(crate) fn set_trace(&mut self, scope: Option<TraceScope>) {
         if scope.is_some() {

@@ -38,6 +38,8 @@ mod hrefs;
 mod html_proxy;
 mod http_client;
 mod introspect;
+mod job_queue;
+mod job_runner;
 mod jwks;
 mod locate;
 mod log;

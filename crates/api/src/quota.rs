@@ -138,6 +138,7 @@ async fn of_cell(unit: &Unit, cell: &Cell) -> Result<Value> {
         links,
         indexes,
         messages,
+        jobs,
         log,
     } = storage.usage;
     let owner = cell.owner.as_deref();
@@ -151,6 +152,7 @@ async fn of_cell(unit: &Unit, cell: &Cell) -> Result<Value> {
         "linkBytes": links,
         "indexBytes": indexes,
         "messageBytes": messages,
+        "jobBytes": jobs,
         "logBytes": log,
         "quota": shown(quota),
         "availableBytes": shown(storage.left),

@@ -23,6 +23,7 @@ use personium_xml::XmlLimits;
 use crate::body::{self, Body, BodyMemory};
 use crate::headers;
 use crate::http_client::HttpClient;
+use crate::job_queue::JobRun;
 use crate::scripts::Scripts;
 
 /// One request to the unit or to one of its cells.
@@ -61,6 +62,8 @@ pub struct RequestContext {
     pub maintenance: Arc<Maintenance>,
     /// The cause of the events that the request posts; `None` if nobody listens.
     pub events: Option<Arc<EventCause>>,
+    /// The job that the request is the run of.
+    pub(crate) job: Option<JobRun>,
     /// The connection after an upgrade, if it can be upgraded.
     pub upgrade: Option<OnUpgrade>,
 }

@@ -7,6 +7,8 @@ use personium_model::settings::ScriptSettings;
 use personium_script::{Isolation, ScriptEngine, ScriptMetrics};
 use personium_types::{Clock, ScriptLimits};
 
+use crate::job_queue::JobQueue;
+
 /// The script engine, which the first script starts. Its limits stay those of the start of the unit.
 pub struct Scripts {
     limits: ScriptLimits,
@@ -14,6 +16,7 @@ pub struct Scripts {
     clock: Arc<dyn Clock>,
     started: AtomicU64,
     engine: OnceLock<ScriptEngine>,
+    jobs: Arc<JobQueue>,
 }
 
 impl Scripts {
@@ -29,6 +32,7 @@ impl Scripts {
             clock,
             started: AtomicU64::new(0),
             engine: OnceLock::new(),
+            jobs: Arc::default(),
         }
     }
 
@@ -36,6 +40,11 @@ impl Scripts {
     #[must_use]
     pub fn started(&self) -> u64 {
         self.started.load(Ordering::Relaxed)
+    }
+
+    /// The jobs that this process runs, or is to run.
+    pub(crate) fn jobs(&self) -> &Arc<JobQueue> {
+        &self.jobs
     }
 
     /// The numbers of scripts and workers of now.

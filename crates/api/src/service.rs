@@ -134,6 +134,11 @@ impl ApiService {
         authority.remove_unfinished(&state.unit).await
     }
 
+    /// The state, for the jobs of services.
+    pub(crate) fn current_state(&self) -> &Arc<CurrentState> {
+        &self.state
+    }
+
     /// The HTTP client for requests that no other request causes.
     pub(crate) fn http_client(&self) -> HttpClient {
         Dispatcher::new(self.state.get(), None).http_client()

@@ -393,9 +393,11 @@ fn is_of_the_living(key: &Key) -> bool {
         keys::transfer(),
         keys::seal(),
         keys::waiting_deliveries(),
+        keys::unfinished_jobs(),
     ];
     keys::feed_events().contains(key)
         || keys::is_of_messages(key)
+        || keys::is_of_jobs(key)
         || keys::all_outbox_entries().contains(key)
         || keys::removed_orphans().contains(key)
         || keys::imported_entities().contains(key)

@@ -39,6 +39,8 @@ pub struct CellUsage {
     pub indexes: u64,
     /// The messages of queues and topics.
     pub messages: u64,
+    /// The jobs of services.
+    pub jobs: u64,
     /// The lines of the event log.
     pub log: u64,
 }
@@ -53,6 +55,7 @@ impl CellUsage {
             .saturating_add(self.links)
             .saturating_add(self.indexes)
             .saturating_add(self.messages)
+            .saturating_add(self.jobs)
             .saturating_add(self.log)
     }
 
@@ -64,6 +67,7 @@ impl CellUsage {
         self.links = self.links.saturating_add(other.links);
         self.indexes = self.indexes.saturating_add(other.indexes);
         self.messages = self.messages.saturating_add(other.messages);
+        self.jobs = self.jobs.saturating_add(other.jobs);
         self.log = self.log.saturating_add(other.log);
     }
 }
@@ -85,6 +89,8 @@ pub struct ByteCounts {
     pub queues: i64,
     /// The messages of topics.
     pub topics: i64,
+    /// The jobs of services.
+    pub jobs: i64,
 }
 
 /// The content and the counters of a cell in one snapshot.
@@ -121,6 +127,7 @@ pub async fn read(store: &dyn RecordStore, cell: &CellId, all_counted: bool) -> 
         links: bytes(counts.links),
         indexes: bytes(counts.indexes),
         messages: bytes(counts.queues.saturating_add(counts.topics)),
+        jobs: bytes(counts.jobs),
         log: bytes(log.fold(0, i64::saturating_add)),
     })
 }
@@ -147,6 +154,7 @@ pub async fn count(store: &dyn RecordStore, cell: &CellId) -> Result<CountedCell
         keys::all_nodes(),
         keys::links_of_space(),
         keys::all_index_entries(),
+        keys::all_jobs(),
     ];
     for range in content_ranges.into_iter().chain(messages) {
         let mut rest = range;
@@ -249,6 +257,10 @@ impl ByteCounts {
                     self.topics = self.topics.saturating_add(length);
                 }
             }
+            _ if keys::is_of_jobs(key) => {
+                let length = i64::try_from(record.value.len()).unwrap_or(i64::MAX);
+                self.jobs = self.jobs.saturating_add(length);
+            }
             _ => {}
         }
     }
@@ -271,13 +283,14 @@ impl ByteCounts {
             ("index entries", one.indexes, other.indexes),
             ("messages of queues", one.queues, other.queues),
             ("messages of topics", one.topics, other.topics),
+            ("jobs of services", one.jobs, other.jobs),
         ]
         .into_iter()
     }
 }
 
 /// The keys of the counters in the space of a cell, and last that of the mark of a cell that was counted.
-pub fn counter_keys() -> [Key; 8] {
+pub fn counter_keys() -> [Key; 9] {
     [
         keys::bytes_of_files(),
         keys::bytes_of_entities(),
@@ -286,6 +299,7 @@ pub fn counter_keys() -> [Key; 8] {
         keys::bytes_of_index_entries(),
         keys::bytes_of_queues(),
         keys::bytes_of_topics(),
+        keys::bytes_of_jobs(),
         keys::bytes_counted(),
     ]
 }
@@ -312,5 +326,6 @@ pub(crate) fn counts_from(value: impl Fn(usize) -> i64) -> ByteCounts {
         indexes: value(4),
         queues: value(5),
         topics: value(6),
+        jobs: value(7),
     }
 }

@@ -24,7 +24,7 @@ use crate::keys::{self, ControlSet, SetKey};
 use crate::node::{Node, NodeKind};
 use crate::records::{self, Records, store_error};
 use crate::server_node::{self, WorkMark};
-use crate::{CellContext, Unit, entity, usage};
+use crate::{CellContext, Unit, entity, job_records, usage};
 
 /// The number of records that one step reads or removes.
 const BATCH_RECORDS: usize = 200;
@@ -230,6 +230,9 @@ async fn collect_node(
     if garbage.kind == NodeKind::Stream {
         remove_messages(records, &garbage.id).await?;
     }
+    if garbage.kind == NodeKind::Service {
+        remove_jobs(records, &garbage.id).await?;
+    }
     let mut batch = Batch::new();
     batch.delete(keys::child_count(&garbage.id));
     batch.delete(key.clone());
@@ -290,6 +293,26 @@ async fn remove_messages(records: &Records, collection: &NodeId) -> Result<()> {
         records.remove_range(&range).await?;
     }
     Ok(())
+}
+
+/// Removes the jobs of a service, and the bytes that they take from what is counted. Those that run are stopped by whoever runs them.
+async fn remove_jobs(records: &Records, service: &NodeId) -> Result<()> {
+    let range = keys::jobs_of(service);
+    loop {
+        let found = records
+            .list_records_within(&range, ENTITIES_AT_ONCE)
+            .await?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Batch::new();
+        job_records::delete_records(&mut batch, found);
+        match records.commit(batch).await {
+            // Another server node may be at it too, or a job has gone on.
+            Ok(_) | Err(StoreError::Conflict) => {}
+            Err(error) => return Err(store_error(error)),
+        }
+    }
 }
 
 /// Removes the records and bodies of a cell that is no longer in the catalogue. Does nothing if another server node does it.

@@ -26,8 +26,11 @@
 //! | `U` | event id | [`crate::event::dead_letter::DeadLetter`]: a request of a rule that was given up |
 //! | `T` | day, digest | nothing: consumed tokens and revoked token families, until that day is over |
 //! | `U` | number | an entry of the audit log of the unit, [`crate::audit`] |
+//! | `j` | service collection, job id, part | a job of a service: its state, its request, its response |
+//! | `j` | time, cell, service collection, job id | nothing, in the space of the unit: a job that is to be removed then |
 //! | `M` | name | single values of the space |
 
+mod jobs;
 mod messages;
 mod sets;
 mod single_values;
@@ -36,6 +39,10 @@ mod timers;
 use personium_store::{Key, KeyBuilder, KeyRange};
 use personium_types::{BlobId, NodeId};
 
+pub use self::jobs::{
+    JobKey, JobPart, all_jobs, expired_jobs, is_of_jobs, is_state_of_job, job_claims, jobs_of,
+    unfinished_jobs,
+};
 pub use self::messages::{
     all_message_texts, all_topics, cell_of_expiring, cell_with_expiring, cells_with_expiring,
     expiring_channel, expiring_channels, id_of_queued_message, is_of_messages,
@@ -46,17 +53,18 @@ pub use self::messages::{
 pub use self::sets::{ControlSet, SetKey, SetParts};
 pub use self::single_values::{
     CellMarkers, administrator_cells, audit_head, body_key, box_of_installation, bytes_counted,
-    bytes_of_entities, bytes_of_files, bytes_of_index_entries, bytes_of_links, bytes_of_properties,
-    bytes_of_queues, bytes_of_topics, cell_deletion, cell_deletions, cell_of_quota, cell_quota,
-    cell_quotas, changed_cell, changed_cells, claim_of_installation_marker, dead_letter_count,
-    failed_installation, failed_installations, failed_logins, failed_logins_of, feed,
-    garbage_marker, garbage_markers, garbage_record, garbage_records, id_of_server_node,
-    imported_entities, imported_entity, installation, installation_marker, installation_markers,
-    installations, log_size, log_sizes, log_state, login_history, maintenance, node_agreement,
-    noted_state, orphan_scan, outbox_count, outbox_marker, outbox_markers, outbox_owner,
-    owner_of_quota, owner_quota, owner_quotas, published_count, quotas, removed_cell,
-    removed_cells, seal, server_node, server_nodes, signing_key, store_id, stream_claim, takeover,
-    timer_claim, transfer, unfinished_copy, unfinished_migration, unit_mark, waiting_deliveries,
+    bytes_of_entities, bytes_of_files, bytes_of_index_entries, bytes_of_jobs, bytes_of_links,
+    bytes_of_properties, bytes_of_queues, bytes_of_topics, cell_deletion, cell_deletions,
+    cell_of_quota, cell_quota, cell_quotas, changed_cell, changed_cells,
+    claim_of_installation_marker, dead_letter_count, failed_installation, failed_installations,
+    failed_logins, failed_logins_of, feed, garbage_marker, garbage_markers, garbage_record,
+    garbage_records, id_of_server_node, imported_entities, imported_entity, installation,
+    installation_marker, installation_markers, installations, log_size, log_sizes, log_state,
+    login_history, maintenance, node_agreement, noted_state, orphan_scan, outbox_count,
+    outbox_marker, outbox_markers, outbox_owner, owner_of_quota, owner_quota, owner_quotas,
+    published_count, quotas, removed_cell, removed_cells, seal, server_node, server_nodes,
+    signing_key, store_id, stream_claim, takeover, timer_claim, transfer, unfinished_copy,
+    unfinished_migration, unit_mark, waiting_deliveries,
 };
 pub(crate) use self::single_values::{counts_bytes, transfer_in_memory};
 pub use self::timers::{

@@ -178,6 +178,27 @@ pub struct ScriptSettings {
     pub log: ScriptLogLevel,
     /// The largest size of the lines of one request to a script in the event log, in bytes.
     pub log_max_bytes: usize,
+    /// Jobs.
+    pub jobs: JobSettings,
+}
+
+/// Settings of jobs: requests whose scripts run after the response.
+#[derive(Debug, Clone, Copy)]
+pub struct JobSettings {
+    /// The time for a job, from its begin to the end of its output.
+    pub timeout: Duration,
+    /// The largest body of its request in bytes.
+    pub request_max_bytes: usize,
+    /// The largest body of its response in bytes.
+    pub response_max_bytes: usize,
+    /// The largest number of jobs that one process runs at once.
+    pub running_max: usize,
+    /// The largest number of them that are of one cell.
+    pub running_of_cell_max: usize,
+    /// The largest number of jobs of one cell that wait or run.
+    pub waiting_of_cell_max: u32,
+    /// The time for which a job that has ended is kept.
+    pub retention: Duration,
 }
 
 /// The least severe lines of scripts that the event log gets.
@@ -431,6 +452,21 @@ impl Default for ScriptSettings {
             depth_max: 8,
             log: ScriptLogLevel::Info,
             log_max_bytes: 64 << 10,
+            jobs: JobSettings::default(),
+        }
+    }
+}
+
+impl Default for JobSettings {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(3_600),
+            request_max_bytes: 1 << 20,
+            response_max_bytes: 1 << 20,
+            running_max: 20,
+            running_of_cell_max: 5,
+            waiting_of_cell_max: 100,
+            retention: Duration::from_secs(86_400),
         }
     }
 }

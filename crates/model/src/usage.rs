@@ -1,10 +1,11 @@
 //! Counters of the bytes that a cell stores: one for the bodies of its files, one for its entities, one for its nodes with their dead
-//! properties and access control lists, one for its links, one for its index entries, and those for the messages of its queues and topics.
+//! properties and access control lists, one for its links, one for its index entries, those for the messages of its queues and topics, and one for the jobs of its
+//! services.
 //!
 //! A batch that changes such content adds the difference to the counter of the space in the same commit. Additions to a counter never
 //! conflict, so they cost concurrent changes of a cell nothing ([0072](../../../docs/decisions/0072-usage-counters-and-quotas.md)).
 //! The length of a file is that of its content, also if it is encrypted; that of an entity is the length of its record; that of a
-//! message is the length of its text; that of a link or an index entry is the length of its key.
+//! message is the length of its text, that of a job the length of its records; that of a link or an index entry is the length of its key.
 //!
 //! Whoever changes a body, an entity, a property or a message knows the difference and adds it. The keys of links, index entries and nodes are
 //! counted where a batch is committed, see [`count_keys`].
@@ -130,6 +131,11 @@ pub(crate) fn add_messages(batch: &mut Batch, kind: ChannelKind, bytes: i64) {
         ChannelKind::Topic => keys::bytes_of_topics(),
     };
     batch.add_up(counter, bytes);
+}
+
+/// Adds to a batch that the jobs of services take so many bytes more, or fewer.
+pub(crate) fn add_jobs(batch: &mut Batch, bytes: i64) {
+    batch.add_up(keys::bytes_of_jobs(), bytes);
 }
 
 /// The number of bytes by which the content grows with a batch; negative if it shrinks.

@@ -115,9 +115,10 @@ impl ScriptEngine {
         permit: RunPermit,
     ) -> Result<ScriptResponse, ScriptFailure> {
         let (sender, receiver) = oneshot::channel();
-        let deadline = self.clock.monotonic() + self.limits.timeout;
+        let timeout = call.timeout.unwrap_or(self.limits.timeout);
+        let deadline = self.clock.monotonic() + timeout;
         // Before a thread is taken: no thread waits for its turn to begin.
-        let acquired = tokio::time::timeout(self.limits.timeout, self.slots.acquire()).await;
+        let acquired = tokio::time::timeout(timeout, self.slots.acquire()).await;
         let Ok(slot) = acquired else {
             call.host.ended(Some(&ScriptFailure::Timeout)).await;
             return Err(ScriptFailure::Timeout);
@@ -145,6 +146,7 @@ impl ScriptEngine {
                 clock,
                 limits,
                 deadline,
+                stop: call.stop,
                 streams: StreamTable::new(call.input),
                 output,
                 modules: std::collections::HashMap::new(),
@@ -163,7 +165,7 @@ impl ScriptEngine {
             host.ended(Some(&failure)).await;
             return Err(failure);
         }
-        match tokio::time::timeout(limits.timeout + END_TIMEOUT, receiver).await {
+        match tokio::time::timeout(timeout + END_TIMEOUT, receiver).await {
             Ok(answered) => answered.unwrap_or_else(|_| Err(no_answer())),
             Err(_) => {
                 // It is in a function of the engine that does not look at the time.

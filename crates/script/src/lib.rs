@@ -18,6 +18,7 @@ mod response;
 mod route;
 mod run;
 mod running_script;
+mod script_stop;
 mod script_threads;
 mod scripts_at_once;
 mod stream_table;
@@ -36,5 +37,6 @@ pub use host::{
 pub use output::{BrokenOff, ScriptBody, ScriptChunks, ScriptResponse};
 pub use route::{RouteTable, RouteTarget, TemplateError};
 pub use run::ScriptCall;
+pub use script_stop::ScriptStop;
 pub use syntax::find_syntax_error;
 pub use worker::{WORKER_ARGUMENT, run_worker};

@@ -32,6 +32,8 @@ enum Pattern {
 pub struct RouteTarget {
     /// The name of the file.
     pub source: String,
+    /// The number of the route in the table, from 0 on.
+    pub number: usize,
     /// The values of the variables of the template.
     pub variables: BTreeMap<String, String>,
 }
@@ -71,7 +73,8 @@ impl RouteTable {
     /// The target of a path without slash at its beginning; `None` if no template matches it.
     #[must_use]
     pub fn find(&self, path: &str) -> Option<RouteTarget> {
-        self.0.iter().find_map(|route| route.target(path))
+        let mut routes = self.0.iter().enumerate();
+        routes.find_map(|(number, route)| route.target(number, path))
     }
 }
 
@@ -119,11 +122,12 @@ impl Route {
         })
     }
 
-    fn target(&self, path: &str) -> Option<RouteTarget> {
+    fn target(&self, number: usize, path: &str) -> Option<RouteTarget> {
         let pattern = match &self.pattern {
             Pattern::Path(own) => {
                 return (own == path).then(|| RouteTarget {
                     source: self.source.clone(),
+                    number,
                     variables: BTreeMap::new(),
                 });
             }
@@ -136,6 +140,7 @@ impl Route {
         };
         Some(RouteTarget {
             source: self.source.clone(),
+            number,
             variables: self
                 .variables
                 .iter()

@@ -1,6 +1,7 @@
 //! One run of a script in its context.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rquickjs::promise::PromiseState;
 use rquickjs::{Ctx, Function, Object, Value};
@@ -13,6 +14,7 @@ use crate::native;
 use crate::prepared::Prepared;
 use crate::response;
 use crate::running_script::{RunningScript, ScriptSlot};
+use crate::script_stop::ScriptStop;
 
 /// The global that holds the value of the file of a script for a moment: the value of the expression that the file is.
 const MAIN: &str = "__personium_main";
@@ -39,6 +41,10 @@ pub struct ScriptCall {
     pub input: Box<dyn ByteStream>,
     /// The rest of the unit.
     pub host: Arc<dyn ScriptHost>,
+    /// The time for the script, if it is not that of the limits.
+    pub timeout: Option<Duration>,
+    /// The signal that stops the script before its time is over.
+    pub stop: Option<ScriptStop>,
 }
 
 /// The texts that a script is made of.

@@ -17,6 +17,7 @@ use crate::host::{
     ScriptHost, TokenKind,
 };
 use crate::output::{CHUNK_BYTES, Output};
+use crate::script_stop::ScriptStop;
 use crate::stream_table::{BufferedStream, StreamTable};
 use crate::written_value::{WrittenCall, WrittenValue};
 
@@ -32,6 +33,7 @@ pub(crate) struct RunningScript {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: ScriptLimits,
     pub(crate) deadline: Instant,
+    pub(crate) stop: Option<ScriptStop>,
     pub(crate) turn: ComputeTurn,
     pub(crate) streams: StreamTable,
     pub(crate) output: Output,
@@ -47,6 +49,7 @@ impl RunningScript {
     pub(crate) fn must_stop(&mut self) -> bool {
         self.turn.share();
         self.timed_out |= self.clock.monotonic() >= self.deadline;
+        self.timed_out |= self.stop.as_ref().is_some_and(ScriptStop::is_set);
         self.timed_out
     }
 
@@ -59,8 +62,17 @@ impl RunningScript {
         future: impl Future<Output = Result<T, HostError>>,
     ) -> Result<T, HostError> {
         let left = self.left();
-        let waited = self.turn.wait(left, future);
-        self.outcome(waited)
+        let Some(stop) = self.stop.clone() else {
+            let waited = self.turn.wait(left, future);
+            return self.outcome(waited);
+        };
+        let waited = self.turn.wait(left, async {
+            tokio::select! {
+                outcome = future => Some(outcome),
+                () = ScriptStop::wait(Some(stop)) => None,
+            }
+        });
+        self.outcome(waited.flatten())
     }
 
     /// The time that the script has left.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use personium_model::Settings;
 use personium_model::credentials::{LoginRateLimit, PasswordRule};
 use personium_model::settings::{
-    ArchiveSettings, AuthSettings, DavSettings, EventSettings, ODataSettings, OidcProvider,
-    OutgoingProxy, QuotaSettings, ScriptSettings, StreamSettings,
+    ArchiveSettings, AuthSettings, DavSettings, EventSettings, JobSettings, ODataSettings,
+    OidcProvider, OutgoingProxy, QuotaSettings, ScriptSettings, StreamSettings,
 };
 use personium_script::Isolation;
 use personium_types::ScriptLimits;
@@ -78,6 +78,15 @@ fn scripts(config: &Config) -> ScriptSettings {
         depth_max: scripts.depth_max,
         log: scripts.log,
         log_max_bytes: scripts.log_max_bytes,
+        jobs: JobSettings {
+            timeout: Duration::from_millis(scripts.job_timeout_ms),
+            request_max_bytes: scripts.job_request_max_bytes,
+            response_max_bytes: scripts.job_response_max_bytes,
+            running_max: scripts.jobs_running_max,
+            running_of_cell_max: scripts.jobs_running_of_cell_max,
+            waiting_of_cell_max: scripts.jobs_waiting_of_cell_max,
+            retention: Duration::from_secs(scripts.job_retention_secs),
+        },
     }
 }
 

@@ -40,6 +40,17 @@ impl Collector for ScriptCollector {
             "Worker processes of scripts.",
             metrics.workers,
         )?;
+        let (running, waiting) = self.0.job_counts();
+        gauge(
+            "personium_jobs_running",
+            "Jobs of services that this process runs.",
+            running,
+        )?;
+        gauge(
+            "personium_jobs_waiting",
+            "Jobs of services that wait for this process to run them.",
+            waiting,
+        )?;
         let lost = ConstCounter::new(metrics.workers_lost);
         let metric = encoder.encode_descriptor(
             "personium_script_workers_lost",

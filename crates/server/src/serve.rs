@@ -65,6 +65,8 @@ pub struct RunningUnit {
     background: Vec<JoinHandle<()>>,
     watchdog: Option<StallWatchdog>,
     records: Arc<dyn RecordStore>,
+    /// The time for requests and jobs of services to end.
+    shutdown_timeout: Duration,
 }
 
 /// Builds the unit and starts to serve. A new unit gets an administrator, unless the settings name one; its password is
@@ -283,13 +285,15 @@ impl RunningUnit {
         }
     }
 
-    /// Shuts down: stops accepting connections, lets requests in flight and their commits finish, leaves its work to other server
-    /// nodes, closes the stores.
+    /// Shuts down: stops accepting connections, lets requests in flight, jobs of services and their commits finish, leaves its work
+    /// to other server nodes, closes the stores.
     pub async fn stop(self) {
         tracing::info!("unit stopping");
         drop(self.watchdog);
         self.stop.send_replace(true);
-        if let Err(error) = self.http_server.await {
+        let jobs = self.service.close_jobs(self.shutdown_timeout);
+        let (served, ()) = tokio::join!(self.http_server, jobs);
+        if let Err(error) = served {
             tracing::error!(%error, "listener task failed");
         }
         for task in &self.background {

@@ -20,7 +20,7 @@ use crate::config::{Config, QuotaConfig};
 use crate::unit_reader::UnitReader;
 
 /// The number of columns of a table.
-const COLUMNS: usize = 11;
+const COLUMNS: usize = 12;
 
 /// The sums of an owner.
 #[derive(Debug, Clone, Copy, Default)]
@@ -254,6 +254,7 @@ fn put_usage(out: &mut Map<String, Value>, usage: &CellUsage, quota: Option<u64>
         ("linkBytes", usage.links),
         ("indexBytes", usage.indexes),
         ("messageBytes", usage.messages),
+        ("jobBytes", usage.jobs),
         ("logBytes", usage.log),
         ("usedBytes", usage.total()),
     ] {
@@ -270,6 +271,7 @@ fn header(first: &str, second: &str) -> Vec<String> {
         "Links",
         "Indexes",
         "Messages",
+        "Jobs",
         "Log",
         "Bytes",
         "Quota",
@@ -287,6 +289,7 @@ fn row(names: [String; 2], usage: &CellUsage, quota: Option<u64>) -> Vec<String>
         usage.links,
         usage.indexes,
         usage.messages,
+        usage.jobs,
         usage.log,
         usage.total(),
     ];

@@ -297,6 +297,12 @@ codes! {
     BrokerDown = "PR503-ST-0002", "The message broker cannot be reached, or has refused the request.";
     QueueFull = "PR503-ST-0001", "The queue or topic [{0}] is full. Try again when messages were received.";
     ServiceConnect = "PR500-SC-0001", "The script engine could not be reached.";
+    JobFailed = "PR500-SC-0002", "The script failed: {0}.";
+    JobInterrupted = "PR500-SC-0003", "The unit stopped while the script ran.";
+    JobResponseTooLarge = "PR500-SC-0004", "The response of the script has more than {0} bytes.";
+    JobRefused = "PR500-SC-0005", "The script did not run, because the request was answered with {0}.";
+    JobTimeout = "PR503-SC-0001", "The script took too long.";
+    JobsTooMany = "PR429-SC-0001", "{0} jobs of this cell wait or run already. Try again.";
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Paths of services: requests to scripts.
 
 mod host;
+pub(super) mod job;
 mod response_headers;
 mod script_log;
 mod script_request;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use http::{Method, StatusCode, header};
 use personium_dav::{PERSONIUM_NS, proppatch};
 use personium_model::locate::Target;
+use personium_model::service_job::JobOutcome;
 use personium_model::{Permit, Resource, Unit};
 use personium_script::{
     RouteTable, RouteTarget, ScriptBody, ScriptCall, ScriptFailure, ScriptResponse,
@@ -35,7 +37,20 @@ const UNKNOWN_TYPE: &str = "application/octet-stream";
 /// The content of the property `service` of a collection.
 struct Registration {
     subject: Option<String>,
-    routes: Vec<(String, String)>,
+    routes: Vec<RegisteredPath>,
+}
+
+/// A path of a service.
+struct RegisteredPath {
+    name: String,
+    source: String,
+    /// Whether its requests become jobs.
+    is_async: bool,
+}
+
+/// Whether a response is to a request that was accepted as a job.
+pub(super) fn is_accepted_job(response: &Response) -> bool {
+    response.extensions().get::<job::Accepted>().is_some()
 }
 
 /// Runs the script that is registered for a path of a service.
@@ -59,7 +74,7 @@ pub(super) async fn handle(
         return Ok(refusal(404, "404 Not Found (Service property invalid) "));
     };
     let routes = registration.routes.iter();
-    let table = RouteTable::new(routes.map(|(name, file)| (name.as_str(), file.as_str())));
+    let table = RouteTable::new(routes.map(|path| (path.name.as_str(), path.source.as_str())));
     let table = match table {
         Ok(table) => table,
         Err(invalid) => return Ok(refusal(503, &invalid.to_string())),
@@ -67,6 +82,10 @@ pub(super) async fn handle(
     let Some(route) = table.find(&target.rest.join("/")) else {
         return Ok(refusal(404, "404 Not Found"));
     };
+    let is_async = registration.routes.get(route.number);
+    if is_async.is_some_and(|path| path.is_async) && request.job.is_none() {
+        return Box::pin(job::accept(request, &target, &permit)).await;
+    }
     let sources = Sources::of(&resource, &target);
     let source = match sources.read(&route.source).await? {
         Source::Text(text) => text,
@@ -113,6 +132,7 @@ async fn run(
     let span = personium_trace::child("script.run");
     request.request.http_client.set_trace(span.as_scope());
     let scripts = Arc::clone(&request.scripts);
+    let job = request.job.clone();
     let engine = scripts.engine();
     let unit = Arc::clone(&request.unit);
     let log = ScriptLog::new(&request, target, (script.permit, &script.file));
@@ -123,6 +143,8 @@ async fn run(
         context: described.context,
         request: described.request,
         input: Box::new(input),
+        timeout: job.as_ref().map(|_| unit.settings().scripts.jobs.timeout),
+        stop: job.as_ref().map(|job| job.stop.clone()),
         host: Arc::new(ServiceHost::new(
             request,
             target,
@@ -131,9 +153,20 @@ async fn run(
         )),
     };
     let failure = match span.scope(engine.run(call)).await {
-        Ok(response) => return Ok(send(response, &unit)),
+        Ok(response) => {
+            let mut response = send(response, &unit);
+            if let Some(job) = job {
+                let max_bytes = unit.settings().scripts.jobs.response_max_bytes;
+                let outcome = job::outcome_of(&mut response, max_bytes).await;
+                *job.outcome.lock() = Some(outcome);
+            }
+            return Ok(response);
+        }
         Err(failure) => failure,
     };
+    if let Some(job) = job {
+        *job.outcome.lock() = job_failure(&failure).map(JobOutcome::Failed);
+    }
     span.fail(match &failure {
         ScriptFailure::Busy => "busy",
         ScriptFailure::Timeout => "timeout",
@@ -149,6 +182,16 @@ async fn run(
         ScriptFailure::Engine(_) => {
             Err(Error::new(Code::ServiceConnect).with_source(chain(&failure).to_string()))
         }
+    }
+}
+
+/// The failure of a job. `None` if its script has not begun.
+fn job_failure(failure: &ScriptFailure) -> Option<Error> {
+    match failure {
+        ScriptFailure::Busy => None,
+        ScriptFailure::Timeout => Some(Code::JobTimeout.into()),
+        ScriptFailure::Failed { text, .. } => Some(Error::new(Code::JobFailed).with(text.as_str())),
+        ScriptFailure::Engine(_) => Some(Code::ServiceConnect.into()),
     }
 }
 
@@ -172,7 +215,11 @@ impl Registration {
         Some(Self {
             subject: (!subject.is_empty()).then_some(subject),
             routes: paths
-                .map(|path| (attribute(path, "name"), attribute(path, "src")))
+                .map(|path| RegisteredPath {
+                    name: attribute(path, "name"),
+                    source: attribute(path, "src"),
+                    is_async: attribute(path, "async").trim() == "true",
+                })
                 .collect(),
         })
     }

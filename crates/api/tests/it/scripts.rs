@@ -1,6 +1,7 @@
 //! Scripts of services.
 
 mod hostile;
+mod jobs;
 mod language;
 mod limits;
 mod log;

@@ -60,8 +60,10 @@ const BYTES_OF_INDEX_ENTRIES: &str = "bytes/index";
 const BYTES_OF_QUEUES: &str = "bytes/queues";
 /// The name of the counter of the bytes of the messages of topics.
 const BYTES_OF_TOPICS: &str = "bytes/topics";
+/// The name of the counter of the bytes of the jobs of services.
+const BYTES_OF_JOBS: &str = "bytes/jobs";
 /// The names of all counters of bytes.
-const COUNTERS_OF_BYTES: [&str; 7] = [
+const COUNTERS_OF_BYTES: [&str; 8] = [
     BYTES_OF_FILES,
     BYTES_OF_ENTITIES,
     BYTES_OF_PROPERTIES,
@@ -69,6 +71,7 @@ const COUNTERS_OF_BYTES: [&str; 7] = [
     BYTES_OF_INDEX_ENTRIES,
     BYTES_OF_QUEUES,
     BYTES_OF_TOPICS,
+    BYTES_OF_JOBS,
 ];
 /// The beginning of the names of quotas of cells; the id of the cell follows.
 const CELL_QUOTA: &str = "quota/cell/";
@@ -199,6 +202,12 @@ pub fn bytes_of_queues() -> Key {
 #[must_use]
 pub fn bytes_of_topics() -> Key {
     single(BYTES_OF_TOPICS)
+}
+
+/// The number of bytes of the jobs of services.
+#[must_use]
+pub fn bytes_of_jobs() -> Key {
+    single(BYTES_OF_JOBS)
 }
 
 /// Whether this is one of the counters of bytes.
@@ -525,7 +534,7 @@ pub struct CellMarkers {
 }
 
 impl CellMarkers {
-    fn of(name: &'static str) -> Self {
+    pub(super) fn of(name: &'static str) -> Self {
         let range = singles(name);
         Self { range, name }
     }
@@ -541,7 +550,7 @@ impl CellMarkers {
 }
 
 /// A single value of the space.
-fn single(name: &str) -> Key {
+pub(super) fn single(name: &str) -> Key {
     Key::table(b'M').text(name).build()
 }
 

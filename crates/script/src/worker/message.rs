@@ -29,6 +29,7 @@ pub(super) enum UnitMessage {
         context: String,
         /// JSON.
         request: String,
+        timeout_ms: u64,
     },
     /// The answer to a question.
     Answer(Answer),

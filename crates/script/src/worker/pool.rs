@@ -13,6 +13,7 @@ use super::message::UnitMessage;
 use crate::failure::ScriptFailure;
 use crate::output::LocalSink;
 use crate::run::ScriptCall;
+use crate::script_stop::ScriptStop;
 
 /// The time that a worker may take to end its script after its time is over. Then it is killed.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
@@ -56,14 +57,18 @@ impl WorkerPool {
 
     /// Runs a script to its end. Its response goes to the sink.
     pub(crate) async fn run(&self, call: ScriptCall, sink: LocalSink) {
+        let limits = ScriptLimits {
+            timeout: call.timeout.unwrap_or(self.limits.timeout),
+            ..self.limits
+        };
         let run = UnitMessage::Run {
             file: call.file,
             context: call.context,
             request: call.request,
+            timeout_ms: u64::try_from(limits.timeout.as_millis()).unwrap_or(u64::MAX),
         };
         let clock = Arc::clone(&self.clock);
-        let mut conversation =
-            Conversation::new((call.host, call.input), sink, &self.limits, clock);
+        let mut conversation = Conversation::new((call.host, call.input), sink, &limits, clock);
         let mut worker = match self.begin(&run, call.source.as_bytes()).await {
             Ok(worker) => worker,
             Err(error) => {
@@ -72,18 +77,23 @@ impl WorkerPool {
             }
         };
         self.busy.fetch_add(1, Ordering::Relaxed);
-        let held = conversation.hold(&mut worker);
-        let held = tokio::time::timeout(self.limits.timeout + END_TIMEOUT, held).await;
+        let held = tokio::time::timeout(limits.timeout + END_TIMEOUT, async {
+            tokio::select! {
+                held = conversation.hold(&mut worker) => Some(held),
+                () = ScriptStop::wait(call.stop) => None,
+            }
+        });
+        let held = held.await.ok().flatten();
         self.busy.fetch_sub(1, Ordering::Relaxed);
         match held {
-            Ok(Ok(())) => self.put_back(worker),
-            Ok(Err(error)) => {
+            Some(Ok(())) => self.put_back(worker),
+            Some(Err(error)) => {
                 self.lost.fetch_add(1, Ordering::Relaxed);
                 let status = worker.last_words().await;
                 let text = format!("the worker process has ended ({status}): {error}");
                 conversation.fail(ScriptFailure::Engine(text)).await;
             }
-            Err(_) => {
+            None => {
                 self.lost.fetch_add(1, Ordering::Relaxed);
                 drop(worker);
                 conversation.fail(ScriptFailure::Timeout).await;

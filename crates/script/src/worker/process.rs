@@ -88,6 +88,7 @@ fn serve(link: &Arc<Link>, limits: &ScriptLimits, clock: &Arc<dyn Clock>) -> io:
             file,
             context,
             request,
+            timeout_ms,
         } = message
         else {
             return Err(io::Error::other("a script was expected"));
@@ -103,7 +104,9 @@ fn serve(link: &Arc<Link>, limits: &ScriptLimits, clock: &Arc<dyn Clock>) -> io:
         let running = RunningScript {
             host: Arc::new(RemoteHost(Arc::clone(link))),
             turn: slots.turn(runtime.handle(), runtime.block_on(slots.acquire())),
-            deadline: clock.monotonic() + limits.timeout,
+            deadline: clock.monotonic() + Duration::from_millis(timeout_ms),
+            // The unit kills this process.
+            stop: None,
             clock: Arc::clone(clock),
             limits: *limits,
             streams: StreamTable::new(Box::new(RemoteStream::new(link, INPUT))),

@@ -45,6 +45,20 @@ section! {
         log: ScriptLogLevel = "engine.script.log.level", "info", LOG_LEVELS;
         /// The largest size of the log lines of one request to a script in bytes.
         log_max_bytes: usize = "engine.script.log.maxBytes", "65536", Number(0..=1 << 20);
+        /// The number of milliseconds for which the script of a job (a request to an asynchronous path of a service) may run.
+        job_timeout_ms: u64 = "engine.script.job.timeout", "3600000", Number(1..=604_800_000);
+        /// The largest body of a request that becomes a job, in bytes.
+        job_request_max_bytes: usize = "engine.script.job.request.maxBytes", "1048576", Number(0..=16 << 20);
+        /// The largest body of the response of a job, in bytes.
+        job_response_max_bytes: usize = "engine.script.job.response.maxBytes", "1048576", Number(0..=16 << 20);
+        /// The largest number of jobs that one process runs at once. The others wait.
+        jobs_running_max: usize = "engine.script.job.running.maxNum", "20", Number(1..=10_000);
+        /// The largest number of jobs of one cell that one process runs at once.
+        jobs_running_of_cell_max: usize = "engine.script.job.running.maxNumOfCell", "5", Number(1..=10_000);
+        /// The largest number of jobs of one cell that wait or run. Further requests are refused.
+        jobs_waiting_of_cell_max: u32 = "engine.script.job.waiting.maxNumOfCell", "100", Number(1..=100_000);
+        /// The number of seconds for which the document of a job that has ended is kept.
+        job_retention_secs: u64 = "engine.script.job.retention", "86400", Number(1..=31_536_000);
         /// The folder of the property files of extensions (Ext_MailSender.properties, Ext_Slack.properties). They are read at the start.
         extensions: ExtensionFiles = "engine.extensions.dir", "", ExtensionsFolder;
         /// The host of an external script engine.

@@ -71,6 +71,8 @@ pub(super) fn spawn(
     let service = handlers.service.clone();
     let request_sender = Arc::new(service.clone());
     let tasks_max = components.config.background.tasks_max;
+    let jobs = service.clone();
+    let shutdown_timeout = limits.shutdown_timeout;
     let first_scan = Duration::from_secs(components.config.files.first_orphan_scan_secs);
     let http_server = tokio::spawn(http_server::serve(ports, handlers, limits, stop_requested));
     let scope = traces.as_ref().map(|traces| traces.scope());
@@ -114,6 +116,8 @@ pub(super) fn spawn(
     background.push(tokio::spawn(async move {
         personium_model::event::feed::follow(&following).await;
     }));
+    let jobs = async move { jobs.run_jobs().await };
+    background.push(spawn_traced(scope.as_ref(), jobs));
     let removing = Arc::clone(&unit);
     background.push(tokio::spawn(async move {
         personium_model::message_queue::remove_when_expired(&removing).await;
@@ -144,6 +148,7 @@ pub(super) fn spawn(
         background,
         watchdog: None,
         records,
+        shutdown_timeout,
     }
 }
 

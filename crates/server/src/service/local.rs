@@ -47,6 +47,9 @@ struct Route {
     name: String,
     /// The file name of the script.
     src: String,
+    /// Whether its requests become jobs.
+    #[serde(default, rename = "async")]
+    is_async: bool,
 }
 
 impl LocalService {
@@ -117,6 +120,7 @@ impl Description {
         let route = |src: &String| Route {
             name: src.trim_end_matches(SCRIPT_ENDING).to_owned(),
             src: src.clone(),
+            is_async: false,
         };
         Self {
             subject: None,
@@ -141,6 +145,9 @@ impl Description {
             out.push_str("<p:path");
             attribute(&mut out, "name", &route.name);
             attribute(&mut out, "src", &route.src);
+            if route.is_async {
+                attribute(&mut out, "async", "true");
+            }
             out.push_str("/>");
         }
         out.push_str("</p:service>");
@@ -208,6 +215,19 @@ mod tests {
         assert_eq!(
             local.property,
             "<p:service language=\"JavaScript\"><p:path name=\"a\" src=\"a.js\"/><p:path name=\"b\" src=\"b.js\"/></p:service>"
+        );
+    }
+
+    #[test]
+    fn asynchronous_path_has_an_attribute() {
+        let description =
+            r#"{"paths":[{"name":"x","src":"a.js","async":true},{"name":"y","src":"a.js"}]}"#;
+        let folder = folder(&[("a.js", "1"), (DESCRIPTION, description)]);
+        let local = LocalService::read(folder.path()).unwrap();
+        assert_eq!(
+            local.property,
+            "<p:service language=\"JavaScript\"><p:path name=\"x\" src=\"a.js\" async=\"true\"/>\
+             <p:path name=\"y\" src=\"a.js\"/></p:service>"
         );
     }
 

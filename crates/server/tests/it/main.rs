@@ -93,6 +93,7 @@ mod script_mail;
 mod script_memory;
 mod script_workers;
 mod service_commands;
+mod service_jobs;
 mod service_manager;
 mod settings_reload;
 mod slow_clients;

@@ -92,6 +92,8 @@ const ELSEWHERE: &[&str] = &[
     "personium_stream_broker_dead_letters_total",
     "personium_scripts_running",
     "personium_scripts_stuck",
+    "personium_jobs_running",
+    "personium_jobs_waiting",
     "personium_script_workers",
     "personium_script_workers_lost_total",
     "personium_answer_memory_bytes",

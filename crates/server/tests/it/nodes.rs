@@ -5,6 +5,7 @@ mod event_bus;
 mod events;
 mod failover;
 mod full_disks;
+mod jobs;
 mod layers;
 mod messages;
 mod partition;

@@ -58,6 +58,8 @@ pub(super) struct ServiceHost {
     caller: Option<String>,
     request_key: String,
     chain: CarriedChain,
+    /// Whether the script runs for so long that the cell may have changed much.
+    is_job: bool,
     log: ScriptLog,
     /// The plugins of the time when the request began.
     plugins: Arc<PluginSet>,
@@ -79,6 +81,7 @@ impl ServiceHost {
             sources,
             subject,
             box_schema: target.target_box.schema.clone(),
+            is_job: request.job.is_some(),
             log,
             plugins,
             http_client: request.request.http_client,
@@ -159,14 +162,20 @@ impl ServiceHost {
         }
     }
 
+    /// The cell as it is now for a job, else as the request has found it.
+    async fn current_context(&self) -> personium_types::Result<Arc<CellContext>> {
+        if !self.is_job {
+            return Ok(Arc::clone(&self.context));
+        }
+        let found = self.unit.find_cell_by_id(&self.context.cell().id).await?;
+        found.ok_or_else(|| Code::NoSuchCell.into())
+    }
+
     async fn token_for(&self, cell_url: &str) -> Result<String, HostError> {
         let unknown = || HostError::new(HostErrorKind::Subject, "ServiceSubject undefined.");
         let name = self.subject.as_deref().ok_or_else(unknown)?;
-        let account = self
-            .context
-            .find_account(name)
-            .await
-            .map_err(|e| internal(&e))?;
+        let context = self.current_context().await.map_err(|e| internal(&e))?;
+        let account = context.find_account(name).await.map_err(|e| internal(&e))?;
         let account = account.filter(|account| !account.deactivated);
         let account = account.ok_or_else(|| {
             HostError::new(
@@ -184,7 +193,7 @@ impl ServiceHost {
             scopes: vec![SUBJECT_SCOPE.to_owned()],
             lineage: None,
         };
-        let issuer = TokenIssuer::new(&self.unit, &self.context);
+        let issuer = TokenIssuer::new(&self.unit, &context);
         let own = self.unit.urls().cell(&self.context.cell().name);
         let token = match cell_url.trim_end_matches('/') == own.trim_end_matches('/') {
             true => issuer.access_token(&grant, TOKEN_TTL_MS).await,

@@ -276,6 +276,11 @@ fn special() -> Vec<Case> {
         let run = case_on(O::Execute, method, "c/b/svc/run", "c/b/svc");
         out.push(run.expect(status, says));
     }
+    let job = "c/b/svc/__jobs/00000000000000000000000000000000";
+    for method in ["GET", "DELETE"] {
+        let document = case_on(O::Execute, method, job, "c/b/svc");
+        out.push(document.expect(404, "PR404-MC-0001"));
+    }
     let stream = |operation, method, path: &str| case_on(operation, method, path, "c/b/str");
     for (channel, status, says, received) in [
         ("c/b/str/queue/q", 200, "", "[]"),
