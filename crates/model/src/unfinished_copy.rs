@@ -22,6 +22,9 @@ pub struct UnfinishedCopy {
 }
 
 impl UnfinishedCopy {
+    /// The place of a unit that is copied from a back-up.
+    pub const BACKUP: &str = "a back-up";
+
     /// Returns the copy into these records that is not finished; `None` if there is none.
     ///
     /// # Errors

@@ -10,9 +10,11 @@ use crate::aws_signature::SignedPost;
 use crate::host::{HostError, HostErrorKind, LogLevel};
 use crate::library;
 use crate::output::ResponseHead;
-use crate::response;
 use crate::running_script::{RunningScript, ScriptSlot};
 use crate::text_encoding;
+
+/// The largest headers of a response as JSON, in bytes.
+pub(crate) const HEADERS_MAX_BYTES: usize = 64 << 10;
 
 /// The longest line that a script may log, in bytes.
 const LOG_LINE_MAX_BYTES: usize = 8 << 10;
@@ -197,7 +199,7 @@ impl<'js> Functions<'js> {
             move |ctx: Ctx<'js>, status: u16, headers: String| {
                 with(&ctx, &slot, |script| {
                     let invalid = |_| HostError::new(HostErrorKind::Argument, "invalid headers");
-                    if headers.len() > response::HEADERS_MAX_BYTES {
+                    if headers.len() > HEADERS_MAX_BYTES {
                         let text = "the headers of the response are too large";
                         return Err(HostError::new(HostErrorKind::TooLarge, text));
                     }

@@ -6,9 +6,6 @@ use crate::native;
 use crate::output::ResponseHead;
 use crate::running_script::ScriptSlot;
 
-/// The largest headers of a response as JSON, in bytes.
-pub(crate) const HEADERS_MAX_BYTES: usize = 64 << 10;
-
 /// The most headers of a plain response.
 const PLAIN_HEADERS_MAX: usize = 64;
 /// The most texts of the body of a plain response.
@@ -91,7 +88,7 @@ fn plain_headers<'js>(
         bytes += name.len() + value.len();
         let is_plain = is_plain_header(&name, &value);
         // A character has at most six bytes in JSON.
-        if !is_plain || bytes > HEADERS_MAX_BYTES / 8 || out.len() == PLAIN_HEADERS_MAX {
+        if !is_plain || bytes > native::HEADERS_MAX_BYTES / 8 || out.len() == PLAIN_HEADERS_MAX {
             return Ok(None);
         }
         out.push((name, value));

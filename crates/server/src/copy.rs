@@ -20,7 +20,7 @@ use personium_types::error::chain;
 
 use self::bodies::BodyCheck;
 use self::key_copy::KeySet;
-pub(crate) use self::source::{BACKUP, Source};
+pub(crate) use self::source::Source;
 use self::target::Target;
 use crate::command_audit::AuditedCommand;
 use crate::config::{Config, ConfigSources, LoadedConfig};

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use personium_model::records::{Records, decode};
 use personium_model::server_node::{DEAD_AFTER, ServerNodeInfo};
+use personium_model::unfinished_copy::UnfinishedCopy;
 use personium_model::{keys, unit_mark};
 use personium_sqlite::{SqliteSettings, SqliteStore};
 use personium_store::{
@@ -34,9 +35,6 @@ const NODES_MAX: usize = 1_000;
 
 /// The number of spaces that are listed at once.
 const SPACES_AT_ONCE: usize = 1_000;
-
-/// The place of a unit in a generation of back-ups, for people.
-pub(crate) const BACKUP: &str = "a back-up";
 
 /// A whole unit that does not run.
 pub(crate) struct Source {
@@ -88,7 +86,7 @@ impl Source {
             unit,
             cells,
             incomplete,
-            place: BACKUP.to_owned(),
+            place: UnfinishedCopy::BACKUP.to_owned(),
             operation: "unit.restore",
             last_commit: None,
         }

@@ -5,7 +5,6 @@ use std::fs;
 use personium_model::unfinished_copy::UnfinishedCopy;
 
 use super::{DataFolder, DataFolderError, Evidence, file_error, marks, unit_records};
-use crate::copy;
 use crate::record_engine::RecordEngine;
 
 impl DataFolder {
@@ -17,7 +16,7 @@ impl DataFolder {
         match self.find_copy(records).await {
             Ok(None) => Ok(()),
             Ok(Some((copy, _))) => Err(DataFolderError::UnfinishedCopy {
-                command: match copy.from == copy::BACKUP {
+                command: match copy.from == UnfinishedCopy::BACKUP {
                     true => "restore",
                     false => "copy",
                 },
@@ -110,7 +109,7 @@ mod tests {
     #[tokio::test]
     async fn unfinished_copy_names_the_command_that_goes_on() {
         for (from, command) in [
-            (copy::BACKUP, "`personium restore`"),
+            (UnfinishedCopy::BACKUP, "`personium restore`"),
             ("/old", "`personium copy`"),
         ] {
             let root = tempfile::tempdir().unwrap();

@@ -35,7 +35,7 @@ pub async fn create_service(client: &TestClient) {
 /// Starts a job. Returns the path of its document.
 pub async fn start(client: &TestClient, name: &str, milliseconds: &str) -> String {
     let request = client.admin_request("POST", "c/box/svc/x");
-    let accepted = request.body(&format!("{name} {milliseconds}")).send().await;
+    let accepted = request.body(format!("{name} {milliseconds}")).send().await;
     let accepted = accepted.expect(202);
     let url = accepted.header("location").unwrap();
     let at = url.find("/c/box/svc/__jobs/").unwrap();
