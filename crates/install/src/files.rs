@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use personium_archive::{BarEntry, paths};
 use personium_dav::multistatus::ResourceKind;
 use personium_dav::rootprops::DescribedResource;
-use personium_model::file::{self, FileHeaders, Upload};
+use personium_model::file::{self, FileContent, FileHeaders, Upload};
 use personium_model::node::SERVICE_SOURCE;
 use personium_types::Result;
 
@@ -19,6 +18,9 @@ use crate::installer::Installer;
 /// The number of files that are stored at the same time, and their length in bytes from which on no more are added.
 const FILES_AT_ONCE: usize = 32;
 const FILE_BYTES_AT_ONCE: u64 = 16 << 20;
+
+/// The length of a file in bytes up to which it is read into memory. A longer one is extracted to a temporary file.
+const MEMORY_BYTES: u64 = 512 << 10;
 
 /// The target of an entry of the contents.
 enum EntryTarget {
@@ -110,23 +112,39 @@ impl Installer {
             let detail = format!("{text}, 90_rootprops.xml line {}", described.line);
             return Err(InstallError::new(reason, entry.name(), detail));
         }
-        let bytes = self.package.read(entry).await?;
+        let content = match entry.size() > MEMORY_BYTES {
+            true => {
+                let folder = &self.unit.settings().archives.temp_dir;
+                let extracted = self.package.extract(entry, folder).await?;
+                FileContent::Chunks(Box::new(extracted))
+            }
+            false => FileContent::Whole(self.package.read(entry).await?.into()),
+        };
         let headers = FileHeaders {
             media_type: media_type.map(str::to_owned),
             content_encoding: described.content_encoding.clone(),
         };
-        self.put_file(&described.path, bytes.into(), headers)
+        self.put_file(&described.path, content, headers)
             .await
             .in_entry(entry)?;
         self.set_properties(described, entry).await
     }
 
-    async fn put_file(&self, path: &[String], bytes: Bytes, headers: FileHeaders) -> Result<()> {
+    async fn put_file(
+        &self,
+        path: &[String],
+        mut content: FileContent,
+        headers: FileHeaders,
+    ) -> Result<()> {
         let resource = self.resource(path).await?;
         let target = resource.locate().await?;
         let checked = file::check_put(&resource, target).await?;
         let mut upload = Upload::without_permit(&self.unit, &resource);
-        upload.write(bytes).await?;
+        let mut at = 0;
+        while let Some(chunk) = content.chunk_at(at).await? {
+            at += chunk.len() as u64;
+            upload.write(chunk).await?;
+        }
         let received = upload.finish(headers).await?;
         file::put(&resource, checked, received).await?;
         Ok(())

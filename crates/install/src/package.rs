@@ -5,9 +5,11 @@ use std::fs::File;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use personium_archive::{ArchiveLimits, Bar, BarEntry, BarError, BarVersion, paths};
+use personium_archive::{ArchiveLimits, Bar, BarEntry, BarError, BarVersion, ReadError, paths};
 use personium_dav::rootprops::BoxContents;
 use personium_model::settings::ArchiveSettings;
+use personium_model::temp_file::{self, TempFile};
+use personium_model::temp_folder::TempFolder;
 use personium_types::{Code, Error, Result};
 use tokio::task::spawn_blocking;
 
@@ -136,6 +138,32 @@ impl Package {
         let mut read = self.read_all(&[entry], parse).await;
         let parsed = read.pop().transpose()?.flatten();
         parsed.ok_or_else(|| unreadable(entry, &"it was not read"))
+    }
+
+    /// Writes the content of an entry to a temporary file.
+    ///
+    /// # Errors
+    /// [`InstallReason::Unreadable`]; the refusal of the temporary file, such as [`Code::StorageFull`].
+    pub(crate) async fn extract(
+        &self,
+        entry: &BarEntry,
+        folder: &TempFolder,
+    ) -> InstallResult<TempFile> {
+        let refused = |error: &Error| InstallError::refused(entry, error);
+        let file = TempFile::create(folder).await;
+        let file = file.and_then(TempFile::into_file);
+        let mut file = file.map_err(|error| refused(&error))?;
+        let (bar, wanted) = (Arc::clone(&self.bar), entry.clone());
+        let copied = spawn_blocking(move || {
+            let copied = bar.lock().copy(&wanted, &mut file);
+            copied.map(|()| file)
+        });
+        match copied.await {
+            Ok(Ok(file)) => TempFile::of_written(file).map_err(|error| refused(&error)),
+            Ok(Err(ReadError::Io(error))) => Err(refused(&temp_file::failure(error))),
+            Ok(Err(damaged)) => Err(unreadable(entry, &damaged)),
+            Err(error) => Err(unreadable(entry, &error)),
+        }
     }
 
     /// Reads and parses entries, as [`Self::read_as`] does each of them: a result for each, in their order. All are read by one call of

@@ -10,6 +10,7 @@ mod migration;
 mod open_data;
 mod parts;
 mod running;
+mod template;
 
 use personium_testkit::{TestUnit, wait_until};
 use serde_json::Value;

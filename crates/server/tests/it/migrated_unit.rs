@@ -1,7 +1,7 @@
 //! `personium migrate`: a unit of the original is taken over, its changes later, also after interruptions; damaged exports are refused.
 
 mod from_search_engine;
-mod original;
+pub mod original;
 mod search_engine;
 mod to_other_stores;
 

@@ -326,5 +326,16 @@ async fn events_of_entries_that_are_posted_together_are_in_order_and_end_at_a_fa
         "PL-BI-1001 5.json",
         "PL-BI-1004 5.json",
     ];
-    assert_eq!(logged_entries(&unit).await, failed);
+    let mut expected: Vec<String> = failed.map(str::to_owned).into();
+    assert_eq!(logged_entries(&unit).await, expected);
+
+    install(&unit, "new", &archive("1")).await.expect(202);
+    let shown = wait_for_installation(&unit, "new").await;
+    assert_eq!(shown["status"], "ready", "{shown}");
+    for group in [[1, 2, 3].as_slice(), &[4, 5, 6], &[7]] {
+        for kind in ["PL-BI-1001", "PL-BI-1003"] {
+            expected.extend(group.iter().map(|number| format!("{kind} {number}.json")));
+        }
+    }
+    assert_eq!(logged_entries(&unit).await, expected);
 }
