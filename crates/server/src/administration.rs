@@ -3,6 +3,7 @@
 mod mode;
 mod overview;
 mod quota;
+pub mod remote_mode;
 mod repair;
 
 use std::fmt;

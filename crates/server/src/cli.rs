@@ -31,7 +31,7 @@ use plugin_options::PluginSubcommand;
 use selftest_options::{AddressOptions, SelfTestOptions};
 use service_options::ServiceSubcommand;
 
-use crate::administration::{self, AdminCommand};
+use crate::administration::{self, AdminCommand, remote_mode};
 use crate::check::CheckReport;
 use crate::config::{ConfigError, ConfigSources, LoadedConfig, RecordStoreKind};
 use crate::local_api::Administrator;
@@ -401,7 +401,13 @@ fn master_token(
 }
 
 fn administrate(sources: &ConfigSources, command: UnitAdminSubcommand) -> Result<ExitCode, String> {
-    let command = command.parse()?;
+    let (unit, command) = command.parse_for_running()?;
+    if let Some(unit) = unit {
+        let done = runtime(1)?.block_on(Box::pin(remote_mode::run(unit, &command)))?;
+        let written = print(&done);
+        written.map_err(|error| format!("done, but the result could not be written: {error}"))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let loaded = load(sources)?;
     let done = runtime(1)?.block_on(administration::run(loaded, command, print));
     done.map(|()| ExitCode::SUCCESS)

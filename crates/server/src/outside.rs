@@ -27,7 +27,7 @@ use serde_json::Value;
 use crate::system;
 pub use certificates::SeenCertificate;
 use certificates::SeenCertificates;
-pub use login::{basic_authorization, log_in, password_form};
+pub use login::{UnitAccess, basic_authorization, log_in, password_form};
 use resolver::Resolver;
 
 /// The limits unless others are given.
@@ -293,6 +293,30 @@ impl UnitFacts {
             url: unit.get("url")?.as_str()?.to_owned(),
             path_based: unit.get("path_based_cellurl_enabled")?.as_bool()?,
         })
+    }
+
+    /// Asks a unit for them.
+    ///
+    /// # Errors
+    /// A text if it cannot be reached, is no unit, or calls itself by another URL.
+    pub async fn ask(client: &OutsideClient, address: &UnitAddress) -> Result<Self, String> {
+        let url = address.url();
+        let request = OutsideRequest {
+            url: url.to_owned(),
+            headers: vec![("accept".into(), "application/json".to_owned())],
+            ..OutsideRequest::default()
+        };
+        let described = client.send(request).await;
+        let described = described.map_err(|error| format!("{url}: {error}"))?;
+        let facts = Self::read(&described)
+            .ok_or_else(|| format!("{url} answers {} and is no unit", described.status))?;
+        match facts.url == url {
+            true => Ok(facts),
+            false => Err(format!(
+                "the unit calls itself {}, not {url}: give that URL",
+                facts.url
+            )),
+        }
     }
 
     /// The URL of a cell, with a final slash.

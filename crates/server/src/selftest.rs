@@ -12,30 +12,16 @@ use http::Method;
 use personium_types::{Clock, Secret};
 use serde_json::{Value, json};
 
-use crate::outside::{OutsideClient, OutsideRequest, OutsideResponse, UnitAddress, UnitFacts};
-use crate::{key_files, outside, system};
+use crate::outside::{
+    OutsideClient, OutsideRequest, OutsideResponse, UnitAccess, UnitAddress, UnitFacts,
+};
+use crate::{key_files, system};
 
 /// The beginning of the names of cells that the test makes.
 const CELL_PREFIX: &str = "selftest-";
 
 /// The number of random characters after it.
 const NAME_CHARS: usize = 12;
-
-/// The authority with which the test makes its cell.
-#[derive(Debug)]
-pub enum SelfTestAccess {
-    /// A token of a unit user, or the master token.
-    Token(Secret<String>),
-    /// An account of a cell whose accounts administrate the unit.
-    Account {
-        /// The cell.
-        cell: String,
-        /// The account.
-        account: String,
-        /// The password.
-        password: Secret<String>,
-    },
-}
 
 /// The outcome of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,7 +112,7 @@ struct Scene {
 }
 
 /// Runs the test. Whatever fails, the cell is removed at the end.
-pub async fn run(address: &UnitAddress, access: SelfTestAccess) -> SelfTestReport {
+pub async fn run(address: &UnitAddress, access: UnitAccess) -> SelfTestReport {
     let mut report = SelfTestReport::default();
     let clock = system::clock();
     let start = clock.monotonic();
@@ -153,40 +139,10 @@ pub async fn run(address: &UnitAddress, access: SelfTestAccess) -> SelfTestRepor
 
 impl Scene {
     /// Asks the unit for its description, and logs in.
-    async fn enter(address: &UnitAddress, access: SelfTestAccess) -> Result<Self, String> {
+    async fn enter(address: &UnitAddress, access: UnitAccess) -> Result<Self, String> {
         let client = OutsideClient::new(address)?;
-        let described = OutsideRequest {
-            url: address.url().to_owned(),
-            headers: vec![("accept".into(), "application/json".to_owned())],
-            ..OutsideRequest::default()
-        };
-        let described = client.send(described).await;
-        let described = described.map_err(|error| format!("{}: {error}", address.url()))?;
-        let facts = UnitFacts::read(&described).ok_or_else(|| {
-            format!(
-                "{} answers {} and is no unit",
-                address.url(),
-                described.status
-            )
-        })?;
-        if facts.url != address.url() {
-            return Err(format!(
-                "the unit calls itself {}, not {}: test it by that URL",
-                facts.url,
-                address.url()
-            ));
-        }
-        let token = match access {
-            SelfTestAccess::Token(token) => token,
-            SelfTestAccess::Account {
-                cell,
-                account,
-                password,
-            } => {
-                let login = outside::password_form(&account, password.reveal(), Some(&facts.url));
-                outside::log_in(&client, &facts.cell_url(&cell), login).await?
-            }
-        };
+        let facts = UnitFacts::ask(&client, address).await?;
+        let token = access.token(&client, &facts).await?;
         let random = system::random();
         let text = |chars| key_files::random_text(chars, &random).map_err(|e| e.to_string());
         let cell_name = format!("{CELL_PREFIX}{}", text(NAME_CHARS)?);

@@ -8,6 +8,8 @@ use personium_types::Secret;
 
 use super::load_settings;
 use super::options::Options;
+use super::selftest_options::{AccessOptions, AddressOptions};
+use crate::administration::remote_mode::RunningUnit;
 use crate::administration::{AccountAddress, AdminCommand};
 use crate::config::ConfigSources;
 use crate::master_token::MasterTokenChange;
@@ -72,14 +74,19 @@ pub(super) enum UnitAdminSubcommand {
         #[command(flatten)]
         account: AccountOptions,
     },
-    /// Show the modes of maintenance, or set one. Those of an owner (--owner) are `read-only` and `normal`. A running unit takes them over
-    /// HTTP too, at __maintenance.
+    /// Show the modes of maintenance, or set one. Those of an owner (--owner) are `read-only` and `normal`. With --url those of a unit
+    /// that runs, on any of its nodes.
     Mode {
         /// Mode of the unit or of the owner.
         mode: Option<ModeName>,
         /// Owner whose cells are meant, as `list` shows it.
         #[arg(long, value_name = "OWNER", requires = "mode")]
         owner: Option<String>,
+        /// URL of the unit, if it runs.
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+        #[command(flatten)]
+        running: RunningOptions,
     },
     /// Show the quotas, or set one. A running unit takes them over HTTP too, at __quota.
     Quota {
@@ -106,6 +113,15 @@ pub(super) enum UnitAdminSubcommand {
         #[command(flatten)]
         account: AccountOptions,
     },
+}
+
+/// How a running unit is reached, and as whom.
+#[derive(Debug, Args)]
+pub(super) struct RunningOptions {
+    #[command(flatten)]
+    address: AddressOptions,
+    #[command(flatten)]
+    access: AccessOptions,
 }
 
 /// The modes of the unit and of owners.
@@ -222,6 +238,32 @@ pub(super) fn run_master_token(
 }
 
 impl UnitAdminSubcommand {
+    /// The running unit that the command is for, if one is named, and the command.
+    ///
+    /// # Errors
+    /// As [`Self::parse`]; a text if the URL is none, or the password or token cannot be read.
+    pub(super) fn parse_for_running(self) -> Result<(Option<RunningUnit>, AdminCommand), String> {
+        match self {
+            Self::Mode {
+                mode,
+                owner,
+                url: Some(url),
+                running,
+            } => {
+                let command = match mode {
+                    Some(mode) => set_mode(mode, owner)?,
+                    None => AdminCommand::ShowMode,
+                };
+                let unit = RunningUnit {
+                    address: running.address.unit(&url)?,
+                    access: running.access.read()?,
+                };
+                Ok((Some(unit), command))
+            }
+            other => Ok((None, other.parse()?)),
+        }
+    }
+
     /// Reads what belongs to the command besides the command line.
     ///
     /// # Errors
@@ -247,6 +289,7 @@ impl UnitAdminSubcommand {
             Self::Mode {
                 mode: Some(mode),
                 owner,
+                ..
             } => set_mode(mode, owner)?,
             Self::Quota { quota, cell, owner } => set_quota(quota.as_deref(), cell, owner)?,
             Self::Grant { account } => AdminCommand::Grant(account.into()),

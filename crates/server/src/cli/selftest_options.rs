@@ -10,8 +10,8 @@ use personium_types::Secret;
 
 use super::{print, runtime};
 use crate::first_start;
-use crate::outside::UnitAddress;
-use crate::selftest::{self, SelfTestAccess};
+use crate::outside::{UnitAccess, UnitAddress};
+use crate::selftest;
 
 /// The largest length of a password or token that is read.
 const MAX_SECRET_BYTES: u64 = 65_536;
@@ -37,13 +37,9 @@ impl AddressOptions {
     }
 }
 
+/// The authority of a command over a unit that runs.
 #[derive(Debug, Args)]
-pub(super) struct SelfTestOptions {
-    /// URL of the unit.
-    #[arg(long, value_name = "URL")]
-    url: String,
-    #[command(flatten)]
-    address: AddressOptions,
+pub(super) struct AccessOptions {
     /// Cell of an account that administrates the unit.
     #[arg(long, value_name = "NAME", default_value = first_start::ADMIN_NAME)]
     cell: String,
@@ -56,6 +52,34 @@ pub(super) struct SelfTestOptions {
     /// File with a token of a unit user or the master token, instead of an account.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+}
+
+impl AccessOptions {
+    /// Reads the token, or the password.
+    ///
+    /// # Errors
+    /// A text if it cannot be read.
+    pub(super) fn read(self) -> Result<UnitAccess, String> {
+        Ok(match self.token_file {
+            Some(file) => UnitAccess::Token(read_secret(Some(file))?),
+            None => UnitAccess::Account {
+                cell: self.cell,
+                account: self.account,
+                password: read_secret(self.password_file)?,
+            },
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SelfTestOptions {
+    /// URL of the unit.
+    #[arg(long, value_name = "URL")]
+    url: String,
+    #[command(flatten)]
+    address: AddressOptions,
+    #[command(flatten)]
+    access: AccessOptions,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -68,14 +92,7 @@ impl SelfTestOptions {
     /// A text if the URL is none, or a password or token cannot be read.
     pub(super) fn run(self) -> Result<ExitCode, String> {
         let address = self.address.unit(&self.url)?;
-        let access = match self.token_file {
-            Some(file) => SelfTestAccess::Token(read_secret(Some(file))?),
-            None => SelfTestAccess::Account {
-                cell: self.cell,
-                account: self.account,
-                password: read_secret(self.password_file)?,
-            },
-        };
+        let access = self.access.read()?;
         let report = runtime(1)?.block_on(Box::pin(selftest::run(&address, access)));
         let text = match self.json {
             true => format!("{}\n", report.json()),

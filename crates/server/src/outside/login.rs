@@ -7,7 +7,47 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use personium_types::Secret;
 use serde_json::Value;
 
-use super::{OutsideClient, OutsideRequest};
+use super::{OutsideClient, OutsideRequest, UnitFacts};
+
+/// The authority of a command over a unit that runs.
+#[derive(Debug)]
+pub enum UnitAccess {
+    /// A token of a unit user, or the master token.
+    Token(Secret<String>),
+    /// An account of a cell whose accounts administrate the unit.
+    Account {
+        /// The cell.
+        cell: String,
+        /// The account.
+        account: String,
+        /// The password.
+        password: Secret<String>,
+    },
+}
+
+impl UnitAccess {
+    /// The token; an account logs in for it.
+    ///
+    /// # Errors
+    /// A text if the account cannot log in.
+    pub async fn token(
+        self,
+        client: &OutsideClient,
+        facts: &UnitFacts,
+    ) -> Result<Secret<String>, String> {
+        match self {
+            Self::Token(token) => Ok(token),
+            Self::Account {
+                cell,
+                account,
+                password,
+            } => {
+                let login = password_form(&account, password.reveal(), Some(&facts.url));
+                log_in(client, &facts.cell_url(&cell), login).await
+            }
+        }
+    }
+}
 
 /// The form of a log-in with a password; for a token for another URL with a target.
 #[must_use]
