@@ -117,6 +117,7 @@ async fn create(
     let linked = NavigationSource {
         association: association.clone(),
         source: key.clone(),
+        url: Some(request.url.clone()),
     };
     let creation = Creation {
         set: set.clone(),

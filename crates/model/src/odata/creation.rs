@@ -44,4 +44,6 @@ pub struct NavigationSource {
     pub association: Association,
     /// The key of the source.
     pub source: EntityKey,
+    /// The URL of the request, for its event; `None` for a part of a batch.
+    pub url: Option<String>,
 }

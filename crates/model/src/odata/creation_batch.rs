@@ -34,6 +34,8 @@ pub(super) struct CreationBatch<'a> {
     /// Whether keys of user data that were not read are taken to be free. The batch asserts it.
     pub assumes_free_keys: bool,
     dynamic_properties: DynamicProperties,
+    /// The number of rules of the cell, those of the batch included, once the first one was added.
+    rules: Option<u64>,
 }
 
 /// The changes of one creation, before they join the batch.
@@ -54,6 +56,7 @@ impl<'a> CreationBatch<'a> {
             present: HashMap::new(),
             assumes_free_keys: false,
             dynamic_properties: DynamicProperties::default(),
+            rules: None,
         }
     }
 
@@ -99,6 +102,10 @@ impl<'a> CreationBatch<'a> {
     /// of the rules of its set; failures of the store.
     pub async fn add(&mut self, creation: &Creation) -> Result<Entity> {
         let mut changes = Changes::default();
+        let is_rule = creation.set.control == Some(ControlSet::Rule);
+        if is_rule && self.rules.is_none() {
+            self.rules = Some(rules::count(self.root, &creation.set).await?);
+        }
         let entity = self.build(creation, &mut changes).await?;
         if changes.claimed.iter().any(|key| self.claimed.contains(key)) {
             return Err(creation.exists.into());
@@ -106,6 +113,7 @@ impl<'a> CreationBatch<'a> {
         self.claimed.extend(changes.claimed);
         self.dynamic_properties.extend(changes.dynamic_properties);
         self.batch.append(changes.batch);
+        self.rules = self.rules.map(|count| count + u64::from(is_rule));
         Ok(entity)
     }
 
@@ -124,7 +132,7 @@ impl<'a> CreationBatch<'a> {
         for key in &changes.claimed {
             self.assert_absent(&mut changes.batch, key);
         }
-        rules::check_create(root, set).await?;
+        rules::check_count(set, self.rules)?;
         schema_rules::check_create(root, set, &properties, parent, &mut changes.batch).await?;
         let now = root.unit.now_ms();
         let mut stored = StoredEntity::new(Properties::new(), now);

@@ -104,7 +104,10 @@ impl ServiceRoot {
             return self.event(
                 || self.linked("navprop", source.name(), set.name()) + ".create",
                 || format!("{from}/_{created}"),
-                || self.created_at(&format!("{from}/_{}", set.name())),
+                || match &navigation.url {
+                    Some(url) => format!("201,{url}"),
+                    None => self.created_at(&format!("{from}/_{}", set.name())),
+                },
             );
         }
         let message = match set.control {

@@ -66,18 +66,24 @@ pub(super) fn claim_uniques(
     }
 }
 
-/// Refuses a further rule of a cell that has as many as are applied.
+/// The number of stored rules of a cell.
 ///
 /// # Errors
-/// [`Code::RuleLimit`]; a failure of the store.
-pub(super) async fn check_create(root: &ServiceRoot, set: &SetRef) -> Result<()> {
-    if set.control != Some(ControlSet::Rule) {
-        return Ok(());
-    }
-    let rules = keys::entities(&set.key);
-    match root.records.count(&rules).await? < MAX_RULES as u64 {
-        true => Ok(()),
-        false => Err(Error::new(Code::RuleLimit).with(MAX_RULES.to_string())),
+/// A failure of the store.
+pub(super) async fn count(root: &ServiceRoot, set: &SetRef) -> Result<u64> {
+    root.records.count(&keys::entities(&set.key)).await
+}
+
+/// Refuses a further rule of a cell that has as many as are applied. `rules` is their number, if the set is that of rules.
+///
+/// # Errors
+/// [`Code::RuleLimit`]
+pub(super) fn check_count(set: &SetRef, rules: Option<u64>) -> Result<()> {
+    match (set.control, rules) {
+        (Some(ControlSet::Rule), Some(count)) if count >= MAX_RULES as u64 => {
+            Err(Error::new(Code::RuleLimit).with(MAX_RULES.to_string()))
+        }
+        _ => Ok(()),
     }
 }
 

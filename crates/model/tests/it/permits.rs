@@ -139,6 +139,7 @@ impl Function {
                 let source = NavigationSource {
                     association: root.association(&accounts, "_Role").unwrap(),
                     source: EntityKey::single("a"),
+                    url: None,
                 };
                 let mut creation = creation(&root, "Role", r#"{"Name":"new"}"#).await?;
                 creation.navigation = Some(source);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use personium_model::event::{dead_letter, timer};
 use personium_model::keys::{self, ControlSet, SetKey};
-use personium_model::odata::{self, Change, EntityRef, ServiceRoot};
+use personium_model::odata::{self, Change, Creation, EntityRef, ServiceRoot};
 use personium_odata::body::{Intent, Route};
 use personium_odata::key::EntityKey;
 use personium_store::Batch;
@@ -60,6 +60,42 @@ async fn rule_above_the_limit_is_refused_until_another_one_is_deleted() {
     let context = unit.context().await;
     context.records().commit(batch).await.unwrap();
     create(&root, "Rule", &rule("two")).await.unwrap();
+}
+
+#[tokio::test]
+async fn rules_of_one_batch_count_too() {
+    let unit = ModelUnit::new().await;
+    let mut batch = Batch::new();
+    let set = SetKey::control(ControlSet::Rule);
+    for number in 3..=RULES_MAX {
+        batch.put(keys::entity(&set, &format!("{number}")), Vec::new());
+    }
+    let context = unit.context().await;
+    context.records().commit(batch).await.unwrap();
+    let root = unit.cell_root().await;
+    let rules = root.set("Rule").unwrap();
+    let mut creations = Vec::new();
+    for name in ["a", "a", "b", "c", "d"] {
+        let body = format!(r#"{{"Name":"{name}","EventExternal":true,"Action":"log"}}"#);
+        let (intent, route) = (Intent::Create, Route::Direct);
+        let body = odata::validate(&root, &rules, body.as_bytes(), intent, route).await;
+        creations.push(Creation {
+            set: rules.clone(),
+            body: body.unwrap(),
+            hidden: BTreeMap::new(),
+            navigation: None,
+            exists: Code::EntityExists,
+            history: None,
+        });
+    }
+    let permit = server_authority().permit_write(&root, &rules);
+    let made = odata::create(&root, &permit, &creations).await.unwrap();
+    let made: Vec<_> = made
+        .into_iter()
+        .map(|it| it.err().map(|it| it.code()))
+        .collect();
+    let (exists, limit) = (Some(Code::EntityExists), Some(Code::RuleLimit));
+    assert_eq!(made, [None, exists, None, limit, limit]);
 }
 
 #[tokio::test]

@@ -124,6 +124,7 @@ impl BatchExecutor<'_> {
                 let linked = NavigationSource {
                     association,
                     source: EntityKey::single(id.as_str()),
+                    url: None,
                 };
                 (there, Some(linked), permit, Route::Navigation)
             }
