@@ -1,16 +1,19 @@
 //! The check of the text of a script, which is not run.
 
-use rquickjs::{CatchResultExt, Context, Runtime};
+use rquickjs::{CatchResultExt, CaughtError, Context, Runtime};
 
 use crate::native;
 
 /// The memory of a check, in bytes.
 const MEMORY_BYTES: usize = 512 << 20;
 
+/// How often the engine may ask whether to go on: seldom while it compiles a text.
+const INTERRUPTS_MAX: usize = 100;
+
 /// Returns why the text of a script file cannot be compiled, with file and line; `None` if it can.
 ///
 /// It is compiled as the body of a function that is never called. What a text runs nevertheless, because it ends that function, is stopped
-/// at once.
+/// soon.
 #[must_use]
 pub fn find_syntax_error(text: &str, file: &str) -> Option<String> {
     let failed = |error: rquickjs::Error| Some(format!("{file}: {error}"));
@@ -19,7 +22,11 @@ pub fn find_syntax_error(text: &str, file: &str) -> Option<String> {
         Err(error) => return failed(error),
     };
     runtime.set_memory_limit(MEMORY_BYTES);
-    runtime.set_interrupt_handler(Some(Box::new(|| true)));
+    let mut asked = 0;
+    runtime.set_interrupt_handler(Some(Box::new(move || {
+        asked += 1;
+        asked > INTERRUPTS_MAX
+    })));
     let context = match Context::full(&runtime) {
         Ok(context) => context,
         Err(error) => return failed(error),
@@ -28,11 +35,14 @@ pub fn find_syntax_error(text: &str, file: &str) -> Option<String> {
         let source = format!("(function(){{let __personium_checked = {text}\n}})");
         let options = native::sloppy(file.to_owned());
         let compiled: rquickjs::Result<()> = ctx.eval_with_options(source, options);
-        let error = compiled.catch(&ctx).err()?;
-        let error = error.to_string();
-        Some(match error.contains(file) {
-            true => error,
-            false => format!("{file}: {error}"),
+        let (text, stack) = match compiled.catch(&ctx).err()? {
+            CaughtError::Exception(error) => (error.message(), error.stack()),
+            other => (Some(other.to_string()), None),
+        };
+        let text = text.unwrap_or_default();
+        Some(match native::stack_line(&stack.unwrap_or_default()) {
+            Some((place, line)) if place == file => format!("{file}:{line}: {text}"),
+            _ => format!("{file}: {text}"),
         })
     })
 }

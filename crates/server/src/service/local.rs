@@ -266,7 +266,10 @@ mod tests {
                 ][..],
                 "name=greet/{id, src=a.js",
             ),
-            (&[("a.js", "function (request) {")][..], "a.js:1"),
+            (
+                &[("a.js", "function (request) {\n  return {{;\n}")][..],
+                "a.js:2",
+            ),
         ] {
             let folder = folder(files);
             let refused = LocalService::read(folder.path()).unwrap_err();
