@@ -280,12 +280,9 @@ impl<'a> Dispatcher<'a> {
         let name = percent_decode_str(&target.name).decode_utf8_lossy();
         let Some(context) = self.find_cell(&name, target.check).await? else {
             if urls.path_based() {
-                // The path is then one of the unit. The token of a cell is for no unit user, and the cell is missing all the same.
+                // The path is then one of the unit, which refuses tokens of cells.
                 let context = self.context(incoming, &cell_url, "", None)?;
-                match Box::pin(access::of_unit_request(&context)).await {
-                    Err(error) if error.code() != Code::UnitUserRequired => return Err(error),
-                    Ok(_) | Err(_) => {}
-                }
+                Box::pin(access::of_unit_request(&context)).await?;
             }
             return Err(Code::NoSuchCell.into());
         };

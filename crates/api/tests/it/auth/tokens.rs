@@ -306,15 +306,3 @@ async fn assertions_are_refused_without_trust_roots() {
         refused(401, "AU-0008")
     );
 }
-
-#[tokio::test]
-async fn token_for_a_cell_that_does_not_exist_gets_404() {
-    let unit = unit_with_accounts(|_| {}).await;
-    let missing = unit.token_for_target("c", &cell_url("nope")).await;
-    for path in ["nope/", "nope/b/f", "nope/__message/port"] {
-        let outcome = unit.outcome_with_token("GET", path, &missing).await;
-        assert_eq!(outcome, refused(404, "DV-0003"), "{path}");
-    }
-    let other = unit.outcome_with_token("GET", "d/", &missing).await;
-    assert_ne!(other, refused(404, "DV-0003"), "another cell exists");
-}
