@@ -78,6 +78,7 @@ mod tests {
     use std::fs;
     use std::sync::Arc;
 
+    use personium_model::records;
     use personium_store::memory::MemoryRecords;
     use personium_store::{Batch, Space};
     use personium_token::at_rest::BodyKey;
@@ -101,8 +102,7 @@ mod tests {
         let body_key = BodyKey::generate(&random).unwrap();
         let sealed = prepared.keys.local_tokens.seal_body_key(&body_key, &random);
         let mut batch = Batch::new();
-        let sealed = serde_json::to_vec(&sealed.unwrap()).unwrap();
-        batch.put(keys::body_key(), sealed);
+        records::put(&mut batch, keys::body_key(), &sealed.unwrap()).unwrap();
         records.commit(batch).await.unwrap();
         let found = records.find::<String>(&keys::body_key()).await;
         assert!(found.unwrap().is_some());

@@ -517,9 +517,11 @@ async fn wrong_key_foreign_folder_and_two_backups_at_once_are_refused() {
     let (done, text) = backups.backup(&second.source, &[]);
     assert!(!done && text.contains("another unit"), "{text}");
     let foreign = Backups {
-        folder: stage.source.data.clone(),
+        folder: stage.unit.folder().join("other"),
         key: None,
     };
+    fs::create_dir(&foreign.folder).unwrap();
+    fs::write(foreign.folder.join("letter"), "Dear Sir").unwrap();
     let (done, text) = foreign.backup(&stage.source, &[]);
     assert!(
         !done && text.contains("is not empty and has no back-ups"),
@@ -533,10 +535,21 @@ async fn wrong_key_foreign_folder_and_two_backups_at_once_are_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lost_and_wrong_keys_are_named_by_every_command_and_never_replaced_nor_backed_up() {
     let stage = Stage::start("").await;
-    let backups = Backups::new(&stage);
-    backups.expect_backup(&stage.source, &[]);
     let data = &stage.source.data;
     let secret = data.join("unit.secret");
+    // The secret is in the file that a unit makes by itself.
+    let setting = "io.personium.core.security.secret16=0123456789abcdef\n";
+    for path in [
+        &stage.source.settings,
+        &stage.unit.folder().join("unit.properties"),
+    ] {
+        let lines = fs::read_to_string(path).unwrap();
+        assert!(lines.contains(setting));
+        fs::write(path, lines.replace(setting, "")).unwrap();
+    }
+    fs::write(&secret, "0123456789abcdef").unwrap();
+    let backups = Backups::new(&stage);
+    backups.expect_backup(&stage.source, &[]);
     let kept = fs::read_to_string(&secret).unwrap();
     let generations = backups.generations();
     let expect_refused = |commands: &[&str], reason: &str| {
