@@ -14,7 +14,7 @@ use crate::outside::{
 
 /// A unit that runs, and the authority over it.
 #[derive(Debug)]
-pub struct RunningUnit {
+pub struct RemoteUnit {
     /// Where it is.
     pub address: UnitAddress,
     /// As whom the command comes.
@@ -25,8 +25,8 @@ pub struct RunningUnit {
 ///
 /// # Errors
 /// A text if the unit cannot be reached or refuses, or the command is another one.
-pub async fn run(unit: RunningUnit, command: &AdminCommand) -> Result<String, String> {
-    let RunningUnit { address, access } = unit;
+pub async fn run(unit: RemoteUnit, command: &AdminCommand) -> Result<String, String> {
+    let RemoteUnit { address, access } = unit;
     let client = OutsideClient::new(&address)?;
     let facts = UnitFacts::ask(&client, &address).await?;
     let token = access.token(&client, &facts).await?;

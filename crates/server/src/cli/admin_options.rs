@@ -9,7 +9,7 @@ use personium_types::Secret;
 use super::load_settings;
 use super::options::Options;
 use super::selftest_options::{AccessOptions, AddressOptions};
-use crate::administration::remote_mode::RunningUnit;
+use crate::administration::remote_mode::RemoteUnit;
 use crate::administration::{AccountAddress, AdminCommand};
 use crate::config::ConfigSources;
 use crate::master_token::MasterTokenChange;
@@ -242,7 +242,7 @@ impl UnitAdminSubcommand {
     ///
     /// # Errors
     /// As [`Self::parse`]; a text if the URL is none, or the password or token cannot be read.
-    pub(super) fn parse_for_running(self) -> Result<(Option<RunningUnit>, AdminCommand), String> {
+    pub(super) fn parse_for_running(self) -> Result<(Option<RemoteUnit>, AdminCommand), String> {
         match self {
             Self::Mode {
                 mode,
@@ -254,7 +254,7 @@ impl UnitAdminSubcommand {
                     Some(mode) => set_mode(mode, owner)?,
                     None => AdminCommand::ShowMode,
                 };
-                let unit = RunningUnit {
+                let unit = RemoteUnit {
                     address: running.address.unit(&url)?,
                     access: running.access.read()?,
                 };

@@ -34,7 +34,7 @@ struct Layout {
     records: u32,
 }
 
-/// What is known of an archive.
+/// The facts about an archive.
 #[derive(Debug, Serialize, Deserialize)]
 struct Known {
     layout: Layout,

@@ -8,7 +8,7 @@ use crate::auth::unit_with_accounts;
 use crate::library::register;
 use crate::message::{deliver, message_body, request_message, send_command};
 
-/// What a request posts: type, object and details. `c/` is the cell.
+/// The event of a request: type, object and details. `c/` is the cell.
 type Posted = (String, String, String);
 
 /// The requests of a test, and where they post other events than they should.
@@ -291,7 +291,7 @@ async fn every_request_to_links_of_control_objects_posts_its_event() {
         requests
             .expect("POST", &links, &uri, (&kind("create"), &link, "204"))
             .await;
-        let boxed = format!("(Name='boxed',_Box.Name='b')");
+        let boxed = "(Name='boxed',_Box.Name='b')";
         let unlinked = format!("c/__ctl/Box('b')/$links/_{set}{boxed}");
         requests
             .expect("DELETE", &unlinked, "", (&kind("delete"), &unlinked, "204"))
