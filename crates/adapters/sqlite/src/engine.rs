@@ -12,7 +12,7 @@ use crate::data_folder::DataFolder;
 use crate::error::closed;
 use crate::file::DbFile;
 use crate::ready_files::ReadyFiles;
-use crate::settings::{CommitSync, SpaceCreation, SqliteSettings};
+use crate::settings::{SpaceCreation, SqliteSettings};
 use crate::storage_failure::StorageState;
 use crate::verification::Verification;
 use crate::write_queue::WriteJob;
@@ -80,10 +80,8 @@ impl Engine {
         if file.is_verified.load(Ordering::Acquire) || !matches!(file.path.try_exists(), Ok(true)) {
             return;
         }
-        // Without that, a power cut can leave any part of a log.
-        let is_synced = self.settings.sync == CommitSync::Full;
-        let of = (&self.settings.health, is_synced);
-        self.verification.on_open(&file.space, &file.path, of);
+        let health = &self.settings.health;
+        self.verification.on_open(&file.space, &file.path, health);
         file.is_verified.store(true, Ordering::Release);
     }
 

@@ -16,7 +16,7 @@ use personium_store::{ErrorDetail, Space, StoreError, StoreHealth, record_checks
 use rusqlite::{Connection, ErrorCode, InterruptHandle, OpenFlags};
 
 use crate::file::{BUSY_TIMEOUT, EXCLUSIVE_VFS};
-use crate::{log_damage, sql};
+use crate::sql;
 
 /// The size of a file and its log up to which it is verified before anything is read from it.
 const MAX_IMMEDIATE_BYTES: u64 = 8 << 20;
@@ -68,31 +68,11 @@ impl Verification {
         self.shared.begun.lock().insert(*space);
     }
 
-    /// Verifies a file that is about to be opened, unless that was done since the start; its log too if each commit was synced.
-    pub(crate) fn on_open(
-        &self,
-        space: &Space,
-        path: &Path,
-        (health, is_synced): (&Arc<StoreHealth>, bool),
-    ) {
+    /// Verifies a file that is about to be opened, unless that was done since the start.
+    pub(crate) fn on_open(&self, space: &Space, path: &Path, health: &Arc<StoreHealth>) {
         let is_first = self.shared.begun.lock().insert(*space);
         if !is_first {
             return;
-        }
-        // Whoever opens the file reads the log up to there, and forgets the rest.
-        match is_synced
-            .then(|| log_damage::hides_commits(path))
-            .transpose()
-        {
-            Ok(Some(false) | None) => {}
-            Ok(Some(true)) => {
-                let what = "commits follow a damaged part of its log, and are lost";
-                self.shared.set_broken(space, path, what, health);
-                return;
-            }
-            Err(error) => {
-                tracing::debug!(file = %path.display(), %error, "failed to verify a log");
-            }
         }
         if size(path) <= MAX_IMMEDIATE_BYTES {
             self.shared.verify(space, path, health);
@@ -170,8 +150,10 @@ impl Shared {
                 format!("{} has {number} damaged records", path.display())
             }
             Ok(Some(Damage::Structure(what))) => {
-                self.set_broken(space, path, &what, health);
-                return;
+                let what = format!("{} is damaged ({what})", path.display());
+                self.broken.lock().insert(*space, what.clone());
+                self.any_broken.store(true, Ordering::Release);
+                what
             }
             Err(_) if self.stopped.load(Ordering::Acquire) => return,
             Err(error) => {
@@ -180,15 +162,6 @@ impl Shared {
                 return;
             }
         };
-        health.report_damage(space, &what);
-        tracing::error!(file = %path.display(), what, "stored data is damaged");
-    }
-
-    /// Notes that records of a file may be hidden.
-    fn set_broken(&self, space: &Space, path: &Path, what: &str, health: &StoreHealth) {
-        let what = format!("{} is damaged ({what})", path.display());
-        self.broken.lock().insert(*space, what.clone());
-        self.any_broken.store(true, Ordering::Release);
         health.report_damage(space, &what);
         tracing::error!(file = %path.display(), what, "stored data is damaged");
     }
