@@ -180,7 +180,8 @@ async fn back_up(
 ) -> BackupResult<(String, bool)> {
     options.to.expect_outside_of(config)?;
     let (mark, stores) = (mark(unit).await?, stores(unit).await?);
-    if !options.without_keys {
+    // The back-ups of single cells have no keys.
+    if !options.without_keys && options.scope.is_unit() {
         let records = Records::new(Arc::clone(&unit.records), Space::Unit);
         unit_secret::check(config, &records).await?;
         KeySet::read(config)?;

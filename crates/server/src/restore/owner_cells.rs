@@ -46,11 +46,17 @@ pub async fn run(
     }
     let owner = owner_of(&loaded, &cells.owner)?;
     let progress = Progress::new("restore", system::clock());
-    let (opened, found) = Box::pin(open(options, owner, &progress)).await?;
+    let (opened, found) = Box::pin(open(options, owner.clone(), &progress)).await?;
     let components = one_cell::build(loaded).await?;
     let done = match LocalApi::new(&components) {
         Ok(api) => {
-            let done = Box::pin(restore_all(&api, (&opened, found), cells, &progress)).await;
+            let done = Box::pin(restore_all(
+                &api,
+                (&opened, found),
+                (cells, &owner),
+                &progress,
+            ))
+            .await;
             api.unit.finish_commits().await;
             if let Err(error) = api.unit.leave().await {
                 tracing::warn!(error = %chain(&error), "failed to remove the record of the server node");
@@ -101,26 +107,39 @@ async fn open(
 async fn restore_all(
     api: &LocalApi,
     (opened, found): (&OpenGeneration, Vec<(CellId, String)>),
-    options: &OwnerOptions,
+    (options, owner): (&OwnerOptions, &str),
     progress: &Progress,
 ) -> BackupResult<String> {
-    if !options.replace {
-        let mut living = Vec::new();
-        for (_, name) in &found {
-            let cell = api.unit.find_cell(name).await;
-            if cell.map_err(|error| chain(&error))?.is_some() {
-                living.push(name.as_str());
+    let (mut living, mut of_others) = (Vec::new(), Vec::new());
+    for (_, name) in &found {
+        let cell = api.unit.find_cell(name).await;
+        if let Some(cell) = cell.map_err(|error| chain(&error))? {
+            living.push(name.as_str());
+            if cell.cell().owner.as_deref() != Some(owner) {
+                of_others.push(name.as_str());
             }
         }
-        if !living.is_empty() {
-            let named: Vec<&str> = living.iter().take(NAMED_MAX).copied().collect();
-            return Err(format!(
-                "the unit has {} of the {} cells ({}): give --replace to put the restored ones in their place, or restore single cells with --cell",
-                living.len(),
-                found.len(),
-                named.join(", ")
-            ));
-        }
+    }
+    let named = |names: &[&str]| {
+        let names: Vec<&str> = names.iter().take(NAMED_MAX).copied().collect();
+        names.join(", ")
+    };
+    // They would get the content of this owner, and lose their own.
+    if !of_others.is_empty() {
+        return Err(format!(
+            "{} of the {} cells belong to others now ({}): restore single cells with --cell, under other names with --as",
+            of_others.len(),
+            found.len(),
+            named(&of_others)
+        ));
+    }
+    if !options.replace && !living.is_empty() {
+        return Err(format!(
+            "the unit has {} of the {} cells ({}): give --replace to put the restored ones in their place, or restore single cells with --cell",
+            living.len(),
+            found.len(),
+            named(&living)
+        ));
     }
     progress.start("restored", found.len());
     let (mut text, all) = (String::new(), found.len());

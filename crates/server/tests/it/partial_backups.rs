@@ -114,6 +114,33 @@ fn has(folder: &Path, text: &str) -> bool {
     files(folder, "").into_iter().any(has)
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cells_that_belong_to_others_now_are_not_replaced() {
+    let mut unit = Owned::start("").await;
+    let owner = unit.owner.clone();
+    unit.expect_backup("owner", &["--owner", &owner], 2);
+    remove(&unit.unit, "red").await;
+    let other = format!("{}#two", unit.unit.cell_url("users"));
+    let created = unit.unit.admin_request("POST", "__ctl/Cell");
+    let created = created.header("x-personium-unit-user", &other);
+    let created = created.body(r#"{"Name":"red"}"#).send().await;
+    created.expect(201);
+    unit.unit.create_box("red", "box").await;
+    unit.unit.put_file("red/box/file", "of another").await;
+    let settings = unit.side.settings().to_owned();
+    unit.stop(true);
+    for more in [&[][..], &["--replace"]] {
+        let to = ["--owner", owner.as_str(), "--to", settings.as_str()];
+        let (done, text) = unit.restore("owner", &[&to[..], more].concat());
+        assert!(
+            !done && text.contains("belong to others now (red)"),
+            "{text}"
+        );
+    }
+    unit.go_on(true);
+    assert_eq!(file(&unit.unit, "red").await, (200, "of another".len()));
+}
+
 async fn back_up_and_restore_parts(stores: &str, is_embedded: bool) {
     let mut unit = Owned::start(stores).await;
     let owner = unit.owner.clone();
