@@ -153,6 +153,35 @@ async fn script_that_posts_its_own_event_again_is_ended_by_the_limit_of_hops() {
 }
 
 #[tokio::test]
+async fn script_cannot_begin_the_chain_anew_by_headers_that_replace_others() {
+    for replaced in [
+        "X-Personium-RuleChainProof: 0",
+        "x-personium-rulechainproof:",
+    ] {
+        let script = format!(
+            "function(r) {{
+                var token = _p.as('serviceSubject').cell().getToken().access_token;
+                new _p.extension.HttpClient().post(pjvm.getCurrentCellUrl() + '__event',
+                    {{'X-Override': '{replaced}', Authorization: 'Bearer ' + token}}, 'application/json', '{{\"Type\":\"t\"}}');
+                return {{status: 200, headers: {{}}, body: []}};
+            }}"
+        );
+        let unit = unit_with_rule(&script).await;
+        unit.grant_by_new_role("c", ("subject", "ruler"), &["p:root", "p:event"])
+            .await;
+        unit.grant_to_everybody(SERVICE, &["p:exec"]).await;
+        let post = unit.post("c/__event", r#"{"Type":"t"}"#).await;
+        assert_eq!(post.status, 200);
+        wait_until("the end of the chain", async || {
+            unit.record_keys(b"Q").await.is_empty()
+        })
+        .await;
+        assert_eq!(hits(&unit, "r").await, 3, "{replaced}");
+        assert_eq!(unit.service.scripts_started(), 3);
+    }
+}
+
+#[tokio::test]
 async fn script_carries_the_chain_to_other_servers_and_cannot_begin_it_anew() {
     const NAMES: [&str; 4] = [
         "x-personium-rulechain",
