@@ -36,6 +36,8 @@ struct Jobs {
 #[derive(Clone)]
 pub(crate) struct JobRun {
     pub(crate) job: JobKey,
+    /// The identity that has started it.
+    pub(crate) starter: String,
     /// The signal that stops its script.
     pub(crate) stop: ScriptStop,
     /// The outcome, once the script has run.
@@ -92,6 +94,7 @@ impl JobQueue {
         drop(jobs);
         let run = JobRun {
             job: queued.job,
+            starter: String::new(),
             stop: ScriptStop(stop),
             outcome: Arc::default(),
         };
@@ -126,6 +129,11 @@ impl JobQueue {
     pub(crate) fn counts(&self) -> (usize, usize) {
         let jobs = self.jobs.lock();
         (jobs.stops.len(), jobs.waiting.len())
+    }
+
+    /// Whether no more jobs begin.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.jobs.lock().is_closed
     }
 
     /// Begins no more jobs, and waits until those that run have ended, at most for a time.

@@ -49,10 +49,13 @@ impl ApiService {
     }
 }
 
-/// Takes over jobs that nobody runs, and removes those that have ended long ago.
+/// Takes over jobs that nobody runs, and removes those that have ended long ago, until no more jobs are begun.
 async fn look_for_jobs(state: &CurrentState) {
     for turn in 0_u64.. {
         let app = state.get();
+        if app.scripts.jobs().is_closed() {
+            return;
+        }
         match service_job::list_idle(&app.unit).await {
             Ok(idle) => idle
                 .into_iter()
@@ -61,17 +64,10 @@ async fn look_for_jobs(state: &CurrentState) {
                 tracing::warn!(error = %chain(&error), "failed to look for jobs of services, will retry");
             }
         }
-        if turn % LOOKS_PER_EXPIRY == 0 {
-            loop {
-                match service_job::remove_expired(&app.unit).await {
-                    Ok(true) => {}
-                    Ok(false) => break,
-                    Err(error) => {
-                        tracing::warn!(error = %chain(&error), "failed to remove old jobs of services, will retry");
-                        break;
-                    }
-                }
-            }
+        if turn % LOOKS_PER_EXPIRY == 0
+            && let Err(error) = service_job::remove_expired(&app.unit).await
+        {
+            tracing::warn!(error = %chain(&error), "failed to remove old jobs of services, will retry");
         }
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
@@ -193,6 +189,9 @@ fn http_request(request: &JobRequest, run: &JobRun) -> Result<Request<body::Body
         let length = request.body.len().into();
         sent.headers_mut().insert(header::CONTENT_LENGTH, length);
     }
-    sent.extensions_mut().insert(run.clone());
+    sent.extensions_mut().insert(JobRun {
+        starter: request.starter.clone(),
+        ..run.clone()
+    });
     Ok(sent)
 }

@@ -82,6 +82,9 @@ pub(super) async fn handle(
     let Some(route) = table.find(&target.rest.join("/")) else {
         return Ok(refusal(404, "404 Not Found"));
     };
+    if let Some(run) = &request.job {
+        job::check_starter(run, &request.access)?;
+    }
     let is_async = registration.routes.get(route.number);
     if is_async.is_some_and(|path| path.is_async) && request.job.is_none() {
         return Box::pin(job::accept(request, &target, &permit)).await;

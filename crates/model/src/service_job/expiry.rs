@@ -1,6 +1,7 @@
 //! The removal of jobs that have ended long ago.
 
 use personium_store::{Batch, Direction, StoreError};
+use personium_types::error::chain;
 use personium_types::{Code, Result};
 
 use crate::Unit;
@@ -11,24 +12,35 @@ use crate::records::store_error;
 /// The number of jobs that are removed at once.
 const JOBS_AT_ONCE: usize = 100;
 
-/// Removes jobs whose documents have been kept long enough. Every server node may do so. Returns whether there may be more.
+/// Removes jobs whose documents have been kept long enough. Every server node may do so. A job that cannot be removed, since its cell is
+/// damaged, is left for the next call.
 ///
 /// # Errors
-/// A failure of the store.
-pub async fn remove_expired(unit: &Unit) -> Result<bool> {
-    let range = keys::expired_jobs(unit.now_ms());
-    let found = unit.records();
-    let found = found.list_keys(&range, Direction::Up, JOBS_AT_ONCE).await?;
-    let is_cut = found.len() == JOBS_AT_ONCE;
-    for entry in found {
-        if let Some(job) = JobKey::of_expiry(&entry) {
-            remove_ended(unit, &job).await?;
+/// A failure of the store of the unit.
+pub async fn remove_expired(unit: &Unit) -> Result<()> {
+    let mut range = keys::expired_jobs(unit.now_ms());
+    let records = unit.records();
+    loop {
+        let found = records
+            .list_keys(&range, Direction::Up, JOBS_AT_ONCE)
+            .await?;
+        let Some(last) = found.last() else {
+            return Ok(());
+        };
+        range = range.after(last);
+        for entry in found {
+            if let Some(job) = JobKey::of_expiry(&entry)
+                && let Err(error) = remove_ended(unit, &job).await
+            {
+                let error = chain(&error);
+                tracing::warn!(cell.id = %job.cell, %error, "failed to remove an old job of a service, will retry");
+                continue;
+            }
+            let mut batch = Batch::new();
+            batch.delete(entry);
+            records.commit(batch).await.map_err(store_error)?;
         }
-        let mut batch = Batch::new();
-        batch.delete(entry);
-        unit.records().commit(batch).await.map_err(store_error)?;
     }
-    Ok(is_cut)
 }
 
 /// Removes a job, unless it is gone.

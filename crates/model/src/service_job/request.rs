@@ -22,6 +22,9 @@ pub struct JobRequest {
     /// The headers, those with the credentials of the caller included.
     #[serde(rename = "h")]
     pub headers: Vec<(String, String)>,
+    /// The identity that has sent it.
+    #[serde(rename = "i")]
+    pub starter: String,
     /// The number of nested requests of the unit to itself that led to it.
     #[serde(rename = "d", default)]
     pub depth: u8,

@@ -106,7 +106,7 @@ async fn accepted_jobs_run_after_a_kill_and_the_interrupted_one_has_failed() {
 #[tokio::test]
 async fn job_that_runs_ends_before_the_unit_stops() {
     let mut unit = unit_with(&[]).await;
-    let path = start(&unit, "short", "1000").await;
+    let path = start(&unit, "short", "5000").await;
     document_with(&unit, &path, "in progress").await;
     unit.terminate();
     assert!(unit.wait());

@@ -7,13 +7,14 @@ use personium_model::locate::Target;
 use personium_model::service_job::{
     self, JobDocument, JobOutcome, JobRequest, JobResponse, JobStatus, NewJob,
 };
-use personium_model::{Access, Identity, Permit, Resource};
+use personium_model::{Access, Identity, Permit, Resource, transfer};
 use personium_types::time::iso_time;
 use personium_types::{Code, Error, NodeId, Operation, Result};
 use serde_json::{Map, Value, json};
 
 use crate::body;
 use crate::headers::REQUEST_KEY;
+use crate::job_queue::JobRun;
 use crate::request_context::CellRequest;
 use crate::response::{self, Response, WithHeader};
 
@@ -43,6 +44,7 @@ pub(super) async fn accept(
     target: &Target,
     permit: &Permit,
 ) -> Result<Response> {
+    check_may_store(&request).await?;
     request.scripts.jobs().check_space()?;
     let max_bytes = request.unit.settings().scripts.jobs.request_max_bytes;
     let body = request.read_body(max_bytes).await?;
@@ -53,6 +55,7 @@ pub(super) async fn accept(
     let new = NewJob {
         starter: identity(&request.access),
         request: JobRequest {
+            starter: identity(&request.access),
             method: request.method.as_str().to_owned(),
             url,
             headers: kept_headers(&request.headers, &request.request_key),
@@ -67,6 +70,27 @@ pub(super) async fn accept(
     let mut response = response::json(StatusCode::ACCEPTED, &document);
     response.extensions_mut().insert(Accepted);
     Ok(response::not_stored(response).with_header(header::LOCATION, &url))
+}
+
+/// Checks that a request may be stored now, whatever its method is.
+async fn check_may_store(request: &CellRequest) -> Result<()> {
+    if request.maintenance.is_read_delete_only {
+        return Err(Code::ReadDeleteOnly.into());
+    }
+    let owner = request.context.cell().owner.as_deref();
+    request.maintenance.check_owner(owner)?;
+    transfer::check_writable(&request.unit, &request.context).await
+}
+
+/// Checks that the request of a job has the identity that started it: credentials that have expired meanwhile make it that of nobody.
+///
+/// # Errors
+/// [`Code::AuthRequired`]
+pub(super) fn check_starter(run: &JobRun, access: &Access) -> Result<()> {
+    match run.starter == identity(access) {
+        true => Ok(()),
+        false => Err(Code::AuthRequired.into()),
+    }
 }
 
 /// GET and DELETE of the document of a job. Only who started it, and may still execute the service, gets it.
