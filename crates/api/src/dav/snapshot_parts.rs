@@ -95,6 +95,7 @@ pub(super) async fn handle(
         remove_parts(&resource, &parts).await?;
         parts.clear();
     }
+    let mut parts = following(parts);
     if parts.iter().any(|part| part.total != range.total()) {
         return Err(invalid());
     }
@@ -121,7 +122,7 @@ pub(super) async fn handle(
                 Code::HeaderInvalid => invalid(),
                 _ => error,
             })?;
-        parts = list_parts(&resource).await?;
+        parts = following(list_parts(&resource).await?);
     } else {
         let announced = request.announced_length();
         if announced > 0 {
@@ -136,8 +137,12 @@ pub(super) async fn handle(
             None => answer,
         });
     }
+    if received != range.total() {
+        return Err(invalid());
+    }
     let stored = assemble(&resource, &parts, headers).await?;
-    if let Err(error) = remove_parts(&resource, &parts).await {
+    let removed = async { remove_parts(&resource, &list_parts(&resource).await?).await };
+    if let Err(error) = removed.await {
         tracing::warn!(
             cell.id = %resource.context.cell().id,
             error = %chain(&error),
@@ -167,7 +172,7 @@ fn part_of(resource: &Resource, name: &str) -> Resource {
     }
 }
 
-/// The stored parts of a snapshot without a gap from its begin on, in their order.
+/// The stored parts of a snapshot in their order, those that an earlier upload has left included.
 async fn list_parts(resource: &Resource) -> Result<Vec<StoredPart>> {
     let prefix = format!("{}{PART}", snapshot_name(resource));
     let records = resource.unit.cell_records(&resource.context.cell().id);
@@ -194,22 +199,23 @@ async fn list_parts(resource: &Resource) -> Result<Vec<StoredPart>> {
     Ok(parts)
 }
 
-/// How many bytes there are without a gap.
-fn end_of(parts: &[StoredPart]) -> u64 {
-    let follows = |end: u64, part: &StoredPart| {
-        (part.first == end).then(|| end.saturating_add(part.body.length))
-    };
+/// The parts without a gap from the begin on. What an earlier upload has left behind a gap, or over another part, is none of this one.
+fn following(mut parts: Vec<StoredPart>) -> Vec<StoredPart> {
+    let mut end = 0_u64;
+    let following = parts.iter().take_while(|part| {
+        let follows = part.first == end;
+        end = end.saturating_add(part.body.length);
+        follows
+    });
+    let count = following.count();
+    parts.truncate(count);
     parts
-        .iter()
-        .map_while({
-            let mut end = 0;
-            move |part| {
-                end = follows(end, part)?;
-                Some(end)
-            }
-        })
-        .last()
-        .unwrap_or(0)
+}
+
+/// How many bytes parts without a gap have.
+fn end_of(parts: &[StoredPart]) -> u64 {
+    let last = parts.last();
+    last.map_or(0, |part| part.first.saturating_add(part.body.length))
 }
 
 /// Puts the parts together.
