@@ -125,10 +125,14 @@ fn is_token(text: &str) -> bool {
 
 /// The texts of a body, if it has nothing else, and they are neither many nor large.
 fn plain_body<'js>(ctx: &Ctx<'js>, body: &Array<'js>) -> Result<Option<Vec<String>>> {
-    let length = body.len();
-    if length > PLAIN_TEXTS_MAX {
+    // `Array::len` takes no length beyond 31 bits.
+    let length: Value<'js> = body.as_object().get("length")?;
+    let length = length
+        .as_int()
+        .and_then(|length| usize::try_from(length).ok());
+    let Some(length) = length.filter(|length| *length <= PLAIN_TEXTS_MAX) else {
         return Ok(None);
-    }
+    };
     let mut out = Vec::new();
     let mut bytes = 0;
     for at in 0..length {
