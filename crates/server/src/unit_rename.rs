@@ -92,14 +92,13 @@ pub async fn run(
     };
     let renaming = rename.all_cells(&issuers);
     let is_certified = certified.is_some_and(|host| former.is_host(&host));
-    let known = match is_certified {
-        true => Ok(()),
-        false => Box::pin(rename.expect_known_name(&audited)).await,
-    };
-    let done = match (known, dry_run) {
-        (Err(error), _) => Err(error),
-        (Ok(()), true) => renaming.await,
-        (Ok(()), false) => Box::pin(audited.run(&rename.api.unit, renaming)).await,
+    if !is_certified && let Err(doubt) = Box::pin(rename.expect_known_name(&audited)).await {
+        // A dry run, or a start, issues the certificate for the new name before.
+        tracing::warn!("{doubt}");
+    }
+    let done = match dry_run {
+        true => renaming.await,
+        false => Box::pin(audited.run(&rename.api.unit, renaming)).await,
     };
     rename.api.unit.finish_commits().await;
     serve::close(&*components.records.port()).await;
