@@ -260,6 +260,11 @@ impl UnitAdminSubcommand {
                 };
                 Ok((Some(unit), command))
             }
+            Self::Mode { running, .. }
+                if running.address.is_given() || running.access.has_file() =>
+            {
+                Err("these options are for a unit that runs: give its URL with --url".to_owned())
+            }
             other => Ok((None, other.parse()?)),
         }
     }

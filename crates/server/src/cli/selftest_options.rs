@@ -28,6 +28,11 @@ pub(super) struct AddressOptions {
 }
 
 impl AddressOptions {
+    /// Whether one of them is given.
+    pub(super) const fn is_given(&self) -> bool {
+        self.ca.is_some() || self.address.is_some()
+    }
+
     /// The unit with this URL.
     ///
     /// # Errors
@@ -55,6 +60,11 @@ pub(super) struct AccessOptions {
 }
 
 impl AccessOptions {
+    /// Whether a file is given.
+    pub(super) const fn has_file(&self) -> bool {
+        self.password_file.is_some() || self.token_file.is_some()
+    }
+
     /// Reads the token, or the password.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::storage_unit::StorageUnit;
 
-const WAIT: Duration = Duration::from_secs(30);
+const WAIT: Duration = Duration::from_secs(120);
 /// The name of a topic that ActiveMQ gives to each consumer as a queue of its own.
 pub(crate) const TOPIC: &str = "VirtualTopic.personium";
 const CONSUMER: &str = "/queue/Consumer.test.VirtualTopic.personium";
