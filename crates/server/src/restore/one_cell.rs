@@ -126,10 +126,7 @@ pub async fn run(options: &RestoreOptions, cell: &CellOptions, to: &Path) -> Bac
             progress.start("restored", 1);
             let restored = restore(&api, &opened, (cell, id), &progress);
             let done = Box::pin(audited.run(&api.unit, restored)).await;
-            api.unit.finish_commits().await;
-            if let Err(error) = api.unit.leave().await {
-                tracing::warn!(error = %chain(&error), "failed to remove the record of the server node");
-            }
+            finish(&api).await;
             done
         }
         Err(error) => Err(chain(&error)),
@@ -137,6 +134,14 @@ pub async fn run(options: &RestoreOptions, cell: &CellOptions, to: &Path) -> Bac
     serve::close(&*components.records.port()).await;
     progress.end();
     done
+}
+
+/// Ends the changes of a command: its commits are done, and its record as a server node is removed.
+pub(super) async fn finish(api: &LocalApi) {
+    api.unit.finish_commits().await;
+    if let Err(error) = api.unit.leave().await {
+        tracing::warn!(error = %chain(&error), "failed to remove the record of the server node");
+    }
 }
 
 pub(super) async fn build(loaded: LoadedConfig) -> BackupResult<Components> {

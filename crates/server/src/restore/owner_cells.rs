@@ -57,10 +57,7 @@ pub async fn run(
                 &progress,
             ))
             .await;
-            api.unit.finish_commits().await;
-            if let Err(error) = api.unit.leave().await {
-                tracing::warn!(error = %chain(&error), "failed to remove the record of the server node");
-            }
+            one_cell::finish(&api).await;
             done
         }
         Err(error) => Err(chain(&error)),
