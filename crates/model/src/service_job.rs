@@ -20,5 +20,5 @@ pub use self::execution::{QueuedJob, begin, is_in_progress};
 pub use self::expiry::remove_expired;
 pub use self::request::JobRequest;
 pub use self::resumption::list_idle;
-pub use self::submission::{NewJob, submit};
+pub use self::submission::submit;
 pub use crate::job_records::JobResponse;

@@ -37,7 +37,8 @@ pub async fn begin(unit: &Unit, job: &JobKey) -> Result<Option<JobRequest>> {
     }
     let missing = || Error::new(Code::StoreCorrupt).with_source("a job without a request");
     let stored = found.value(JobPart::Request).ok_or_else(missing)?;
-    let request = JobRequest::open(unit, job, stored).await?;
+    let mut request = JobRequest::open(unit, job, stored).await?;
+    request.starter.clone_from(&found.state.starter);
     let mut batch = Batch::new();
     let state = StoredJob {
         started_at: Some(unit.now_ms()),

@@ -22,8 +22,8 @@ pub struct JobRequest {
     /// The headers, those with the credentials of the caller included.
     #[serde(rename = "h")]
     pub headers: Vec<(String, String)>,
-    /// The identity that has sent it.
-    #[serde(rename = "i")]
+    /// The identity that has sent it: only the same one may read the document of the job. It is kept with the state of the job.
+    #[serde(skip)]
     pub starter: String,
     /// The number of nested requests of the unit to itself that led to it.
     #[serde(rename = "d", default)]

@@ -11,15 +11,6 @@ use crate::keys::{self, JobKey};
 use crate::locate::Target;
 use crate::{Permit, Unit};
 
-/// A job that is to be accepted.
-#[derive(Debug)]
-pub struct NewJob {
-    /// The identity that starts it: only the same one may read its document.
-    pub starter: String,
-    /// The request.
-    pub request: JobRequest,
-}
-
 /// Accepts a job of a service, the deepest node of the target. When this returns, it is durable; the caller runs it, or whoever takes over
 /// the work of this process.
 ///
@@ -30,7 +21,7 @@ pub async fn submit(
     unit: &Unit,
     target: &Target,
     permit: &Permit,
-    new: NewJob,
+    request: JobRequest,
 ) -> Result<QueuedJob> {
     permit.check(Operation::Execute, &target.permit_target())?;
     let context = &target.context;
@@ -44,12 +35,12 @@ pub async fn submit(
         context.records().counter(&keys::unfinished_jobs()).await?,
         max,
     )?;
-    let request = new.request.seal(unit, &job).await?;
+    let sealed = request.seal(unit, &job).await?;
     let claim = job.claim();
     let active = unit.activate(claim.clone());
     let mark = unit.begin_work(&job.cell, claim).await?;
     let state = StoredJob {
-        starter: new.starter,
+        starter: request.starter,
         node: mark.node,
         accepted_at: unit.now_ms(),
         started_at: None,
@@ -63,7 +54,7 @@ pub async fn submit(
         batch.assert(unfinished, expected);
         mark.assert_in(&mut batch);
         target.assert_found(&mut batch);
-        job_records::put_new(&mut batch, &job, (&state, &request))?;
+        job_records::put_new(&mut batch, &job, (&state, &sealed))?;
         Ok((batch, ()))
     });
     if let Err(error) = submitted.await {

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use personium_model::locate::Target;
 use personium_model::service_job::{
-    self, JobDocument, JobOutcome, JobRequest, JobResponse, JobStatus, NewJob,
+    self, JobDocument, JobOutcome, JobRequest, JobResponse, JobStatus,
 };
 use personium_model::{Access, Identity, Permit, Resource, transfer};
 use personium_types::time::iso_time;
@@ -52,16 +52,13 @@ pub(super) async fn accept(
         true => request.url.clone(),
         false => format!("{}?{}", request.url, request.query),
     };
-    let new = NewJob {
+    let new = JobRequest {
         starter: identity(&request.access),
-        request: JobRequest {
-            starter: identity(&request.access),
-            method: request.method.as_str().to_owned(),
-            url,
-            headers: kept_headers(&request.headers, &request.request_key),
-            depth: request.http_client.depth(),
-            body: body.to_vec(),
-        },
+        method: request.method.as_str().to_owned(),
+        url,
+        headers: kept_headers(&request.headers, &request.request_key),
+        depth: request.http_client.depth(),
+        body: body.to_vec(),
     };
     let queued = service_job::submit(&request.unit, target, permit, new).await?;
     let url = document_url(&request, target, &queued.job.id);
