@@ -123,6 +123,10 @@ impl<'a> Dispatcher<'a> {
         let sent_method = head.method.clone();
         head.method = overrides::method(&head.method, &head.headers);
         overrides::apply_to_headers(&mut head.headers);
+        if head.method == Method::HEAD {
+            // RFC 9110, section 14.2: parts are defined for GET only.
+            head.headers.remove(header::RANGE);
+        }
         let headers = head.headers.clone();
         let method = head.method.clone();
         let incoming = IncomingRequest {

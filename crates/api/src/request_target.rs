@@ -1,7 +1,7 @@
 //! The target of a request: what must not be cut off or be read as something else.
 
 use http::request::Parts;
-use http::{Method, header};
+use http::{HeaderValue, Method, Version, header};
 use personium_types::{Code, Error, Result};
 
 use crate::locate::Addressee;
@@ -15,7 +15,8 @@ pub struct TargetWithFragment;
 /// snapshot.
 ///
 /// # Errors
-/// [`Code::RequestTarget`] for a fragment, a backslash in the path, or `*` with another method than OPTIONS;
+/// [`Code::RequestTarget`] for a fragment, a backslash in the path, `*` with another method than OPTIONS, or a `Host` that is not
+/// the `:authority` of HTTP/2 (RFC 9113, section 8.3.1);
 /// [`Code::HeaderInvalid`] for `Content-Range` (RFC 9110, section 14.4).
 pub(crate) fn check(head: &Parts, addressee: &Addressee) -> Result<()> {
     let invalid = |what: &str| Err(Error::new(Code::RequestTarget).with(what));
@@ -29,6 +30,9 @@ pub(crate) fn check(head: &Parts, addressee: &Addressee) -> Result<()> {
     if path == "*" && head.method != Method::OPTIONS {
         return invalid("an asterisk");
     }
+    if names_two_hosts(head) {
+        return invalid("two hosts");
+    }
     match head.headers.get(header::CONTENT_RANGE) {
         Some(_) if head.method == Method::PUT && is_snapshot(addressee) => Ok(()),
         Some(range) if is_content_write(&head.method) => Err(Error::new(Code::HeaderInvalid)
@@ -36,6 +40,21 @@ pub(crate) fn check(head: &Parts, addressee: &Addressee) -> Result<()> {
             .with(String::from_utf8_lossy(range.as_bytes()))),
         _ => Ok(()),
     }
+}
+
+/// Whether a request of HTTP/2 has a `Host` that differs from its `:authority`: a proxy before and the unit could take it for
+/// requests of different cells.
+fn names_two_hosts(head: &Parts) -> bool {
+    let authority = head.uri.authority();
+    head.version == Version::HTTP_2
+        && authority.is_some_and(|authority| {
+            let differs = |host: &HeaderValue| {
+                !host
+                    .as_bytes()
+                    .eq_ignore_ascii_case(authority.as_str().as_bytes())
+            };
+            head.headers.get_all(header::HOST).iter().any(differs)
+        })
 }
 
 /// Whether it is a file among the snapshots of a cell.
@@ -49,4 +68,29 @@ fn is_snapshot(addressee: &Addressee) -> bool {
 
 fn is_content_write(method: &Method) -> bool {
     matches!(method.as_str(), "PUT" | "POST" | "PATCH" | "MERGE")
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Version};
+
+    use super::names_two_hosts;
+
+    #[test]
+    fn host_of_http2_is_its_authority() {
+        for (version, host, differs) in [
+            (Version::HTTP_2, Some("Unit.example:8080"), false),
+            (Version::HTTP_2, None, false),
+            (Version::HTTP_2, Some("unit.example"), true),
+            (Version::HTTP_2, Some("other.example:8080"), true),
+            (Version::HTTP_11, Some("other.example:8080"), false),
+        ] {
+            let mut request = Request::get("https://unit.example:8080/").version(version);
+            if let Some(host) = host {
+                request = request.header("host", host);
+            }
+            let (head, ()) = request.body(()).expect("a request").into_parts();
+            assert_eq!(names_two_hosts(&head), differs, "{version:?} {host:?}");
+        }
+    }
 }

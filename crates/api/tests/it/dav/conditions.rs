@@ -571,6 +571,10 @@ async fn content_encoding_of_a_file_is_kept_with_it() {
         .send()
         .await;
     assert_eq!(part.body.as_ref(), [0x1f, 0x8b]);
+    let head = unit.admin_request("HEAD", "c/b/small");
+    let head = head.header("range", "bytes=0-1").send().await;
+    assert_eq!(head.status, 200);
+    assert_eq!(head.header("content-length"), Some("7"));
     assert_eq!(part.header("content-encoding"), Some("gzip"));
     let moved = unit
         .admin_request("MOVE", "c/b/small")
