@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use crate::administrator_file;
 use crate::command_audit::AuditedCommand;
-use crate::components::Components;
+use crate::components::{self, Components};
 use crate::config::{Config, LoadedConfig};
 use crate::first_start;
 use crate::local_api::{ADMIN_ROLES, Administrator, LocalApi, LocalRequest};
@@ -156,10 +156,7 @@ pub async fn run(
             Box::pin(audited.run(&session.api.unit, running)).await
         }
     };
-    session.api.unit.finish_commits().await;
-    if let Err(error) = session.api.unit.leave().await {
-        tracing::warn!(error = %chain(&error), "failed to remove the record of the server node");
-    }
+    components::leave_unit(&session.api.unit).await;
     serve::close(&*components.records.port()).await;
     done
 }

@@ -381,3 +381,12 @@ fn files_error(source: StoreError) -> ComponentError {
         source,
     }
 }
+
+/// Ends the work on a unit: its commits are done, and the record of this process as a server node is removed. If that fails, it
+/// is logged, and the record ends with its lease.
+pub(crate) async fn leave_unit(unit: &Unit) {
+    unit.finish_commits().await;
+    if let Err(error) = unit.leave().await {
+        tracing::warn!(error = %chain(&error), "failed to remove the record of the server node");
+    }
+}

@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use personium_model::administrator_cells;
-use personium_types::error::chain;
 
 use crate::command_audit::AuditedCommand;
-use crate::components::Components;
+use crate::components::{self, Components};
 use crate::config::{Config, RecordStoreKind};
 use crate::data_folder;
 use crate::data_folder::{
@@ -141,9 +140,7 @@ pub async fn create_administrator(
         Ok(()) => record(&api).await,
         Err(_) => Ok(()),
     };
-    if let Err(error) = api.unit.leave().await {
-        tracing::warn!(error = %chain(&error), "failed to remove the record of the server node");
-    }
+    components::leave_unit(&api.unit).await;
     created?;
     recorded.map_err(FirstStartError::Record)?;
     fs::rename(path(STARTED_FILE), path(COMPLETED_FILE)).map_err(FirstStartError::Complete)

@@ -27,7 +27,7 @@ use self::elasticsearch::{Elasticsearch, EngineLimits};
 use self::report::MigrationReport;
 use self::settings::OriginalSettings;
 use crate::command_audit::AuditedCommand;
-use crate::components::Components;
+use crate::components::{self, Components};
 use crate::config::{Config, ConfigSources, LoadedConfig, RecordStoreKind};
 use crate::progress::Progress;
 use crate::{logging, record_engine, serve, system};
@@ -196,10 +196,7 @@ async fn run_on(
         progress: &progress,
     };
     let done = Box::pin(run.all(options, &mut report)).await;
-    unit.finish_commits().await;
-    if let Err(error) = unit.leave().await {
-        tracing::warn!(error = %chain(&error), "failed to remove the record of the server node");
-    }
+    components::leave_unit(&unit).await;
     serve::close(&*store).await;
     drop(store);
     progress.end();

@@ -303,10 +303,7 @@ impl RunningUnit {
             // Nothing of it goes on after the server node has left.
             let _ = task.await;
         }
-        self.unit.finish_commits().await;
-        if let Err(error) = self.unit.leave().await {
-            tracing::warn!(error = %chain(&error), "failed to remove the record of the server node");
-        }
+        components::leave_unit(&self.unit).await;
         close(&*self.records).await;
         if let Some(traces) = &self.traces {
             traces.finish().await;

@@ -17,7 +17,7 @@ use super::generation_records::GenerationRecords;
 use super::{OpenGeneration, RestoreOptions, check_spaces, open_unchecked, point_in_time};
 use crate::backup::BackupResult;
 use crate::command_audit::AuditedCommand;
-use crate::components::Components;
+use crate::components::{self, Components};
 use crate::config::LoadedConfig;
 use crate::local_api::LocalApi;
 use crate::progress::Progress;
@@ -126,7 +126,7 @@ pub async fn run(options: &RestoreOptions, cell: &CellOptions, to: &Path) -> Bac
             progress.start("restored", 1);
             let restored = restore(&api, &opened, (cell, id), &progress);
             let done = Box::pin(audited.run(&api.unit, restored)).await;
-            finish(&api).await;
+            components::leave_unit(&api.unit).await;
             done
         }
         Err(error) => Err(chain(&error)),
@@ -134,14 +134,6 @@ pub async fn run(options: &RestoreOptions, cell: &CellOptions, to: &Path) -> Bac
     serve::close(&*components.records.port()).await;
     progress.end();
     done
-}
-
-/// Ends the changes of a command: its commits are done, and its record as a server node is removed.
-pub(super) async fn finish(api: &LocalApi) {
-    api.unit.finish_commits().await;
-    if let Err(error) = api.unit.leave().await {
-        tracing::warn!(error = %chain(&error), "failed to remove the record of the server node");
-    }
 }
 
 pub(super) async fn build(loaded: LoadedConfig) -> BackupResult<Components> {

@@ -12,6 +12,7 @@ use super::{OpenGeneration, RestoreOptions, catalogue, check_spaces, open_unchec
 use crate::backup::BackupResult;
 use crate::backup::scope::{BackupScope, owner_of};
 use crate::command_audit::AuditedCommand;
+use crate::components;
 use crate::local_api::LocalApi;
 use crate::progress::Progress;
 use crate::{copy, first_start, serve, system};
@@ -57,7 +58,7 @@ pub async fn run(
                 &progress,
             ))
             .await;
-            one_cell::finish(&api).await;
+            components::leave_unit(&api.unit).await;
             done
         }
         Err(error) => Err(chain(&error)),
