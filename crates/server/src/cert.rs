@@ -3,6 +3,7 @@
 
 mod files;
 mod list;
+mod new_key;
 mod renew;
 mod trust;
 
@@ -20,6 +21,7 @@ use crate::system;
 use crate::unit_url::unit_urls;
 
 pub use list::{CertificateRow, list};
+pub use new_key::{KeyChange, change_key};
 pub use renew::{Renewal, renew};
 pub use trust::trust;
 

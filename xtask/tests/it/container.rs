@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -23,6 +24,9 @@ fn sources() -> PathBuf {
         .canonicalize()
         .unwrap()
 }
+
+/// The settings file in a container.
+const MOUNTED_SETTINGS: &str = "/etc/personium/unit.properties";
 
 /// Half of a file: more than the unit keeps in memory before it writes.
 const HALF_BYTES: usize = 4 << 20;
@@ -101,12 +105,17 @@ impl Podman {
         ]);
     }
 
-    /// Starts a unit that can write to one volume only.
+    /// Starts a unit that can write to one volume only, and whose settings come from the environment.
     fn start_unit(&self) {
         let environment = [
             format!("--env=PERSONIUM_CORE_UNIT_FQDN={HOST}"),
             "--env=PERSONIUM_CORE_PATH_BASED_CELL_URL_ENABLED=true".to_owned(),
         ];
+        self.start_unit_with(&environment, &[]);
+    }
+
+    /// Starts a unit that can write to one volume only, with further options, and arguments of its program.
+    fn start_unit_with(&self, options: &[String], program: &[&str]) {
         let mut arguments = vec![
             "run",
             "--detach",
@@ -121,9 +130,40 @@ impl Podman {
             "--ulimit=nproc=512:512",
             "--volume=data:/var/lib/personium",
         ];
-        arguments.extend(environment.iter().map(String::as_str));
+        arguments.extend(options.iter().map(String::as_str));
         arguments.push("personium");
+        arguments.extend(program);
         self.expect(&arguments);
+    }
+
+    /// Writes settings to files, and copies key and certificate of the unit beside them. Returns the options that mount them read-only.
+    fn files_to_mount(&self) -> [String; 3] {
+        let folder = self.0.path().join("mounted");
+        fs::create_dir(&folder).unwrap();
+        let prefix = "io.personium.core";
+        let settings = format!(
+            "{prefix}.unitFqdn={HOST}\n{prefix}.pathBasedCellUrl.enabled=true\n\
+             {prefix}.x509.key=/run/secrets/unit.key\n{prefix}.x509.crt=/run/secrets/unit.crt\n"
+        );
+        fs::write(folder.join("unit.properties"), settings).unwrap();
+        for file in ["unit.key", "unit.crt"] {
+            let from = format!("unit:/var/lib/personium/{file}");
+            self.expect(&["cp", &from, folder.join(file).to_str().unwrap()]);
+        }
+        for file in ["unit.properties", "unit.key", "unit.crt"] {
+            let mut give = Command::new("chown");
+            expect(give.arg("10001:10001").arg(folder.join(file)));
+            let mode = fs::Permissions::from_mode(0o400);
+            fs::set_permissions(folder.join(file), mode).unwrap();
+        }
+        let mount = |file: &str, to: &str| {
+            format!("--volume={}:{to}/{file}:ro", folder.join(file).display())
+        };
+        [
+            mount("unit.properties", "/etc/personium"),
+            mount("unit.key", "/run/secrets"),
+            mount("unit.crt", "/run/secrets"),
+        ]
     }
 
     fn inspect(&self, field: &str) -> String {
@@ -255,15 +295,26 @@ fn container_runs_without_rights_drains_at_sigterm_and_keeps_its_data() {
     );
     assert_eq!(podman.logs().matches("password  ").count(), 1);
 
-    // Killed, and begun anew with the same volume.
+    // Killed, and begun anew with the same volume, and with settings and the key in files.
+    let mounts = podman.files_to_mount();
     podman.expect(&["kill", "--signal=KILL", "unit"]);
     podman.expect(&["rm", "--force", "unit"]);
-    podman.start_unit();
+    podman.start_unit_with(&mounts, &["serve", "--config", MOUNTED_SETTINGS]);
     podman.wait_until_healthy();
     assert_eq!(
         podman.send(&with_token, "kept/box/file").1.len(),
         2 * HALF_BYTES
     );
+    let inside = |script: &str| podman.expect(&["exec", "unit", "sh", "-c", script]);
+    let listed = inside(&format!(
+        "personium cert list --json --config {MOUNTED_SETTINGS} | grep -c /run/secrets/unit.crt"
+    ));
+    assert_eq!(listed.trim(), "1");
+    let files = format!("{MOUNTED_SETTINGS} /run/secrets/unit.key /run/secrets/unit.crt");
+    let written = inside(&format!(
+        "for file in {files}; do (: >> $file) 2>/dev/null && echo $file; done; true"
+    ));
+    assert_eq!(written, "");
 }
 
 /// A compose file as docker compose understands it.

@@ -20,6 +20,9 @@ const FOLDERS: [&str; 2] = ["docs", "docs/operate"];
 /// A line before the output of a block.
 const MARK: &str = "=====> block";
 
+/// The largest number of commands of the quick start.
+const QUICK_START_COMMANDS: usize = 40;
+
 /// Some text in a line of shown output, or as a line of its own any number of lines.
 const ANYTHING: &str = "…";
 
@@ -314,6 +317,30 @@ fn commands_of_the_pages_work_as_they_are_printed() {
         let seconds = begin.elapsed().as_secs_f32();
         println!("{page}: {} blocks in {seconds:.1} s", blocks.len());
     }
+}
+
+#[test]
+fn quick_start_ends_with_a_cell_that_answers_by_its_name_over_tls_after_few_commands() {
+    let page = "docs/operate/quick-start.md";
+    let list = list();
+    assert_eq!(list.run.first().map(String::as_str), Some(page));
+    assert!(!list.left_out.keys().any(|(left_out, _)| left_out == page));
+    let blocks = blocks(&read(page));
+    // The file that this block reads is that of the last `output`, which the run compares.
+    let last = blocks.last().unwrap();
+    assert!(last.commands.ends_with("$CELL/home/hello.txt\n"));
+    assert_eq!(last.shown.as_deref(), Some("Hello from my own cell\n"));
+    let all: String = blocks.iter().map(|block| &*block.commands).collect();
+    assert!(all.contains("CELL=https://alice.$UNIT\n"));
+    // Lines that go on with the one before are no commands of their own.
+    let commands = all
+        .lines()
+        .filter(|line| !line.trim().is_empty() && !line.starts_with(' '));
+    let commands = commands.count();
+    assert!(
+        (20..=QUICK_START_COMMANDS).contains(&commands),
+        "{commands}"
+    );
 }
 
 #[test]

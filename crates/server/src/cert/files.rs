@@ -68,3 +68,12 @@ pub(super) fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), CertEr
 pub(super) fn replace(path: &Path, text: &str) -> Result<(), CertError> {
     written_file::replace(path, text).map_err(|source| error(path, source))
 }
+
+/// Removes a file.
+pub(super) fn remove(path: &Path) -> Result<(), CertError> {
+    let remove = || {
+        fs::remove_file(path)?;
+        written_file::sync_folder_of(path)
+    };
+    remove().map_err(|source| error(path, source))
+}

@@ -1,6 +1,6 @@
 //! Another certificate for the same key and names, in place of one that expires.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use personium_token::trust::{CertificateDetails, CertificatePurpose};
 use personium_types::time::iso_time;
@@ -38,9 +38,7 @@ pub fn renew(config: &Config, renewal: &Renewal) -> Result<String, CertError> {
     });
     let path = &target.certificate;
     let before = files::read_text(path)?;
-    let details = CertificateDetails::list_of_file(before.as_bytes())
-        .and_then(|list| list.into_iter().next())
-        .ok_or_else(|| CertError::Refused(format!("{} contains no certificate", path.display())))?;
+    let details = details_of_first(path, &before)?;
     let authority = renewal.authority.as_ref().map(load_authority).transpose()?;
     let issuer = authority
         .as_ref()
@@ -69,8 +67,18 @@ pub fn renew(config: &Config, renewal: &Renewal) -> Result<String, CertError> {
     ))
 }
 
+/// The first certificate of a file with this text.
+pub(super) fn details_of_first(path: &Path, text: &str) -> Result<CertificateDetails, CertError> {
+    CertificateDetails::list_of_file(text.as_bytes())
+        .and_then(|list| list.into_iter().next())
+        .ok_or_else(|| CertError::Refused(format!("{} contains no certificate", path.display())))
+}
+
 /// The certificate that takes the place of another one.
-fn wanted(details: &CertificateDetails, days: Option<u32>) -> Result<NewCertificate, CertError> {
+pub(super) fn wanted(
+    details: &CertificateDetails,
+    days: Option<u32>,
+) -> Result<NewCertificate, CertError> {
     let info = &details.info;
     let purpose = if details.is_for_servers {
         CertificatePurpose::Server
@@ -92,7 +100,8 @@ fn wanted(details: &CertificateDetails, days: Option<u32>) -> Result<NewCertific
     })
 }
 
-fn check_same_subject(before: &CertificateDetails, text: &str) -> Result<(), CertError> {
+/// Checks that the certificate in a text has the subject of another one.
+pub(super) fn check_same_subject(before: &CertificateDetails, text: &str) -> Result<(), CertError> {
     let after = CertificateDetails::list_of_file(text.as_bytes());
     let after = after.and_then(|list| list.into_iter().next());
     let is_same = after.is_some_and(|after| after.info.subject == before.info.subject);

@@ -20,6 +20,16 @@ const KEY: &str = "x509.root";
 /// [`CertError`] if a certificate is not usable as a root, the setting is given elsewhere than in the file, or a file cannot be
 /// read or written.
 pub fn trust(loaded: &LoadedConfig, file: &Path, certificate: &Path) -> Result<String, CertError> {
+    refuse_own(loaded, certificate)?;
+    trust_former(loaded, file, certificate)
+}
+
+/// The same for the certificate of the unit, which another one is about to replace.
+pub(super) fn trust_former(
+    loaded: &LoadedConfig,
+    file: &Path,
+    certificate: &Path,
+) -> Result<String, CertError> {
     let certificate = std::path::absolute(certificate).map_err(|source| CertError::File {
         path: certificate.to_owned(),
         source,
@@ -29,7 +39,7 @@ pub fn trust(loaded: &LoadedConfig, file: &Path, certificate: &Path) -> Result<S
     if roots.contains(&certificate) {
         return Ok(format!("{} is trusted already\n", certificate.display()));
     }
-    check_roots(loaded, roots, &certificate)?;
+    check_roots(roots, &certificate)?;
     let is_new = !files::exists(file)?;
     let before = match is_new {
         true => String::new(),
@@ -75,32 +85,31 @@ fn path_in_list(path: &Path) -> Result<String, CertError> {
     })
 }
 
+/// Refuses the certificate of the unit itself.
+fn refuse_own(loaded: &LoadedConfig, certificate: &Path) -> Result<(), CertError> {
+    let own = key_files::key_and_certificate(&loaded.config).1;
+    if !files::exists(&own)? {
+        return Ok(());
+    }
+    let first = |bytes: &[u8]| CertificateDetails::list_of_file(bytes)?.into_iter().next();
+    let own = first(&files::read(&own)?);
+    if own.is_some() && own == first(&files::read(certificate)?) {
+        return Err(CertError::Refused(format!(
+            "{} is the certificate of this unit, which it trusts always",
+            certificate.display()
+        )));
+    }
+    Ok(())
+}
+
 /// Checks that the unit can use the certificates together with the roots that it has.
-fn check_roots(
-    loaded: &LoadedConfig,
-    roots: &[PathBuf],
-    certificate: &Path,
-) -> Result<(), CertError> {
+fn check_roots(roots: &[PathBuf], certificate: &Path) -> Result<(), CertError> {
     let all: Vec<Vec<u8>> = roots
         .iter()
         .map(PathBuf::as_path)
         .chain([certificate])
         .map(files::read)
         .collect::<Result<_, _>>()?;
-    let own = key_files::key_and_certificate(&loaded.config).1;
-    let own = match files::exists(&own)? {
-        true => Some(files::read(&own)?),
-        false => None,
-    };
-    let first = |bytes: &[u8]| CertificateDetails::list_of_file(bytes)?.into_iter().next();
-    let own = own.as_deref().and_then(first);
-    let is_own = |bytes: &[u8]| own.is_some() && own == first(bytes);
-    if all.last().is_some_and(|bytes| is_own(bytes)) {
-        return Err(CertError::Refused(format!(
-            "{} is the certificate of this unit, which it trusts always",
-            certificate.display()
-        )));
-    }
     let slices: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
     let now_ms = system::clock().now_ms();
     // A new one must be valid by itself. Those of before may have expired beside a valid one.

@@ -10,7 +10,7 @@ use personium_types::error::chain;
 use super::options::Options;
 use super::{load_settings, print, runtime};
 use crate::acme;
-use crate::cert::{self, CertError, KeyPairFiles, NewCertificate, Renewal};
+use crate::cert::{self, CertError, KeyChange, KeyPairFiles, NewCertificate, Renewal};
 use crate::config::ConfigSources;
 use crate::config_report::text_of;
 use crate::data_folder;
@@ -118,7 +118,7 @@ pub(super) enum CertSubcommand {
         #[arg(long)]
         json: bool,
     },
-    /// Renew a certificate: same key, same names, new validity [default: the certificate of the unit].
+    /// Renew a certificate: same key, same names, new validity [default: the certificate of the unit]. Or give the unit another key.
     Renew {
         /// Key.
         #[arg(long, value_name = "FILE", requires = "cert")]
@@ -131,6 +131,12 @@ pub(super) enum CertSubcommand {
         /// Days for which it is valid [default: as long as before].
         #[arg(long, value_name = "N", value_parser = days())]
         days: Option<u32>,
+        /// Give the unit another key with a certificate for it. The one before is trusted until you remove it from x509.root.
+        #[arg(long, conflicts_with_all = ["key", "cert"])]
+        new_key: bool,
+        /// With --new-key: only make key and certificate, so that other units can trust it before it is used.
+        #[arg(long, requires = "new_key")]
+        prepare: bool,
     },
 }
 
@@ -281,10 +287,27 @@ impl CertSubcommand {
                 }
             }
             Self::Renew {
+                authority,
+                days,
+                new_key: true,
+                prepare,
+                ..
+            } => {
+                let loaded = load_settings(sources)?;
+                let settings = options.settings_file(&loaded.config);
+                let change = KeyChange {
+                    authority: authority.files(),
+                    days,
+                    prepare_only: prepare,
+                };
+                shown(cert::change_key(&loaded, &settings, &change))?
+            }
+            Self::Renew {
                 key,
                 cert,
                 authority,
                 days,
+                ..
             } => {
                 let target = key.zip(cert);
                 let renewal = Renewal {

@@ -443,3 +443,71 @@ async fn running_unit_takes_a_renewed_certificate_and_a_trusted_root_over() {
     }
     assert_eq!(std::fs::read(settings).unwrap(), text);
 }
+
+#[test]
+fn unit_gets_another_key_of_the_same_size_and_an_interrupted_change_goes_on() {
+    let folder = Folder::new();
+    folder.make_authority();
+    let key = "io.personium.core";
+    let settings = format!(
+        "{key}.unitFqdn=unit.example\n{key}.data.dir=data\n{key}.x509.key=unit.key\n{key}.x509.crt=unit.crt\n"
+    );
+    std::fs::write(folder.path("unit.properties"), settings).unwrap();
+    folder.cert(&["key", "--key", "unit.key", "--bits", "3072"]);
+    let name = ["--name", "unit.example", "--organization", "Example"];
+    let files = ["--key", "unit.key", "--cert", "unit.crt"];
+    folder.cert(&[&["self-signed"][..], &name, &files].concat());
+    let read = |name: &str| std::fs::read_to_string(folder.path(name)).unwrap();
+    let mode = std::fs::Permissions::from_mode(0o400);
+    std::fs::set_permissions(folder.path("unit.key"), mode).unwrap();
+    let (old_key, old) = (read("unit.key"), read("unit.crt"));
+    let change = ["renew", "--new-key", "--config", "unit.properties"];
+    let prepare = [&change[..], &["--prepare"]].concat();
+
+    folder.cert(&prepare);
+    let next = [read("unit.key.next"), read("unit.crt.next")];
+    folder.cert(&prepare);
+    assert_eq!([read("unit.key.next"), read("unit.crt.next")], next);
+    assert_eq!(
+        [read("unit.key"), read("unit.crt")],
+        [old_key.clone(), old.clone()]
+    );
+    assert_eq!(folder.mode("unit.key.next"), 0o600);
+
+    // The change ends between the two files, and the command is repeated.
+    std::fs::write(folder.path("unit.key"), &next[0]).unwrap();
+    folder.cert(&change);
+    assert_eq!([read("unit.key"), read("unit.crt")], next);
+    assert_eq!(read("unit.crt.former"), old);
+    assert_eq!(folder.mode("unit.key"), 0o400);
+    for file in ["unit.key.next", "unit.crt.next"] {
+        assert!(!folder.path(file).exists(), "{file}");
+    }
+    let rows = folder.list(&["--config", "unit.properties"]);
+    let shown: Vec<&str> = rows
+        .iter()
+        .map(|row| row["role"].as_str().unwrap())
+        .collect();
+    assert_eq!(shown, ["unit", "root"]);
+    let text = folder.openssl(&["x509", "-in", "unit.crt", "-noout", "-subject", "-text"]);
+    assert!(text.contains("O = Example, CN = unit.example") && text.contains("3072 bit"));
+
+    // Once more: the certificate before takes the place of the one before that, and is named once.
+    let settings = read("unit.properties");
+    folder.cert(&change);
+    assert_eq!(read("unit.crt.former"), next[1]);
+    assert_eq!(read("unit.properties"), settings);
+    // A pair that does not belong together, and an authority whose key is elsewhere.
+    folder.cert(&prepare);
+    let pair = [read("unit.key"), read("unit.crt")];
+    std::fs::write(folder.path("unit.key.next"), old_key).unwrap();
+    folder.refused(&change, "remove them, and run this again");
+    for file in ["unit.key.next", "unit.crt.next"] {
+        std::fs::remove_file(folder.path(file)).unwrap();
+    }
+    folder.refused(&[&change[..], &CA].concat(), "was issued by");
+    assert!(!folder.path("unit.crt.next").exists());
+    folder.refused(&[&change[..], &files].concat(), "cannot be used with");
+    assert_eq!([read("unit.key"), read("unit.crt")], pair);
+    assert!(!folder.path("unit.key.next").exists());
+}

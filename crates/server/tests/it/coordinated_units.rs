@@ -154,26 +154,20 @@ impl Coordination {
     async fn change_key(&self) {
         let (a, b) = (&self.a, &self.b);
         let early = self.token();
-        a.personium(&[
-            "cert",
-            "self-signed",
-            "--key",
-            "next.key",
-            "--cert",
-            "next.crt",
-        ]);
-        std::fs::copy(a.path("next.crt"), b.path("a-next.crt")).unwrap();
+        let prepared = a.personium(&["cert", "renew", "--new-key", "--prepare"]);
+        assert!(
+            prepared.contains("run this again without --prepare"),
+            "{prepared}"
+        );
+        std::fs::copy(a.path("data/unit.crt.next"), b.path("a-next.crt")).unwrap();
         b.personium(&["cert", "trust", "a-next.crt"]);
         b.reload().await;
         assert_eq!(self.read(), 200, "the key before signs still");
 
-        let former = std::fs::read(a.path("data/unit.crt")).unwrap();
-        std::fs::write(a.path("former.crt"), former).unwrap();
-        for end in ["key", "crt"] {
-            let next = a.path(&format!("next.{end}"));
-            std::fs::rename(next, a.path(&format!("data/unit.{end}"))).unwrap();
-        }
-        a.personium(&["cert", "trust", "former.crt"]);
+        let key = std::fs::read(a.path("data/unit.key")).unwrap();
+        let changed = a.personium(&["cert", "renew", "--new-key"]);
+        assert!(changed.contains("remove "), "{changed}");
+        assert_ne!(std::fs::read(a.path("data/unit.key")).unwrap(), key);
         a.reload().await;
         let late = self.token();
         assert_eq!((self.read_with(&early), self.read_with(&late)), (200, 200));
