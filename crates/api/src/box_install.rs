@@ -14,7 +14,7 @@ use personium_types::{Code, Error, Operation, Result};
 use tokio::sync::oneshot;
 
 use crate::body::{self, Body};
-use crate::event_cause::event_of;
+use crate::event_cause::{event_of, origin_of};
 use crate::request_context::CellRequest;
 use crate::response::{self, Response, WithHeader};
 
@@ -118,7 +118,7 @@ async fn start(
 ) -> Result<Installer> {
     let install_request = InstallRequest {
         box_name: name,
-        request_key: &request.request_key,
+        origin: origin_of(request),
         package,
     };
     request

@@ -1,5 +1,6 @@
 //! The members of an event about the request that causes it.
 
+use personium_install::RequestOrigin;
 use personium_model::event::{
     ChainHeaders, EVENT_ID, Event, RULE_CHAIN, RULE_CHAIN_PROOF, RuleChain, VIA,
 };
@@ -19,6 +20,14 @@ pub(crate) fn event_of(request: &CellRequest) -> Event {
         chain: chain_of(request),
         via: via(request),
         ..event_by(&request.access, &cell_url)
+    }
+}
+
+/// A request as the start of work in the background.
+pub(crate) fn origin_of(request: &CellRequest) -> RequestOrigin {
+    RequestOrigin {
+        key: request.request_key.clone(),
+        chain: chain_of(request),
     }
 }
 

@@ -10,6 +10,7 @@ use personium_types::{Code, Error, Result};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+use crate::event_cause::origin_of;
 use crate::request_context::CellRequest;
 use crate::response::{self, Response, WithHeader};
 use crate::route::CellRoute;
@@ -156,7 +157,7 @@ async fn start(
 ) -> Result<BegunTransfer> {
     let (unit, context) = (&request.unit, &request.context);
     let authority = &request.install_authority;
-    let wanted = (permit, name, request.request_key.as_str());
+    let wanted = (permit, name, origin_of(request));
     Ok(match kind {
         TransferKind::Export => {
             let exporter = CellExporter::begin(unit, context, authority, wanted).await?;

@@ -80,7 +80,7 @@ impl DeliveryAttempt<'_> {
         if let Some(version) = &sender.version {
             request = request.header("X-Personium-Version", version);
         }
-        for (name, value) in sender.chain() {
+        for (name, value) in sender.chain_headers(unit, &context.cell().id) {
             request = request.header(name, value);
         }
         if self.attempts > 0 {

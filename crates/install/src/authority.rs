@@ -10,9 +10,10 @@ use personium_types::{Code, Error, Operation, Result};
 use serde_json::json;
 
 use crate::claim::InstallationClaim;
-use crate::installer::{self, Installer, InstallerTarget, RequestMark, event_permit};
+use crate::installer::{self, Installer, InstallerTarget, event_permit};
 use crate::package::Package;
 use crate::progress::StoredInstallation;
+use crate::request_origin::RequestOrigin;
 use crate::rollback;
 
 /// The authority of the server to install boxes for requests that are permitted to.
@@ -23,8 +24,8 @@ pub struct InstallAuthority(pub(crate) ServerAuthority);
 pub struct InstallRequest<'a> {
     /// The name of the box.
     pub box_name: &'a str,
-    /// The key of the request in logs and events.
-    pub request_key: &'a str,
+    /// The request.
+    pub origin: RequestOrigin,
     /// The archive.
     pub package: Package,
 }
@@ -62,12 +63,7 @@ impl InstallAuthority {
             result: None,
         };
         let created = self
-            .create_box(
-                unit,
-                context,
-                (&body, request.request_key),
-                (&begun, &claim),
-            )
+            .create_box(unit, context, (&body, &request.origin), (&begun, &claim))
             .await;
         let box_id = match created {
             // A concurrent request created a box of this name or schema: report it as if it had existed before.
@@ -93,11 +89,8 @@ impl InstallAuthority {
             box_name: request.box_name.to_owned(),
             claim,
         };
-        let mark = RequestMark {
-            key: request.request_key,
-            started_at_ms,
-        };
-        let installer = Installer::new(unit, &self.0, target, request.package, mark);
+        let started = (request.origin, started_at_ms);
+        let installer = Installer::new(unit, &self.0, target, request.package, started);
         installer
             .post_event(
                 "PL-BI-1000",
@@ -114,11 +107,11 @@ impl InstallAuthority {
         &self,
         unit: &Arc<Unit>,
         context: &Arc<CellContext>,
-        (body, request_key): (&str, &str),
+        (body, origin): (&str, &RequestOrigin),
         (begun, claim): (&StoredInstallation, &InstallationClaim),
     ) -> Result<String> {
         let root = ServiceRoot::of_cell(Arc::clone(unit), Arc::clone(context));
-        let root = installer::reporting(root, request_key).await?;
+        let root = installer::reporting(root, origin).await?;
         let creation = installer::creation(&root, ControlSet::Box, body.as_bytes()).await?;
         let permit = self.0.permit_write(&root, &creation.set);
         let created = odata::create_with(&root, &permit, creation, |created, batch| {

@@ -6,6 +6,7 @@ use personium_model::{ServerAuthority, Unit};
 use personium_types::{CellId, Code, Result};
 
 use crate::installer::event_permit;
+use crate::request_origin::RequestOrigin;
 
 /// Posts the event of a transfer, `kind` about `object`. A failure is logged.
 pub(crate) async fn post(
@@ -13,14 +14,13 @@ pub(crate) async fn post(
     authority: &ServerAuthority,
     cell: &CellId,
     (kind, object): (&str, &str),
-    request_key: &str,
+    origin: &RequestOrigin,
 ) {
     let event = Event {
         kind: Some(kind.to_owned()),
         object: Some(format!("{LOCAL_CELL}/{object}")),
         info: Some(String::new()),
-        request_key: Some(request_key.to_owned()),
-        ..Event::internal()
+        ..origin.event()
     };
     if let Err(error) = try_post(unit, authority, cell, event).await {
         tracing::warn!(cell.id = %cell, event.kind = kind, %error, "failed to post the event of a transfer");

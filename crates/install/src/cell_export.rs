@@ -33,6 +33,7 @@ pub(crate) use self::documents::is_of_schema;
 pub(crate) use self::meta::KINDS;
 use self::stored_names::StoredNames;
 use crate::export::{ArchiveOutput, EntryLimit};
+use crate::request_origin::RequestOrigin;
 use crate::{cell_event, own_task, progress};
 
 /// The largest number of entries of a snapshot: each file has three.
@@ -51,7 +52,7 @@ pub struct CellExporter {
     transfer: RunningTransfer,
     authority: ServerAuthority,
     context: Arc<CellContext>,
-    request_key: String,
+    origin: RequestOrigin,
     format: ExportFormat,
 }
 
@@ -100,7 +101,7 @@ impl CellExporter {
         unit: &Arc<Unit>,
         context: &Arc<CellContext>,
         authority: &crate::InstallAuthority,
-        (permit, name, request_key): (&Permit, &str, &str),
+        (permit, name, origin): (&Permit, &str, RequestOrigin),
     ) -> Result<Self> {
         let file = format!("{name}{SNAPSHOT_SUFFIX}");
         let key = keys::node(&keys::SNAPSHOT_FOLDER, &file);
@@ -113,7 +114,7 @@ impl CellExporter {
             transfer: transfer::begin(unit, context, permit, (kind, name)).await?,
             authority: authority.0.clone(),
             context: Arc::clone(context),
-            request_key: request_key.to_owned(),
+            origin,
             format: ExportFormat::Snapshot,
         })
     }
@@ -151,7 +152,7 @@ impl CellExporter {
             &self.authority,
             &cell,
             ("cell.export", "__export"),
-            &self.request_key,
+            &self.origin,
         )
         .await;
     }

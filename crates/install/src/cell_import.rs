@@ -14,6 +14,7 @@ use personium_types::{CellId, Result};
 
 use crate::cell_filling::{CellFilling, Refusals, STEPS};
 use crate::cell_source::CellSource;
+use crate::request_origin::RequestOrigin;
 use crate::snapshot_package::SnapshotPackage;
 use crate::{cell_event, own_task, progress};
 
@@ -23,7 +24,7 @@ pub struct CellImporter {
     authority: ServerAuthority,
     context: Arc<CellContext>,
     source: CellSource,
-    request_key: String,
+    origin: RequestOrigin,
 }
 
 impl CellImporter {
@@ -37,7 +38,7 @@ impl CellImporter {
         unit: &Arc<Unit>,
         context: &Arc<CellContext>,
         authority: &crate::InstallAuthority,
-        (permit, name, request_key): (&Permit, &str, &str),
+        (permit, name, origin): (&Permit, &str, RequestOrigin),
     ) -> Result<Self> {
         progress::check_not_installing(unit, context).await?;
         let records = unit.cell_records(&context.cell().id);
@@ -48,7 +49,7 @@ impl CellImporter {
             authority: authority.0.clone(),
             context: Arc::clone(context),
             source: CellSource::Snapshot(package),
-            request_key: request_key.to_owned(),
+            origin,
         })
     }
 
@@ -78,7 +79,7 @@ impl CellImporter {
             tracing::warn!(cell.id = %old, error = %chain(&error), "failed to end an import");
         }
         let event = ("cell.import", "__import");
-        cell_event::post(&unit, &self.authority, &cell, event, &self.request_key).await;
+        cell_event::post(&unit, &self.authority, &cell, event, &self.origin).await;
     }
 
     /// Fills a new cell and puts it in the place of the old one. Returns its id.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use personium_archive::BarEntry;
-use personium_model::event::{self, Event, EventCause, RuleChain};
+use personium_model::event::{self, Event, EventCause};
 use personium_model::keys::{self, ControlSet, SetKey};
 use personium_model::locate::Prefetch;
 use personium_model::odata::{self, Creation, ServiceRoot};
@@ -20,6 +20,7 @@ use serde_json::{Map, Value};
 use crate::claim::InstallationClaim;
 use crate::package::Package;
 use crate::progress::{self, InstallationResult, StoredInstallation};
+use crate::request_origin::RequestOrigin;
 
 /// The progress is stored when it grew by more percentage points than this.
 const STORED_STEP_PERCENT: u64 = 10;
@@ -33,18 +34,10 @@ pub struct Installer {
     pub(crate) authority: ServerAuthority,
     pub(crate) target: InstallerTarget,
     pub(crate) package: Package,
-    request_key: String,
+    origin: RequestOrigin,
     started_at_ms: i64,
     done_entries: AtomicU64,
     stored_percent: AtomicU64,
-}
-
-/// The request that started an installation.
-pub(crate) struct RequestMark<'a> {
-    /// Its key in logs and events.
-    pub key: &'a str,
-    /// The start, milliseconds since 1970.
-    pub started_at_ms: i64,
 }
 
 /// The box of an installation. Cell and box are identified by id: another cell or box of the same name gets nothing.
@@ -63,15 +56,15 @@ impl Installer {
         authority: &ServerAuthority,
         target: InstallerTarget,
         package: Package,
-        request: RequestMark<'_>,
+        (origin, started_at_ms): (RequestOrigin, i64),
     ) -> Self {
         Self {
             unit: Arc::clone(unit),
             authority: authority.clone(),
             target,
             package,
-            request_key: request.key.to_owned(),
-            started_at_ms: request.started_at_ms,
+            origin,
+            started_at_ms,
             done_entries: AtomicU64::new(0),
             stored_percent: AtomicU64::new(0),
         }
@@ -107,7 +100,7 @@ impl Installer {
         let found = found.ok_or_else(|| Error::new(Code::NoSuchBox).with(id.as_str()))?;
         let name = found.value.text("Name").ok_or(Code::OdataInconsistent)?;
         let root = ServiceRoot::of_cell(Arc::clone(&self.unit), context);
-        let root = reporting(root, &self.request_key).await?;
+        let root = reporting(root, &self.origin).await?;
         let root = root.pinned_to(keys::entity(&set, &id), found.version);
         Ok((root, name))
     }
@@ -228,18 +221,10 @@ impl Installer {
 
     fn event(&self, kind: &str, object: &str, info: &str) -> Event {
         Event {
-            external: false,
-            schema: None,
-            subject: None,
-            account: None,
             kind: Some(kind.to_owned()),
             object: Some(object.to_owned()),
             info: Some(info.to_owned()),
-            request_key: Some(self.request_key.clone()),
-            id: None,
-            chain: RuleChain::default(),
-            via: None,
-            roles: Vec::new(),
+            ..self.origin.event()
         }
     }
 
@@ -266,19 +251,15 @@ impl Installer {
     }
 }
 
-/// The same service root of a cell, which reports what an installation creates. `request_key` is the key of the request for it.
+/// The same service root of a cell, which reports what an installation creates. `origin` is the request for it.
 ///
 /// # Errors
 /// Failures of the store.
-pub(crate) async fn reporting(root: ServiceRoot, request_key: &str) -> Result<ServiceRoot> {
+pub(crate) async fn reporting(root: ServiceRoot, origin: &RequestOrigin) -> Result<ServiceRoot> {
     let Some(context) = root.context() else {
         return Ok(root);
     };
-    let template = || Event {
-        request_key: Some(request_key.to_owned()),
-        ..Event::internal()
-    };
-    let cause = EventCause::find(root.unit(), context, template).await?;
+    let cause = EventCause::find(root.unit(), context, || origin.event()).await?;
     let cause = cause.map(|cause| Arc::new(cause.with_info("box install".to_owned())));
     Ok(root.reporting(cause, "__ctl"))
 }

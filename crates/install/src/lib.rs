@@ -25,6 +25,7 @@
 //! | `cell_import` | replaces the content of a cell by that of a snapshot, by [`CellImporter`] |
 //! | `snapshot_package` | the snapshot that is imported |
 //! | `cell_event` | the events of exports and imports of cells |
+//! | `request_origin` | the request that started an installation, an export or an import |
 //! | `export` | writes the archive of a box, by [`ExportedBox::write`] |
 //! | `rollback` | removes what a failed installation has made |
 //! | `error` | why an installation fails |
@@ -49,6 +50,7 @@ mod original;
 mod own_task;
 mod package;
 mod progress;
+mod request_origin;
 mod rollback;
 mod run;
 mod snapshot_package;
@@ -65,4 +67,5 @@ pub use original::{
 };
 pub use package::Package;
 pub use progress::{FailedInstallation, InstallationStatus, find_failure, remove_failure, status};
+pub use request_origin::RequestOrigin;
 pub use snapshot_package::reason_of;

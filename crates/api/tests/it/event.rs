@@ -1,5 +1,6 @@
 //! Events, rules and the event log.
 
+mod background_chains;
 mod every_operation;
 mod exec;
 mod failed_requests;

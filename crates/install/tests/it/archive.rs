@@ -2,8 +2,9 @@
 
 use std::io::Write;
 
-use personium_install::{InstallRequest, Package};
+use personium_install::{InstallRequest, Package, RequestOrigin};
 use personium_model::Settings;
+use personium_model::event::RuleChain;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
@@ -44,7 +45,10 @@ async fn package() -> Package {
 pub async fn install_request() -> InstallRequest<'static> {
     InstallRequest {
         box_name: "new",
-        request_key: "key",
+        origin: RequestOrigin {
+            key: "key".to_owned(),
+            chain: RuleChain::default(),
+        },
         package: package().await,
     }
 }

@@ -21,6 +21,8 @@ const PROOFS_MAX: usize = 16;
 const PROOF_MAX_BYTES: usize = 80;
 /// The length of a day in milliseconds.
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+/// The length of a day in seconds.
+const DAY_SECS: u64 = 24 * 60 * 60;
 
 /// The chain of rules that led to an event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -75,15 +77,32 @@ impl RuleChain {
     #[must_use]
     pub fn after_rule_of(&self, unit: &Unit, cell: &CellId) -> Self {
         let length = self.length.saturating_add(1);
-        let is_of_other = |it: &&String| verified(unit, cell, it).is_none();
-        let mut proofs: Vec<_> = self.proofs.iter().filter(is_of_other).cloned().collect();
-        proofs.drain(..(proofs.len() + 1).saturating_sub(PROOFS_MAX));
-        proofs.push(prove(unit, cell, length));
         Self {
             length,
             claimed: self.claimed.saturating_add(1),
-            proofs,
+            proofs: self.proofs_with(unit, cell, length),
         }
+    }
+
+    /// The chain of a request of a cell that has waited, with a proof that is made now.
+    #[must_use]
+    pub fn renewed(&self, unit: &Unit, cell: &CellId) -> Self {
+        match self.length {
+            0 => self.clone(),
+            length => Self {
+                proofs: self.proofs_with(unit, cell, length),
+                ..self.clone()
+            },
+        }
+    }
+
+    /// The proofs of other cells, and a new one of this cell in place of its own.
+    fn proofs_with(&self, unit: &Unit, cell: &CellId, length: u32) -> Vec<String> {
+        let is_of_other = |it: &&String| read_own(unit, cell, it).is_none();
+        let mut proofs: Vec<_> = self.proofs.iter().filter(is_of_other).cloned().collect();
+        proofs.drain(..(proofs.len() + 1).saturating_sub(PROOFS_MAX));
+        proofs.push(prove(unit, cell, length));
+        proofs
     }
 
     /// The headers that carry the chain; none before the first rule.
@@ -130,12 +149,26 @@ fn prove(unit: &Unit, cell: &CellId, length: u32) -> String {
     format!("{text}.{proof}")
 }
 
-/// The number of rules that a proof shows, if this unit made it for the cell yesterday or today, or by a clock that is ahead.
+/// The number of rules that a proof shows, if this unit made it for the cell lately, or by a clock that is ahead.
 fn verified(unit: &Unit, cell: &CellId, proof: &str) -> Option<u32> {
+    let (length, day) = read_own(unit, cell, proof)?;
+    let oldest = today(unit) - 1 - waiting_days(unit);
+    (oldest..=today(unit) + 1).contains(&day).then_some(length)
+}
+
+/// The number of rules that a proof shows, and its day, if this unit made it for the cell.
+fn read_own(unit: &Unit, cell: &CellId, proof: &str) -> Option<(u32, i64)> {
     let (text, tag) = proof.rsplit_once('.')?;
     let (length, day) = text.split_once('.')?;
-    let (length, day) = (length.parse().ok()?, day.parse::<i64>().ok()?);
-    let is_new = (today(unit) - 1..=today(unit) + 1).contains(&day);
+    let read = (length.parse().ok()?, day.parse().ok()?);
     let keys = &unit.keys().local_tokens;
-    (is_new && keys.is_rule_chain_proof(&cell.to_string(), text, tag)).then_some(length)
+    keys.is_rule_chain_proof(&cell.to_string(), text, tag)
+        .then_some(read)
+}
+
+/// The days for which a request with a proof may wait at another unit, whose settings are taken to be those of this one.
+fn waiting_days(unit: &Unit) -> i64 {
+    let events = &unit.settings().events;
+    let waiting_secs = events.request_secs.max(events.delivery_secs);
+    i64::try_from(waiting_secs.div_ceil(DAY_SECS)).unwrap_or(i64::MAX / 2)
 }

@@ -58,7 +58,14 @@ async fn proof_expires_and_is_bound_to_its_number_and_day() {
     let (unit, [c, _]) = unit_with_cells().await;
     let chain = RuleChain::of_length(1).after_rule_of(&unit.model, &c);
     let length = |unit: &ModelUnit, chain: &RuleChain| carried(unit, &c, chain, false).length;
-    for (ahead_ms, expected) in [(0, 2), (DAY_MS / 24, 2), (3 * DAY_MS, 0), (-3 * DAY_MS, 0)] {
+    // A request with it may wait at another unit for the three days of the setting.
+    for (ahead_ms, expected) in [
+        (0, 2),
+        (DAY_MS / 24, 2),
+        (4 * DAY_MS, 2),
+        (6 * DAY_MS, 0),
+        (-3 * DAY_MS, 0),
+    ] {
         let node = unit.server_node(ahead_ms);
         assert_eq!(length(&node, &chain), expected, "{ahead_ms}");
     }
@@ -68,6 +75,27 @@ async fn proof_expires_and_is_bound_to_its_number_and_day() {
         forged.proofs[0] = forged.proofs[0].replacen(changed.0, changed.1, 1);
         assert_eq!(length(&node, &forged), 0, "{forged:?}");
     }
+}
+
+#[tokio::test]
+async fn request_that_has_waited_gets_a_new_proof_in_place_of_its_own() {
+    let (unit, [c, d]) = unit_with_cells().await;
+    let chain = RuleChain::default()
+        .after_rule_of(&unit.model, &d)
+        .after_rule_of(&unit.model, &c);
+    let later = unit.server_node(30 * DAY_MS);
+    assert_eq!(carried(&later, &c, &chain, false).length, 0);
+    let renewed = chain.renewed(&later.model, &c);
+    assert_eq!(
+        (renewed.length, renewed.claimed, renewed.proofs.len()),
+        (2, 2, 2)
+    );
+    assert_eq!(carried(&later, &c, &renewed, false).length, 2);
+    // That of the other cell is not this one's to renew.
+    assert_eq!(carried(&later, &d, &renewed, false).length, 0);
+    assert_eq!(chain.after_rule_of(&later.model, &c).proofs.len(), 2);
+    let none = RuleChain::default();
+    assert_eq!(none.renewed(&later.model, &c), none);
 }
 
 #[tokio::test]

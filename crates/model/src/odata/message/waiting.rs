@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use personium_odata::value::{Properties, Value};
 use personium_store::{Batch, Direction, Expect, Key};
-use personium_types::{Code, Operation, Result, ServerNodeId};
+use personium_types::{CellId, Code, Operation, Result, ServerNodeId};
 use serde::{Deserialize, Serialize};
 
 use super::super::creation_batch::CreationBatch;
@@ -21,7 +21,7 @@ use super::sending::OutgoingMessage;
 use crate::backoff::LONGEST_DELAY_MS;
 use crate::commit::Invalidation;
 use crate::event::outbox_owner::{self, OutboxState};
-use crate::event::{RULE_CHAIN, RULE_CHAIN_PROOF, RuleChain};
+use crate::event::{ChainHeaders, RuleChain};
 use crate::keys::{self, ControlSet};
 use crate::outbox_queue::OutboxPartition;
 use crate::records::{self, Records};
@@ -48,7 +48,8 @@ pub struct DeliverySender {
     /// The version of the API that the sender asked for.
     #[serde(rename = "v", default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// The chain of rules that led to the request, as the values of its headers: none, or [`RULE_CHAIN`] and [`RULE_CHAIN_PROOF`].
+    /// The chain of rules that led to the request, as the values of its headers: none, or the number and the
+    /// proofs.
     #[serde(rename = "c", default, skip_serializing_if = "Vec::is_empty")]
     pub(super) chain: Vec<String>,
 }
@@ -70,10 +71,18 @@ impl DeliverySender {
         }
     }
 
-    /// The headers of the chain of rules, which end the replies of rules to each other.
-    pub fn chain(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let values = self.chain.iter().map(String::as_str);
-        [RULE_CHAIN, RULE_CHAIN_PROOF].into_iter().zip(values)
+    /// The headers of the chain of rules for an attempt that is made now by the sending cell. They end the replies of rules to each
+    /// other.
+    #[must_use]
+    pub fn chain_headers(&self, unit: &Unit, cell: &CellId) -> Vec<(&'static str, String)> {
+        let mut values = self.chain.iter().map(String::as_str);
+        let headers = ChainHeaders {
+            number: values.next(),
+            proofs: values.next(),
+            is_of_unit: true,
+        };
+        let chain = RuleChain::received(unit, cell, headers);
+        chain.renewed(unit, cell).headers()
     }
 
     /// The application in its token.
