@@ -125,6 +125,51 @@ async fn silent_target_of_many_rules_takes_a_part_of_the_turns() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn ten_thousand_events_for_a_target_that_never_answers_wait_and_delay_nobody() {
+    const EVENTS: usize = 10_000;
+    const AT_ONCE: usize = 500;
+    let unit = ModelUnit::new().await;
+    unit.create_cell("d").await;
+    create_rule(
+        &unit,
+        ("c", "silent"),
+        "exec",
+        "personium-localcell:/b/svc/x",
+    )
+    .await;
+    create_rule(&unit, ("d", "other"), "relay", "http://other.example/").await;
+    let ledger = start(&unit, RULES_MAX);
+    let context = unit.find_cell("c").await.unwrap();
+    let permit = cell_permit(&context, Operation::PostEvent);
+    for _ in 0..EVENTS / AT_ONCE {
+        let event = Event {
+            external: true,
+            kind: Some("silent".to_owned()),
+            ..Event::internal()
+        };
+        let posted = event::post_all(&unit.model, &context, &permit, vec![event; AT_ONCE]);
+        assert!(posted.await.unwrap().is_empty());
+    }
+    wait_until("the target is silent", async || {
+        !sent_to(&ledger, SILENT).is_empty()
+    })
+    .await;
+    for number in 0..20 {
+        let kind = format!("other{number:02}");
+        post(&unit.model, "d", &kind).await;
+        wait_until("another cell is served", async || {
+            sent_to(&ledger, "other.example").contains(&kind)
+        })
+        .await;
+    }
+    // One is in flight; the others wait in the store.
+    assert_eq!(sent_to(&ledger, SILENT).len(), 1);
+    let range = personium_model::keys::all_outbox_entries();
+    let waiting = context.records().count(&range).await.unwrap();
+    assert_eq!(waiting, EVENTS as u64);
+}
+
+#[tokio::test(start_paused = true)]
 async fn silent_target_gives_its_turn_to_the_next_rule() {
     let first = ModelUnit::new().await;
     first.model.leave().await.unwrap();

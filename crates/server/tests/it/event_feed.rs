@@ -286,6 +286,50 @@ async fn listener_loses_the_feed_with_the_right() {
 }
 
 #[tokio::test]
+async fn feed_ends_with_its_token() {
+    let unit = crate::unit().start();
+    let admin = unit.admin();
+    create_cell(&admin).await;
+    let client = TestClient::for_port(unit.port());
+    let mut secs = 2;
+    let (mut feed, token) = loop {
+        let lifetime = secs.to_string();
+        let form = [("scope", "root"), ("expires_in", &*lifetime)];
+        let login = client.login_as("wscell", "readonly", &form).await;
+        let token = text_member(&login, "access_token");
+        let mut feed = Feed::open(&unit, "wscell").await;
+        feed.send(json!({"AccessToken": token}).to_string()).await;
+        if feed.next_json().await["Result"] == "Success" {
+            feed.send(r#"{"Subscribe":{"Type":"*","Object":"*"}}"#)
+                .await;
+            if let Received::Json(answer) = feed.next().await
+                && answer["Result"] == "Success"
+            {
+                break (feed, token);
+            }
+        }
+        // The machine was too slow.
+        secs *= 2;
+    };
+    wait_until("the token has expired", async || {
+        let read = client.request("GET", "wscell/__ctl/Box").bearer(&token);
+        read.send().await.status == 401
+    })
+    .await;
+    // It is checked again at least every second.
+    let mut received = 0;
+    loop {
+        admin.put_file("wscell/b/f", "1").await;
+        match feed.next().await {
+            Received::Closed(code, _) => break assert_eq!(code, 1000),
+            _ => received += 1,
+        }
+        assert!(received < 1_000, "still open");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
 async fn reader_that_stops_reading_is_dropped_and_writes_go_on() {
     let unit = crate::unit().start();
     let admin = unit.admin();

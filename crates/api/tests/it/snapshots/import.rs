@@ -391,6 +391,40 @@ async fn import_that_fails_leaves_the_cell_as_it_was() {
 }
 
 #[tokio::test]
+async fn more_rules_than_a_cell_may_have_are_refused_and_leave_the_cell_as_it_was() {
+    const RULES_MAX: usize = 10_000;
+    const FILE: &str = "10_odata/21_rule.pjson";
+    let unit = TestUnit::new().await;
+    let rule = json!({"Name": "first", "EventExternal": true, "EventType": "t", "Action": "log"});
+    unit.create("c/__ctl/Rule", &rule.to_string()).await;
+    let before_count = spaces(&unit).await;
+    let good = export(&unit, "good").await;
+    let first = documents(&good, "21_rule.pjson").remove(0);
+    let rules = (0..=RULES_MAX).map(|number| {
+        let mut rule = first.clone();
+        rule["_id"] = format!("rule{number}").into();
+        rule["_source"]["s"]["Name"] = format!("rule{number}").into();
+        format!("{rule}\n")
+    });
+    let too_many: String = rules.collect();
+    let archive = zip_with(&good, FILE, Some(too_many.as_bytes()));
+    upload(&unit, "c", "bad", &archive).await;
+    let state = import(&unit, "c", "bad").await;
+    assert_eq!(state["status"], "import failed", "{state}");
+    let message = &state["message"];
+    assert_eq!(message["code"], "PR400-MC-0001", "{state}");
+    let text = message["message"]["value"].as_str().unwrap();
+    assert!(text.contains("PR400-OD-0053"), "{text}");
+    let rules = unit.list_entities("c/__ctl/Rule").await;
+    assert_eq!(rules.len(), 1, "{rules:?}");
+    assert_eq!(rules[0]["Name"], "first");
+    wait_until("the removal of what was made", async || {
+        spaces(&unit).await == before_count
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn bombs_and_damaged_content_are_refused_and_leave_nothing() {
     let unit = TestUnit::new().await;
     let good = export(&unit, "good").await;
