@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 mod object;
 mod print;
+pub(crate) mod scalar;
 pub(crate) use object::object;
 use object::{IdMap, TextMap, line_of};
 pub use print::{
@@ -277,12 +278,18 @@ struct RulesFile<'a> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "PascalCase")]
 struct RuleDocument {
+    #[serde(default, deserialize_with = "scalar::truth")]
     event_external: Option<bool>,
+    #[serde(default, deserialize_with = "scalar::text")]
     event_subject: Option<String>,
+    #[serde(default, deserialize_with = "scalar::text")]
     event_type: Option<String>,
+    #[serde(default, deserialize_with = "scalar::text")]
     event_object: Option<String>,
+    #[serde(default, deserialize_with = "scalar::text")]
     event_info: Option<String>,
     action: String,
+    #[serde(default, deserialize_with = "scalar::text")]
     target_url: Option<String>,
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::BarError;
-use crate::json;
+use crate::json::{self, scalar};
 use crate::version::BarVersion;
 
 /// The content of the manifest without its version. It is not validated.
@@ -22,9 +22,13 @@ pub struct Manifest {
 #[serde(deny_unknown_fields)]
 struct ManifestDocument {
     bar_version: Option<Value>,
+    #[serde(default, deserialize_with = "scalar::text")]
     box_version: Option<String>,
-    #[serde(alias = "DefaultPath")]
+    #[serde(default, deserialize_with = "scalar::text")]
     default_path: Option<String>,
+    /// The name in older archives.
+    #[serde(rename = "DefaultPath", default, deserialize_with = "scalar::text")]
+    old_default_path: Option<String>,
     schema: Option<String>,
 }
 
@@ -70,7 +74,7 @@ impl Manifest {
             Ok(_) => Ok(Manifest {
                 schema: document.schema,
                 box_version: document.box_version,
-                default_path: document.default_path,
+                default_path: document.default_path.or(document.old_default_path),
             }),
         }
     }
@@ -93,12 +97,13 @@ mod tests {
         assert_eq!(manifest.box_version.as_deref(), Some("3"));
         assert_eq!(manifest.default_path.as_deref(), Some("app"));
         let manifest = parse(
-            r#"{"bar_version":2,"default_path":"x","schema":null}"#,
+            r#"{"bar_version":2,"default_path":"x","DefaultPath":"y","box_version":1,"schema":null}"#,
             BarVersion::V2,
         )
         .unwrap();
         assert_eq!(manifest.default_path.as_deref(), Some("x"));
-        assert_eq!((manifest.schema, manifest.box_version), (None, None));
+        assert_eq!(manifest.schema, None);
+        assert_eq!(manifest.box_version.as_deref(), Some("1"));
         assert_eq!(
             parse(r#"{"bar_version":"2"}"#, BarVersion::V2).unwrap(),
             Manifest::default()
@@ -130,12 +135,12 @@ mod tests {
             r#"{"bar_version":"1"} x"#,
             r#"{"bar_version":"1","Schema":"x"}"#,
             r#"{"bar_version":"1","schema":1}"#,
-            r#"{"bar_version":"1","box_version":1}"#,
+            r#"{"bar_version":"1","box_version":[1]}"#,
             r#"{"bar_version":true}"#,
             r#"{"bar_version":["1"]}"#,
             r#"{"bar_version":{}}"#,
             r#"{"bar_version":"1","bar_version":"1"}"#,
-            r#"{"bar_version":"1","default_path":"a","DefaultPath":"b"}"#,
+            r#"{"bar_version":"1","default_path":"a","default_path":"b"}"#,
         ] {
             assert!(
                 matches!(

@@ -61,7 +61,8 @@ pub const DOCUMENTS: [(&str, &str); 16] = [
 /// The manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotManifest {
-    /// The version of the format, of whatever type.
+    /// The version of the format, of whatever type; null if there is none.
+    #[serde(default)]
     pub export_version: Value,
     /// The URL of the unit of the cell.
     #[serde(default)]
@@ -200,10 +201,13 @@ impl<R: Read + Seek> Snapshot<R> {
         let zip = CheckedZip::open(reader, limits)?;
         let documents = DOCUMENTS.iter().map(|(_, path)| *path);
         let required = [MANIFEST, CELL].into_iter().chain(documents);
-        let missing: Vec<String> = required
+        let mut missing: Vec<String> = required
             .filter(|path| zip.entries.find(path).is_none())
             .map(str::to_owned)
             .collect();
+        if !zip.entries.has_folder(TREE) {
+            missing.push(TREE.to_owned());
+        }
         match missing.is_empty() {
             true => Ok(Self { zip }),
             false => Err(BarError::Missing(missing)),

@@ -90,15 +90,13 @@ impl InstallAuthority {
             claim,
         };
         let started = (request.origin, started_at_ms);
-        let installer = Installer::new(unit, &self.0, target, request.package, started);
-        installer
-            .post_event(
-                "PL-BI-1000",
-                &installer.box_url(),
-                "Bar installation started.",
-            )
-            .await;
-        Ok(installer)
+        Ok(Installer::new(
+            unit,
+            &self.0,
+            target,
+            request.package,
+            started,
+        ))
     }
 
     /// Creates the box and the record of its installation in one batch. A crash at any time afterwards leaves enough to remove

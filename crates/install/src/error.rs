@@ -119,9 +119,21 @@ impl InstallError {
         self
     }
 
+    /// The text of the event about the entry.
+    pub fn event_text(&self) -> String {
+        match self.code {
+            ARCHIVE_ERROR => format!("Installation failed({}).", self.reason),
+            _ => self.reason.clone(),
+        }
+    }
+
     /// The text of the event that ends the installation.
     pub fn summary(&self) -> String {
-        format!("Bar installation failed ({}).", self.text())
+        format!(
+            "Bar installation failed({}: {}).",
+            self.entry,
+            self.event_text()
+        )
     }
 
     /// The entry and the reason.

@@ -47,6 +47,10 @@ impl Installer {
             .filter(|described| described.kind == ResourceKind::OData)
             .map(|described| (described.path.clone(), Vec::new()))
             .collect();
+        if !self.package.is_legacy() {
+            self.report_folders(&self.package.content_folders(|path| is_shown(tree, path)))
+                .await;
+        }
         let mut stored = HashSet::new();
         let (mut pending, mut pending_bytes) = (Vec::new(), 0);
         for entry in self.package.below(paths::CONTENTS) {
@@ -162,6 +166,18 @@ fn find_file<'t>(
         .filter(|described| described.kind == ResourceKind::File);
     described
         .ok_or_else(|| InstallError::new(InstallReason::NotDescribed, entry.name(), path.join("/")))
+}
+
+/// Whether events tell of a folder of the contents, by its path in the box: not of folders within OData collections, which have
+/// events of their own, and not of those that desktop systems added.
+fn is_shown(tree: &Description, path: &str) -> bool {
+    let segments: Vec<String> = path.split('/').map(str::to_owned).collect();
+    let described = |length| tree.find(segments.get(..length).unwrap_or_default());
+    let in_odata = (1..=segments.len()).any(|length| {
+        described(length).is_some_and(|described| described.kind == ResourceKind::OData)
+    });
+    let is_system = segments.iter().any(|name| paths::is_system_file(name));
+    !in_odata && (!is_system || described(segments.len()).is_some())
 }
 
 /// The target of an entry, according to the description. A script may lie directly in its service collection.

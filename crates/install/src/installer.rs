@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use personium_archive::BarEntry;
+use personium_archive::{BarEntry, paths};
 use personium_model::event::{self, Event, EventCause};
 use personium_model::keys::{self, ControlSet, SetKey};
 use personium_model::locate::Prefetch;
@@ -27,6 +27,12 @@ const STORED_STEP_PERCENT: u64 = 10;
 
 /// The number of events that are posted with one state of the cell.
 const EVENTS_PER_CONTEXT: usize = 100;
+
+/// The types and texts of the events about an entry or a folder.
+const STARTED: &str = "PL-BI-1001";
+const STARTED_TEXT: &str = "Installation started.";
+const COMPLETED: &str = "PL-BI-1003";
+const COMPLETED_TEXT: &str = "Installation completed.";
 
 /// The installation of an application.
 pub struct Installer {
@@ -134,14 +140,66 @@ impl Installer {
     /// Starts entries of the archive, one after the other.
     pub(crate) async fn start_entries(&self, entries: &[&BarEntry]) {
         for entries in entries.chunks(EVENTS_PER_CONTEXT) {
-            entries.iter().for_each(|_| self.count_entry());
-            if self.percent() > self.stored_percent.load(Ordering::Acquire) + STORED_STEP_PERCENT {
-                self.store_progress_or_warn(None).await;
-            }
+            self.advance(entries.len()).await;
             let started = entries
                 .iter()
-                .map(|entry| self.event("PL-BI-1001", entry.name(), "Installation started."));
+                .map(|entry| self.event(STARTED, self.shown_name(entry), STARTED_TEXT));
             self.post_events(started.collect()).await;
+        }
+    }
+
+    /// Starts entries of an OData collection. In an archive of version 2 no event tells of each: the collection has one.
+    pub(crate) async fn start_odata_entries(&self, entries: &[&BarEntry]) {
+        match self.package.is_legacy() {
+            true => self.start_entries(entries).await,
+            false => self.advance(entries.len()).await,
+        }
+    }
+
+    /// Reports folders of the archive, by their names: their collections exist already.
+    pub(crate) async fn report_folders(&self, names: &[String]) {
+        for names in names.chunks(EVENTS_PER_CONTEXT / 2) {
+            let events = names.iter().flat_map(|name| {
+                [
+                    self.event(STARTED, name, STARTED_TEXT),
+                    self.event(COMPLETED, name, COMPLETED_TEXT),
+                ]
+            });
+            self.post_events(events.collect()).await;
+        }
+    }
+
+    /// Reports the begin of an OData collection, by the name of its folder.
+    pub(crate) async fn start_folder(&self, name: &str) {
+        self.post_event(STARTED, name, STARTED_TEXT).await;
+    }
+
+    /// Reports the end of an OData collection.
+    pub(crate) async fn end_folder(&self, name: &str) {
+        self.post_event(COMPLETED, name, COMPLETED_TEXT).await;
+    }
+
+    /// Reports a step within an entry.
+    pub(crate) async fn report_step(&self, object: &str) {
+        self.post_event("PL-BI-1002", object, "Installation processing.")
+            .await;
+    }
+
+    /// The name of an entry in events: of the JSON files about the cell, version 2 has the name without its folder.
+    fn shown_name<'e>(&self, entry: &'e BarEntry) -> &'e str {
+        let name = entry.name();
+        match name.strip_prefix(paths::META) {
+            Some(file) if name.ends_with(".json") => file.trim_start_matches('/'),
+            _ => name,
+        }
+    }
+
+    /// Counts entries as done, and stores the progress when it has grown enough.
+    async fn advance(&self, entries: usize) {
+        self.done_entries
+            .fetch_add(entries as u64, Ordering::AcqRel);
+        if self.percent() > self.stored_percent.load(Ordering::Acquire) + STORED_STEP_PERCENT {
+            self.store_progress_or_warn(None).await;
         }
     }
 
@@ -155,7 +213,7 @@ impl Installer {
         for entries in entries.chunks(EVENTS_PER_CONTEXT) {
             let ended = entries
                 .iter()
-                .map(|entry| self.event("PL-BI-1003", entry.name(), "Installation completed."));
+                .map(|entry| self.event(COMPLETED, self.shown_name(entry), COMPLETED_TEXT));
             self.post_events(ended.collect()).await;
         }
     }

@@ -103,6 +103,10 @@ impl Installer {
         entries: Vec<(Vec<String>, BarEntry)>,
     ) -> InstallResult {
         let found = CollectionEntries::new(entries);
+        let folder = format!("{}/{}/", paths::CONTENTS, path.join("/"));
+        if !self.package.is_legacy() {
+            self.start_folder(&folder).await;
+        }
         let Some(metadata) = &found.metadata else {
             let missing = format!("{}/{}", path.join("/"), paths::ODATA_METADATA);
             let reason = InstallReason::Misplaced;
@@ -121,9 +125,14 @@ impl Installer {
         self.set_done_entries(done_before);
         self.create_entities(path, &found).await?;
         if let Some((entry, links)) = links {
-            self.start_entry(&entry).await;
+            self.start_odata_entries(&[&entry]).await;
             self.link_entities(path, &entry, &links).await?;
             self.end_entry(&entry).await;
+            self.report_step(&format!("userDataLinks {0} / {0}", links.len()))
+                .await;
+        }
+        if !self.package.is_legacy() {
+            self.end_folder(&folder).await;
         }
         Ok(())
     }
@@ -192,7 +201,7 @@ impl Installer {
             // What began before a failure is reported, and nothing else.
             let mut begun = Vec::with_capacity(group.len());
             let added = self.add_group(path, group, (&mut batch, &mut begun)).await;
-            self.start_entries(&begun).await;
+            self.start_odata_entries(&begun).await;
             added?;
         }
         if let Some(last) = batch.entries.last() {
@@ -238,7 +247,7 @@ impl Installer {
             batch.entries.push(entry.clone());
             let is_full = batch.creations.len() >= max || batch.bytes >= MAX_COMMIT_BYTES;
             if changes_schema || is_full {
-                self.start_entries(&std::mem::take(begun)).await;
+                self.start_odata_entries(&std::mem::take(begun)).await;
                 let root = self.data_root(path).await.in_entry(entry)?;
                 self.store_batch(&root, std::mem::take(batch)).await?;
                 known = None;
@@ -280,8 +289,7 @@ impl Installer {
             created.at_line(entry, Some(link.line))?;
             let count = index + 1;
             if count % links_per_update == 0 {
-                let object = format!("userDataLinks {count} / {}", links.len());
-                self.post_event("PL-BI-1002", &object, "Installation in progress.")
+                self.report_step(&format!("userDataLinks {count} / {}", links.len()))
                     .await;
             }
         }

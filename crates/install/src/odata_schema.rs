@@ -16,7 +16,7 @@ use crate::installer::{Installer, create_entity, members};
 impl Installer {
     /// Creates the types, properties and associations that the entry defines.
     pub(crate) async fn install_schema(&self, path: &[String], entry: &BarEntry) -> InstallResult {
-        self.start_entry(entry).await;
+        self.start_odata_entries(&[entry]).await;
         let read = self.package.read_as(entry, |bytes| edmx::read(&bytes));
         let definitions = read.await?.map_err(|error| schema_error(entry, &error))?;
         self.create_types(path, entry, &definitions).await?;
@@ -59,6 +59,10 @@ impl Installer {
                     .map(|found| property(Property, found, "_EntityType.Name")),
             );
         for (set, body, (owner, name)) in objects {
+            if matches!(set, ComplexType | EntityType) {
+                self.report_object(path, &format!("{}('{owner}')", set.name()))
+                    .await;
+            }
             let created = self.create_schema_object(path, set, &body).await;
             let line = definitions.lines.find(&owner, &name);
             created.at_line(entry, line.map(|line| line as usize))?;
@@ -66,7 +70,22 @@ impl Installer {
         Ok(())
     }
 
+    /// Reports the creation of an object of the schema, by its set and key.
+    async fn report_object(&self, path: &[String], object: &str) {
+        let collection = path.last().map_or("", String::as_str);
+        let Ok(context) = self.context().await else {
+            return;
+        };
+        let cell = &context.cell().name;
+        let object = format!("/{cell}/{}/{collection}/{object}", self.target.box_name);
+        self.report_step(&object).await;
+    }
+
     async fn create_association(&self, path: &[String], ends: &[EndDefinition; 2]) -> Result<()> {
+        let [one, other] = ends;
+        let role = |end: &EndDefinition| format!("'{}:{}'", end.entity_type, end.name);
+        self.report_object(path, &format!("Association({},{})", role(one), role(other)))
+            .await;
         for end in ends {
             let body = json!({
                 "Name": end.name, "Multiplicity": end.multiplicity.as_str(), "_EntityType.Name": end.entity_type,
@@ -74,7 +93,6 @@ impl Installer {
             self.create_schema_object(path, ControlSet::AssociationEnd, &body)
                 .await?;
         }
-        let [one, other] = ends;
         self.link_ends(path, one, other).await
     }
 

@@ -1,5 +1,6 @@
 //! The archive of an application, read on threads that may block.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::fs::File;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use personium_dav::rootprops::BoxContents;
 use personium_model::settings::ArchiveSettings;
 use personium_model::temp_file::{self, TempFile};
 use personium_model::temp_folder::TempFolder;
+use personium_odata::constraint::is_uri;
 use personium_types::{Code, Error, Result};
 use tokio::task::spawn_blocking;
 
@@ -51,7 +53,8 @@ impl Package {
         });
         let bar = opened.await.map_err(Error::internal)??;
         let schema = bar.manifest().schema.clone();
-        if bar.version() == BarVersion::V1 && schema.is_none() {
+        let has_schema = schema.as_deref().is_some_and(is_uri);
+        if bar.version() == BarVersion::V1 && !has_schema {
             return Err(Error::new(Code::BarStructure).with("schema"));
         }
         Ok(Self {
@@ -99,6 +102,29 @@ impl Package {
                 .chain(folders)
                 .filter_map(|path| path.strip_prefix(&folder)),
         )
+    }
+
+    /// The names of the folder of the contents and of the folders in it, each with `/` at its end, in the order of the names. Folders
+    /// without entries of their own are among them. `is_wanted` gets the path of each in the box.
+    pub(crate) fn content_folders(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
+        let root = format!("{}/", paths::CONTENTS);
+        let in_root = |path: &'_ str| path.strip_prefix(&root).map(str::to_owned);
+        let explicit = self.folders.iter().filter_map(|path| in_root(path));
+        let files = self.entries.iter().filter_map(|file| in_root(file.path()));
+        let parents = files.filter_map(|path| Some(path.rsplit_once('/')?.0.to_owned()));
+        let mut folders = BTreeSet::new();
+        for mut folder in explicit.chain(parents) {
+            // Those above a folder that is known are known.
+            while folders.insert(folder.clone()) {
+                let Some((above, _)) = folder.rsplit_once('/') else {
+                    break;
+                };
+                folder = above.to_owned();
+            }
+        }
+        let wanted = folders.into_iter().filter(|folder| is_wanted(folder));
+        let names = wanted.map(|folder| format!("{root}{folder}/"));
+        std::iter::once(root.clone()).chain(names).collect()
     }
 
     /// Whether the archive has a folder for the contents of the box, which may be empty.

@@ -75,7 +75,7 @@ impl Installer {
             cell: self.target.cell,
             id: self.target.box_id,
         };
-        self.post_event(error.code, &error.entry, &error.reason)
+        self.post_event(error.code, &error.entry, &error.event_text())
             .await;
         self.post_event("PL-BI-0001", &self.box_url(), &error.summary())
             .await;
@@ -104,6 +104,8 @@ impl Installer {
     }
 
     async fn install(&self) -> InstallResult {
+        self.post_event("PL-BI-1000", &self.box_url(), "Bar installation started.")
+            .await;
         if !self.package.is_legacy() {
             // The manifest was read before and is not part of the total.
             self.set_done_entries(0);

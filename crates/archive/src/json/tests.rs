@@ -127,9 +127,7 @@ fn rules_require_only_an_action() {
         rules,
         &[
             r#"{"Rules":[{}]}"#,
-            r#"{"Rules":[{"Action":"log","EventExternal":"true"}]}"#,
             r#"{"Rules":[{"Action":"log","Name":"x"}]}"#,
-            r#"{"Rules":[{"Action":"log","EventInfo":1}]}"#,
         ],
     );
 }
@@ -199,4 +197,27 @@ fn deep_nesting_is_refused() {
         object::<serde_json::Value>(format!("{{\"a\":{}", "[".repeat(1_000_000)).as_bytes())
             .is_err()
     );
+}
+
+#[test]
+fn scalars_of_rules_may_have_other_types() {
+    let read = |members: &str| {
+        let file = format!(r#"{{"Rules":[{{"Action":"log",{members}}}]}}"#);
+        rules(file.as_bytes()).map(|read| read[0].item.clone())
+    };
+    let rule = read(r#""EventExternal":"false","EventObject":5,"EventInfo":true"#).unwrap();
+    assert_eq!(rule.event_external, Some(false));
+    assert_eq!(rule.event_object.as_deref(), Some("5"));
+    assert_eq!(rule.event_info.as_deref(), Some("true"));
+    for (external, expected) in [("1", Some(true)), ("0", Some(false)), ("\"\"", None)] {
+        let rule = read(&format!("\"EventExternal\":{external}")).unwrap();
+        assert_eq!(rule.event_external, expected, "{external}");
+    }
+    for bad in [
+        "\"EventExternal\":\"yes\"",
+        "\"EventExternal\":1.5",
+        "\"EventInfo\":[]",
+    ] {
+        assert!(read(bad).is_err(), "{bad}");
+    }
 }

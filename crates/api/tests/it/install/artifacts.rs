@@ -14,6 +14,8 @@ pub(super) struct Artifact {
     answers: &'static str,
     cell: &'static str,
     pub(super) the_box: &'static str,
+    /// The key of the request in the recorded log.
+    log: Option<&'static str>,
 }
 
 pub(super) const ARTIFACTS: [Artifact; 7] = [
@@ -22,42 +24,49 @@ pub(super) const ARTIFACTS: [Artifact; 7] = [
         answers: "barlog",
         cell: "barlog",
         the_box: "installed",
+        log: Some("kdHO_eWaCTOahUXvoTkujsw"),
     },
     Artifact {
         archive: "box_barsrc_good",
         answers: "barsrc",
         cell: "barsrc",
         the_box: "good",
+        log: None,
     },
     Artifact {
         archive: "box_barsrc_good_notype",
         answers: "barsrc",
         cell: "barsrc",
         the_box: "good",
+        log: None,
     },
     Artifact {
         archive: "box_migrated_appbox",
         answers: "migrated",
         cell: "migrated",
         the_box: "appbox",
+        log: None,
     },
     Artifact {
         archive: "box_migrated_plain",
         answers: "migrated",
         cell: "migrated",
         the_box: "plain",
+        log: None,
     },
     Artifact {
         archive: "box_migrated_plain",
         answers: "barlog",
         cell: "barlog",
         the_box: "plainbox",
+        log: Some("pvE8_dob5SwquPq9T3lGbgg"),
     },
     Artifact {
         archive: "box_ownedcell_b",
         answers: "ownedcell",
         cell: "ownedcell",
         the_box: "b",
+        log: None,
     },
 ];
 
@@ -84,6 +93,14 @@ async fn compare(artifact: &Artifact) -> Vec<String> {
         unit.create("c/__ctl/Role", &json!({"Name": role}).to_string())
             .await;
     }
+    for condition in [
+        r#""EventType":"PL-BI-""#,
+        r#""EventType":"boxinstall""#,
+        r#""EventInfo":"box install""#,
+    ] {
+        let rule = format!(r#"{{"Action":"log",{condition}}}"#);
+        unit.create("c/__ctl/Rule", &rule).await;
+    }
     let path = artifacts_folder()
         .unwrap()
         .join(format!("{}.bar", artifact.archive));
@@ -93,6 +110,16 @@ async fn compare(artifact: &Artifact) -> Vec<String> {
     assert_eq!(shown["status"], "ready", "{}: {shown}", artifact.archive);
 
     let mut differences = Vec::new();
+    if let Some(key) = artifact.log {
+        let recorded = recorded_log(key);
+        assert!(recorded.len() > 15, "{key}: {recorded:?}");
+        let log = unit.admin_request("GET", "c/__log/current/default.log");
+        let log = log.send().await.expect(200).text();
+        let logged = log_lines(&log, "http://unit.example/c/");
+        if logged != recorded {
+            differences.push(format!("{}: {logged:#?} {recorded:#?}", artifact.archive));
+        }
+    }
     let mut compared = 0;
     for answer in recorded_answers(artifact.answers) {
         let path = answer["path"].as_str().unwrap();
@@ -117,6 +144,33 @@ async fn compare(artifact: &Artifact) -> Vec<String> {
     }
     assert!(compared > 10, "{}: {compared}", artifact.archive);
     differences
+}
+
+/// The lines of a log about an installation, without the time and the key of the request, sorted: the order of the entries is that
+/// of the archive's index there. Names of rules are random.
+fn log_lines(log: &str, cell: &str) -> Vec<String> {
+    let line = |line: &str| {
+        let (_, event) = line.split_once("\"false\",null,null,")?;
+        let event = event.replace(cell, "{cell}/");
+        let random = event.split("Rule(Name='").nth(1);
+        let random = random.and_then(|rest| rest.split('\'').next());
+        let event = random.map_or(event.clone(), |name| event.replace(name, "?"));
+        Some(event)
+    };
+    let mut lines: Vec<String> = log.lines().filter_map(line).collect();
+    lines.sort();
+    lines
+}
+
+/// The lines of one installation in the recorded log.
+fn recorded_log(request_key: &str) -> Vec<String> {
+    let path = artifacts_folder().unwrap().join("bar_install_events.log");
+    let log = fs::read_to_string(path).unwrap();
+    let of_request = log.lines().filter(|line| line.contains(request_key));
+    let log: Vec<String> = of_request
+        .map(|line| line.replace("\"/barlog/", "\"/c/"))
+        .collect();
+    log_lines(&log.join("\n"), "http://localhost:9998/barlog/")
 }
 
 /// Whether an answer was taken after a file got a type that it does not have in the archive.

@@ -57,6 +57,13 @@ async fn invalid_archives_are_refused_without_creating_a_box() {
                 .with("bar/00_meta/00_manifest.json", &manifest("2")),
             "BI-0010",
         ),
+        (
+            full().legacy().with(
+                "bar/00_meta/00_manifest.json",
+                r#"{"bar_version":"1","schema":"abc"}"#,
+            ),
+            "BI-0009",
+        ),
         (full().without(&meta("90_rootprops.xml")), "BI-0009"),
         (full().without(&meta("00_manifest.json")), "BI-0009"),
         (

@@ -267,6 +267,7 @@ async fn import_is_refused_without_a_snapshot_of_the_format() {
             with(manifest, Some(br#"{"export_version":1}"#)),
             refused(400, "MC-0003"),
         ),
+        (with(manifest, Some(b"{}")), refused(400, "MC-0003")),
         (
             with("10_odata/21_rule.pjson", None),
             refused(400, "MC-0001"),
