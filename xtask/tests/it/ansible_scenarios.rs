@@ -14,6 +14,9 @@ use crate::package::{NEW, OLD};
 use crate::playbook::{Operator, collection};
 use crate::test_network::TestNetwork;
 
+mod secluded;
+mod web_certificates;
+
 const THREE_SERVERS: &str = "three-servers";
 
 /// The hosts of the inventory: name and address.

@@ -37,13 +37,19 @@ impl<'n> Authority<'n> {
         operator: &'n Operator,
         system: &BootedDebian,
     ) -> Self {
-        system.expect(&format!("echo '{GATEWAY} {HOST}' >> /etc/hosts"));
-        Self {
+        let authority = Self {
             network,
             operator,
             certificate: operator.server_certificate(HOST, "30"),
             processes: Vec::new(),
-        }
+        };
+        authority.introduce(system);
+        authority
+    }
+
+    /// Lets another system know its name.
+    pub fn introduce(&self, system: &BootedDebian) {
+        system.expect(&format!("echo '{GATEWAY} {HOST}' >> /etc/hosts"));
     }
 
     /// Starts it. All names lead to an address.

@@ -17,7 +17,25 @@ const RELEASE: &str = "bookworm";
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The files of a system, which can be booted again and again.
-pub struct DebianFiles(TempDir);
+pub struct DebianFiles {
+    folder: TempDir,
+    disk: Option<Disk>,
+}
+
+/// A disk of a system beside its files: a loop device. Dropping it removes it.
+struct Disk {
+    device: String,
+    image: PathBuf,
+    label: String,
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup")
+            .args(["--detach", &self.device])
+            .status();
+    }
+}
 
 /// A system that runs. Dropping it ends it.
 pub struct BootedDebian {
@@ -115,6 +133,14 @@ const BROKER: PreparedSystem = PreparedSystem {
     services: REACHABLE.services,
 };
 
+/// A machine for Ansible through which others are reached, and their proxy; or one whose disks are of other kinds.
+const BASTION: PreparedSystem = PreparedSystem {
+    name: "bastion",
+    installed: REACHABLE.installed,
+    available: "ca-certificates chrony logrotate nftables unattended-upgrades nginx-light openssl postgresql-15 tinyproxy xfsprogs nfs-common",
+    services: REACHABLE.services,
+};
+
 /// A machine on which somebody follows the pages of the operator's guide.
 const GUIDE: PreparedSystem = PreparedSystem {
     name: "guide",
@@ -194,6 +220,11 @@ impl DebianFiles {
         Self::copy_of(&BROKER.folder()).let_in(address, public_key)
     }
 
+    /// The same for a machine through which others are reached, or which uses a share. Its folder of packages has what those install.
+    pub fn of_a_bastion(address: &str, public_key: &str) -> Self {
+        Self::copy_of(&BASTION.folder()).let_in(address, public_key)
+    }
+
     fn let_in(self, address: &str, public_key: &str) -> Self {
         let files = self;
         let (network, _) = address.rsplit_once('.').unwrap();
@@ -223,12 +254,42 @@ impl DebianFiles {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("root");
         expect(Command::new("cp").arg("-a").arg(base).arg(&root));
-        Self(folder)
+        Self { folder, disk: None }
+    }
+
+    /// The same with an empty disk of so many MiB, which also has the name `/dev/disk/by-label/LABEL` in the system. In a container, nobody
+    /// else makes this name.
+    pub fn with_disk(mut self, mebibytes: u64, label: &str) -> Self {
+        let image = self.folder.path().join("disk");
+        let file = File::create(&image).unwrap();
+        file.set_len(mebibytes << 20).unwrap();
+        let mut attach = Command::new("losetup");
+        let device = expect(attach.args(["--find", "--show"]).arg(&image));
+        let device = device.trim().to_owned();
+        self.disk = Some(Disk {
+            device,
+            image,
+            label: label.to_owned(),
+        });
+        self
+    }
+
+    /// The device of the disk, in the system too.
+    pub fn device(&self) -> &str {
+        &self.disk.as_ref().unwrap().device
+    }
+
+    /// Gives the disk another size in MiB, also while the system runs.
+    pub fn enlarge_disk(&self, mebibytes: u64) {
+        let disk = self.disk.as_ref().unwrap();
+        let file = File::options().write(true).open(&disk.image).unwrap();
+        file.set_len(mebibytes << 20).unwrap();
+        expect(Command::new("losetup").args(["--set-capacity", &disk.device]));
     }
 
     /// The path of a file of the system.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join("root").join(name)
+        self.folder.path().join("root").join(name)
     }
 
     /// Boots the system without a network.
@@ -245,18 +306,34 @@ impl DebianFiles {
 
     /// Boots the system on a network, with a name of at most 12 characters.
     pub fn boot_on(&self, network: &TestNetwork, name: &str) -> BootedDebian {
+        self.boot_with(network, name, self.disk.as_ref())
+    }
+
+    /// The same while its disk is missing.
+    pub fn boot_without_disk(&self, network: &TestNetwork, name: &str) -> BootedDebian {
+        self.boot_with(network, name, None)
+    }
+
+    fn boot_with(&self, network: &TestNetwork, name: &str, disk: Option<&Disk>) -> BootedDebian {
         let groups = new_groups();
         let mut command = network.command("sh");
         command
             .args(in_groups(&groups))
             .arg("systemd-nspawn")
             .arg(format!("--network-bridge={BRIDGE}"))
-            .arg(format!("--machine={name}"));
+            .arg(format!("--machine={name}"))
+            .args(disk.into_iter().flat_map(|disk| {
+                let Disk { device, label, .. } = disk;
+                [
+                    format!("--bind={device}"),
+                    format!("--bind={device}:/dev/disk/by-label/{label}"),
+                ]
+            }));
         self.boot_by(command, groups)
     }
 
     fn boot_by(&self, mut command: Command, groups: String) -> BootedDebian {
-        let log = File::create(self.0.path().join("console")).unwrap();
+        let log = File::create(self.folder.path().join("console")).unwrap();
         command
             .args(["--quiet", "--register=no", "--keep-unit", "--boot"])
             .arg("--console=pipe")
@@ -269,7 +346,7 @@ impl DebianFiles {
         let mut first = None;
         wait_until("the system has a first process", || {
             let ended = container.try_wait().unwrap();
-            let console = || fs::read_to_string(self.0.path().join("console"));
+            let console = || fs::read_to_string(self.folder.path().join("console"));
             assert!(ended.is_none(), "the container ended: {:?}", console());
             // Before it is the container, the process is a shell with children of its own.
             first = Some(container.id())

@@ -140,8 +140,21 @@ impl Operator {
         variables: &[String],
         options: &[&str],
     ) -> Run {
+        self.run_playbook("site", network, inventory, (variables, options))
+    }
+
+    /// The same for another playbook.
+    pub fn run_playbook(
+        &self,
+        playbook: &str,
+        network: &TestNetwork,
+        inventory: &str,
+        (variables, options): (&[String], &[&str]),
+    ) -> Run {
         let mut command = self.playbook(network, inventory, variables);
-        let output = command.args(options).output().unwrap();
+        command.arg(format!("playbooks/{playbook}.yml"));
+        command.args(options);
+        let output = command.output().unwrap();
         Run {
             succeeded: output.status.success(),
             output: text(&output),
@@ -157,6 +170,7 @@ impl Operator {
         mut holds: impl FnMut() -> bool,
     ) {
         let mut command = self.playbook(network, inventory, variables);
+        command.arg("playbooks/site.yml");
         let mut run = command.stdout(Stdio::null()).spawn().unwrap();
         wait_until("the playbook has come so far", || {
             assert!(run.try_wait().unwrap().is_none(), "the playbook ended");
@@ -206,7 +220,6 @@ impl Operator {
         for variable in variables {
             command.args(["--extra-vars", variable]);
         }
-        command.arg("playbooks/site.yml");
         command
     }
 }
