@@ -85,10 +85,6 @@
       return core;
     },
   });
-  const addMethods = (proto, methods) => {
-    const names = keys(methods);
-    for (let at = 0; at < names.length; at += 1) put(proto, names[at], methods[names[at]], false);
-  };
   // Failures of `core` are those of a Java client: scripts make the exception of the library from their text.
   const failingAsText = (method) => function () {
     try {
@@ -128,7 +124,7 @@
     };
     define(Class, 'name', { __proto__: null, value: kind, configurable: true });
     const proto = create(above === null ? root : above.proto);
-    addMethods(proto, methods);
+    js.putMethods(proto, methods);
     put(proto, 'constructor', Class, false);
     Class.prototype = proto;
     classes[kind] = {

@@ -1,9 +1,10 @@
 // The functions of the server as the library uses them, and what it uses of the language.
 (function (native, shared, need) {
   'use strict';
-  const { original, put, quoted, matches, handleOf, newStream } = shared;
+  const { original, quoted, matches, handleOf, newStream } = shared;
   const { apply, parse, text: textOf, isArray, keys, create, define, exec, ErrorClass, Bytes, isView } = original;
   const more = native.more(create(null), 'host');
+  const { put, putMethods } = more;
   const uncurried = (f) => apply(original.bind, original.call, [f]);
   const slice = uncurried(original.slice);
   const indexOf = uncurried(original.indexOf);
@@ -119,6 +120,7 @@
     create: create,
     define: define,
     put: put,
+    putMethods: putMethods,
     push: push,
     copy: copy,
     quoted: quoted,

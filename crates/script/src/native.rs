@@ -4,7 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rquickjs::context::EvalOptions;
 use rquickjs::function::IntoJsFunc;
-use rquickjs::{ArrayBuffer, Ctx, Exception, Function, Object, Result, Value};
+use rquickjs::object::Property;
+use rquickjs::{ArrayBuffer, Atom, Ctx, Exception, Function, Object, Result, Value};
 
 use crate::aws_signature::SignedPost;
 use crate::host::{HostError, HostErrorKind, LogLevel};
@@ -50,6 +51,7 @@ pub(crate) fn object<'js>(ctx: &Ctx<'js>, slot: &ScriptSlot) -> Result<Object<'j
             return Ok(functions.object);
         }
         functions.add_exchange()?;
+        functions.add_properties()?;
         functions.add_streams()?;
         functions.add_texts()?;
         functions.add_sources()?;
@@ -151,6 +153,12 @@ impl<'js> Functions<'js> {
                 })
             },
         )
+    }
+
+    /// Definitions of properties, which need no descriptors: these cost scripts more than the calls of the library do.
+    fn add_properties(&self) -> Result<()> {
+        self.add("put", put)?;
+        self.add("putMethods", put_methods)
     }
 
     fn add_streams(&self) -> Result<()> {
@@ -283,6 +291,31 @@ impl<'js> Functions<'js> {
             stack_line(&stack).map_or(1, |(_, line)| line)
         })
     }
+}
+
+/// Defines a property that can be written and defined again, as `Object.defineProperty` does.
+fn put<'js>(
+    ctx: Ctx<'js>,
+    object: Object<'js>,
+    name: Value<'js>,
+    value: Value<'js>,
+    is_enumerable: bool,
+) -> Result<()> {
+    let name = Atom::from_value(ctx, &name)?;
+    let property = Property::from(value).writable().configurable();
+    match is_enumerable {
+        true => object.prop(name, property.enumerable()),
+        false => object.prop(name, property),
+    }
+}
+
+/// Defines properties that are not enumerated, from the members of an object of the library.
+fn put_methods<'js>(object: Object<'js>, methods: Object<'js>) -> Result<()> {
+    for method in methods.props::<Atom<'js>, Value<'js>>() {
+        let (name, function) = method?;
+        object.prop(name, Property::from(function).writable().configurable())?;
+    }
+    Ok(())
 }
 
 /// A text, or `null`.
