@@ -1,5 +1,6 @@
 //! Scripts of services.
 
+mod checklist;
 mod hostile;
 mod jobs;
 mod language;
