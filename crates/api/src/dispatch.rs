@@ -368,6 +368,13 @@ impl<'a> Dispatcher<'a> {
         } = incoming;
         let unit = Arc::clone(&self.state.unit);
         let answers = unit.answer_share(cell);
+        let job: Option<JobRun> = head.extensions.remove();
+        let proxies = &unit.settings().trusted_proxies;
+        let client_address = match &job {
+            // Nobody has sent it now: its headers say nothing about the client.
+            Some(job) => job.client_address,
+            None => forwarded::client(&head.headers, peer, proxies),
+        };
         Ok(RequestContext {
             http_client: self.http_client().counted_by(answers.clone()),
             scripts: Arc::clone(&self.state.scripts),
@@ -381,18 +388,14 @@ impl<'a> Dispatcher<'a> {
             query: head.uri.query().unwrap_or_default().to_owned(),
             url: format!("{base}{}", path.strip_prefix('/').unwrap_or(path)),
             access: Access::anonymous(),
-            client_address: forwarded::client(
-                &head.headers,
-                peer,
-                &unit.settings().trusted_proxies,
-            ),
+            client_address,
             headers: head.headers,
             request_key,
             body,
             answers,
             maintenance,
             events: None,
-            job: head.extensions.remove(),
+            job,
             upgrade: head.extensions.remove(),
             unit,
         })

@@ -1,6 +1,7 @@
 //! The jobs that this process runs, and those that wait for it to run them.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub(crate) struct JobRun {
     pub(crate) job: JobKey,
     /// The identity that has started it.
     pub(crate) starter: String,
+    /// The address of the client that has sent the request.
+    pub(crate) client_address: Option<IpAddr>,
     /// The signal that stops its script.
     pub(crate) stop: ScriptStop,
     /// The outcome, once the script has run.
@@ -95,6 +98,7 @@ impl JobQueue {
         let run = JobRun {
             job: queued.job,
             starter: String::new(),
+            client_address: None,
             stop: ScriptStop(stop),
             outcome: Arc::default(),
         };

@@ -99,7 +99,7 @@ async fn run_job(app: &Arc<AppState>, running: RunningJob) {
         let error = chain(error);
         tracing::warn!(cell.id = %job.cell, %error, "failed to run a job of a service");
     };
-    let outcome = match service_job::begin(&app.unit, &job).await {
+    let outcome = match service_job::find_request(&app.unit, &job).await {
         Ok(Some(request)) => {
             let timeout = app.unit.settings().scripts.jobs.timeout;
             tokio::select! {
@@ -191,6 +191,7 @@ fn http_request(request: &JobRequest, run: &JobRun) -> Result<Request<body::Body
     }
     sent.extensions_mut().insert(JobRun {
         starter: request.starter.clone(),
+        client_address: request.client_address,
         ..run.clone()
     });
     Ok(sent)

@@ -94,6 +94,22 @@ impl ReadJob {
         Ok(Some(Self { state, slots }))
     }
 
+    /// Reads a job without its request, which cannot be removed with it then; `None` if there is none.
+    pub(crate) async fn find_document(records: &Records, job: &JobKey) -> Result<Option<Self>> {
+        let parts = [JobPart::State, JobPart::Response];
+        let found = records
+            .find_records(&parts.map(|part| job.part(part)))
+            .await?;
+        let mut found = found.into_iter();
+        let (Some(state), response) = (found.next().flatten(), found.next().flatten()) else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            state: records::decode(&state.value)?,
+            slots: [Some(state), None, response],
+        }))
+    }
+
     /// Reads the state of a job only; `None` if there is none.
     pub(crate) async fn find_state(records: &Records, job: &JobKey) -> Result<Option<StoredJob>> {
         let found = records.find(&job.part(JobPart::State)).await?;

@@ -16,7 +16,7 @@ mod submission;
 
 pub use self::conclusion::{JobOutcome, finish};
 pub use self::document::{JobDocument, JobStatus, find, remove};
-pub use self::execution::{QueuedJob, begin, is_in_progress};
+pub use self::execution::{QueuedJob, begin, find_request, is_in_progress};
 pub use self::expiry::remove_expired;
 pub use self::request::JobRequest;
 pub use self::resumption::list_idle;

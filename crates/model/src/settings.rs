@@ -197,6 +197,8 @@ pub struct JobSettings {
     pub running_of_cell_max: usize,
     /// The largest number of jobs of one cell that wait or run.
     pub waiting_of_cell_max: u32,
+    /// The largest number of jobs of one cell that are kept after their end.
+    pub kept_of_cell_max: u32,
     /// The time for which a job that has ended is kept.
     pub retention: Duration,
 }
@@ -466,6 +468,7 @@ impl Default for JobSettings {
             running_max: 20,
             running_of_cell_max: 5,
             waiting_of_cell_max: 100,
+            kept_of_cell_max: 1_000,
             retention: Duration::from_secs(86_400),
         }
     }

@@ -94,6 +94,7 @@ impl ScriptEngine {
     /// [`ScriptFailure`]
     pub async fn run(&self, call: ScriptCall) -> Result<ScriptResponse, ScriptFailure> {
         let permit = self.at_once.acquire(&call.cell).await?;
+        call.host.begins().await?;
         match &self.workers {
             None => self.run_on_thread(call, permit).await,
             Some(workers) => {

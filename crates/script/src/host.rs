@@ -59,6 +59,14 @@ pub trait ScriptHost: Send + Sync {
     /// Logs a line of a script.
     fn log(&self, level: LogLevel, text: &str);
 
+    /// The script begins, when it has got its place. It does not if this fails: then it can be tried again.
+    ///
+    /// # Errors
+    /// [`ScriptFailure::Busy`]
+    async fn begins(&self) -> Result<(), ScriptFailure> {
+        Ok(())
+    }
+
     /// The script has ended, with this failure if it failed; its response is not complete yet. Stores what it has logged. May be
     /// called again if the script ends late.
     async fn ended(&self, failure: Option<&ScriptFailure>);

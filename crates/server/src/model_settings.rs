@@ -85,6 +85,7 @@ fn scripts(config: &Config) -> ScriptSettings {
             running_max: scripts.jobs_running_max,
             running_of_cell_max: scripts.jobs_running_of_cell_max,
             waiting_of_cell_max: scripts.jobs_waiting_of_cell_max,
+            kept_of_cell_max: scripts.jobs_kept_of_cell_max,
             retention: Duration::from_secs(scripts.job_retention_secs),
         },
     }

@@ -52,6 +52,19 @@ impl JobKey {
             .build()
     }
 
+    /// The job of a cell in the key of its [`JobPart::State`].
+    #[must_use]
+    pub fn of_state(cell: &CellId, key: &Key) -> Option<Self> {
+        let ids = key.as_bytes().strip_prefix(&[TABLE])?;
+        let (service, ids) = ids.split_first_chunk::<ID_BYTES>()?;
+        let (id, part) = ids.split_first_chunk::<ID_BYTES>()?;
+        (*part == [0]).then(|| Self {
+            cell: *cell,
+            service: NodeId::from_bytes(*service),
+            id: NodeId::from_bytes(*id),
+        })
+    }
+
     /// In the space of the unit: the claim of the job by the server node that runs it, until it has ended.
     #[must_use]
     pub fn claim(&self) -> Key {

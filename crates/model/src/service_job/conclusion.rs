@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use personium_store::{Batch, StoreError};
+use personium_types::error::chain;
 use personium_types::{Code, Error, Result};
 
+use super::expiry::remove_surplus;
 use crate::Unit;
 use crate::job_records::{JobResponse, ReadJob, StoredEnd, StoredFailure, StoredJob};
 use crate::keys::{JobKey, JobPart};
@@ -40,7 +42,12 @@ pub async fn finish(unit: &Unit, job: &JobKey, outcome: &JobOutcome) -> Result<(
         }
         Err(error) => return Err(error),
     };
-    conclude(unit, job, expires_at).await
+    conclude(unit, job, expires_at).await?;
+    if let Err(error) = remove_surplus(unit, &job.cell).await {
+        let error = chain(&error);
+        tracing::warn!(cell.id = %job.cell, %error, "failed to remove old jobs of a service, the next job will retry");
+    }
+    Ok(())
 }
 
 async fn end_without_response(

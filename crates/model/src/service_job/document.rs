@@ -52,7 +52,9 @@ pub async fn find(
     permit: &Permit,
     (id, starter): (&NodeId, &str),
 ) -> Result<JobDocument> {
-    let (job, found) = read(target, permit, (id, starter)).await?;
+    let job = key(target, permit, id)?;
+    let found = ReadJob::find_document(target.context.records(), &job).await?;
+    let found = own(found, starter)?;
     let StoredJob {
         accepted_at,
         started_at,
@@ -99,7 +101,11 @@ pub async fn remove(
 ) -> Result<JobKey> {
     let records = unit.cell_records(&target.context.cell().id).without_limit();
     for _ in 0..MAX_ATTEMPTS {
-        let (job, found) = read(target, permit, (id, starter)).await?;
+        let job = key(target, permit, id)?;
+        let found = own(
+            ReadJob::find(target.context.records(), &job).await?,
+            starter,
+        )?;
         let mut batch = Batch::new();
         found.delete_all(&mut batch, &job);
         match records.commit(batch).await {
@@ -111,18 +117,18 @@ pub async fn remove(
     Err(Code::Conflict.into())
 }
 
-async fn read(
-    target: &Target,
-    permit: &Permit,
-    (id, starter): (&NodeId, &str),
-) -> Result<(JobKey, ReadJob)> {
+/// The key of a job of the service that the permit is for.
+fn key(target: &Target, permit: &Permit, id: &NodeId) -> Result<JobKey> {
     permit.check(Operation::Execute, &target.permit_target())?;
-    let job = JobKey {
+    Ok(JobKey {
         cell: target.context.cell().id,
         service: target.node().value().id,
         id: *id,
-    };
-    let found = ReadJob::find(target.context.records(), &job).await?;
+    })
+}
+
+/// A job that was found, if an identity has started it.
+fn own(found: Option<ReadJob>, starter: &str) -> Result<ReadJob> {
     let found = found.filter(|found| found.state.starter == starter);
-    Ok((job, found.ok_or(Code::NoSuchPath)?))
+    Ok(found.ok_or(Code::NoSuchPath)?)
 }

@@ -1,4 +1,4 @@
-//! The begin of a job, and whether it goes on.
+//! The request of a job, the begin of its script, and whether it goes on.
 
 use personium_store::{Batch, StoreError};
 use personium_types::{Code, Error, Result};
@@ -18,37 +18,70 @@ pub struct QueuedJob {
     pub(super) _active: KeyInUse,
 }
 
-/// Notes that a job begins, and returns its request. `None` if it was removed, or another server node has taken it over: then there is
-/// nothing to do.
+/// The number of attempts to note the begin of a script while the state of its job changes.
+const MAX_ATTEMPTS: usize = 5;
+
+/// The request of a job that waits. `None` if it was removed, has begun, or another server node has taken it over: then there is nothing
+/// to do.
 ///
 /// # Errors
-/// [`Code::StoreCorrupt`] if the request cannot be read; a failure of the store, after which the job may have begun.
-pub async fn begin(unit: &Unit, job: &JobKey) -> Result<Option<JobRequest>> {
+/// [`Code::StoreCorrupt`] if the request cannot be read; a failure of the store.
+pub async fn find_request(unit: &Unit, job: &JobKey) -> Result<Option<JobRequest>> {
+    let found = find_own(unit, job).await?;
+    let Some(found) = found.filter(|found| found.state.started_at.is_none()) else {
+        return Ok(None);
+    };
+    let missing = || Error::new(Code::StoreCorrupt).with_source("a job without a request");
+    let stored = found.value(JobPart::Request).ok_or_else(missing)?;
+    let mut request = JobRequest::open(unit, job, stored).await?;
+    request.starter.clone_from(&found.state.starter);
+    Ok(Some(request))
+}
+
+/// Notes that the script of a job of this process begins: from now on the job is not run again. Returns whether it may begin; `false` if the
+/// job was removed, or another server node has taken it over.
+///
+/// # Errors
+/// A failure of the store, after which it may have begun.
+pub async fn begin(unit: &Unit, job: &JobKey) -> Result<bool> {
+    for _ in 0..MAX_ATTEMPTS {
+        let Some(found) = find_own(unit, job).await? else {
+            return Ok(false);
+        };
+        if found.state.started_at.is_some() {
+            // An earlier attempt was stored although the store has failed.
+            return Ok(true);
+        }
+        let mut batch = Batch::new();
+        let state = StoredJob {
+            started_at: Some(unit.now_ms()),
+            ..found.state.clone()
+        };
+        found.put_state(&mut batch, job, &state)?;
+        let records = unit.cell_records(&job.cell).without_limit();
+        match records.commit(batch).await {
+            Ok(_) => return Ok(true),
+            Err(StoreError::Conflict) => {}
+            Err(StoreError::SpaceDropped) => return Ok(false),
+            Err(error) => return Err(store_error(error)),
+        }
+    }
+    Err(Code::Conflict.into())
+}
+
+/// A job that has not ended and is one of this process.
+async fn find_own(unit: &Unit, job: &JobKey) -> Result<Option<ReadJob>> {
     let records = unit.cell_records(&job.cell).without_limit();
     let found = match ReadJob::find(&records, job).await {
         Err(error) if error.code() == Code::NoSuchCell => return Ok(None),
         found => found?,
     };
-    let Some(found) = found else {
-        return Ok(None);
-    };
-    if found.state.started_at.is_some() || !unit.confirm_node(&found.state.node).await? {
-        return Ok(None);
-    }
-    let missing = || Error::new(Code::StoreCorrupt).with_source("a job without a request");
-    let stored = found.value(JobPart::Request).ok_or_else(missing)?;
-    let mut request = JobRequest::open(unit, job, stored).await?;
-    request.starter.clone_from(&found.state.starter);
-    let mut batch = Batch::new();
-    let state = StoredJob {
-        started_at: Some(unit.now_ms()),
-        ..found.state.clone()
-    };
-    found.put_state(&mut batch, job, &state)?;
-    match records.commit(batch).await {
-        Ok(_) => Ok(Some(request)),
-        Err(StoreError::Conflict | StoreError::SpaceDropped) => Ok(None),
-        Err(error) => Err(store_error(error)),
+    match found {
+        Some(found) if found.state.end.is_none() => {
+            let is_own = unit.confirm_node(&found.state.node).await?;
+            Ok(is_own.then_some(found))
+        }
+        _ => Ok(None),
     }
 }
 

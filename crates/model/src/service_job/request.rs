@@ -1,5 +1,7 @@
 //! The request of a job, as it is kept until the job has ended: encrypted, because it contains the token of the caller.
 
+use std::net::IpAddr;
+
 use personium_token::at_rest::new_salt;
 use personium_types::{Code, Error, Result};
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,9 @@ pub struct JobRequest {
     /// The identity that has sent it: only the same one may read the document of the job. It is kept with the state of the job.
     #[serde(skip)]
     pub starter: String,
+    /// The address of the client, for accounts that may log in from some addresses only.
+    #[serde(rename = "c", default)]
+    pub client_address: Option<IpAddr>,
     /// The number of nested requests of the unit to itself that led to it.
     #[serde(rename = "d", default)]
     pub depth: u8,

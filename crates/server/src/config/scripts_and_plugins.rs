@@ -57,6 +57,8 @@ section! {
         jobs_running_of_cell_max: usize = "engine.script.job.running.maxNumOfCell", "5", Number(1..=10_000);
         /// The largest number of jobs of one cell that wait or run. Further requests are refused.
         jobs_waiting_of_cell_max: u32 = "engine.script.job.waiting.maxNumOfCell", "100", Number(1..=100_000);
+        /// The largest number of jobs of one cell that are kept after their end. More remove those that ended first.
+        jobs_kept_of_cell_max: u32 = "engine.script.job.kept.maxNumOfCell", "1000", Number(1..=100_000);
         /// The number of seconds for which the document of a job that has ended is kept.
         job_retention_secs: u64 = "engine.script.job.retention", "86400", Number(1..=31_536_000);
         /// The folder of the property files of extensions (Ext_MailSender.properties, Ext_Slack.properties). They are read at the start.

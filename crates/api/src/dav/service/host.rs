@@ -7,7 +7,9 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{Request, request};
 use personium_model::auth::grant::{Grant, TokenSubject};
 use personium_model::auth::token_issuer::TokenIssuer;
+use personium_model::keys::JobKey;
 use personium_model::locate::Target;
+use personium_model::service_job;
 use personium_model::{CellContext, Unit};
 use personium_plugin::{ExtensionError, PluginSet};
 use personium_script::{
@@ -58,8 +60,8 @@ pub(super) struct ServiceHost {
     caller: Option<String>,
     request_key: String,
     chain: CarriedChain,
-    /// Whether the script runs for so long that the cell may have changed much.
-    is_job: bool,
+    /// The job that the script runs for: then so long that the cell may have changed much.
+    job: Option<JobKey>,
     log: ScriptLog,
     /// The plugins of the time when the request began.
     plugins: Arc<PluginSet>,
@@ -81,7 +83,7 @@ impl ServiceHost {
             sources,
             subject,
             box_schema: target.target_box.schema.clone(),
-            is_job: request.job.is_some(),
+            job: request.job.as_ref().map(|run| run.job),
             log,
             plugins,
             http_client: request.request.http_client,
@@ -164,7 +166,7 @@ impl ServiceHost {
 
     /// The cell as it is now for a job, else as the request has found it.
     async fn current_context(&self) -> personium_types::Result<Arc<CellContext>> {
-        if !self.is_job {
+        if self.job.is_none() {
             return Ok(Arc::clone(&self.context));
         }
         let found = self.unit.find_cell_by_id(&self.context.cell().id).await?;
@@ -303,6 +305,22 @@ impl ScriptHost for ServiceHost {
     fn log(&self, level: LogLevel, text: &str) {
         if self.log.add(level, text) {
             tracing::debug!(cell.id = %self.context.cell().id, "script: {text}");
+        }
+    }
+
+    async fn begins(&self) -> Result<(), ScriptFailure> {
+        let Some(job) = &self.job else {
+            return Ok(());
+        };
+        match service_job::begin(&self.unit, job).await {
+            Ok(true) => Ok(()),
+            // It is over; who runs it finds that out.
+            Ok(false) => Err(ScriptFailure::Busy),
+            Err(error) => {
+                let (cell, error) = (job.cell, chain(&error));
+                tracing::warn!(cell.id = %cell, %error, "failed to note the begin of a job of a service, will retry");
+                Err(ScriptFailure::Busy)
+            }
         }
     }
 

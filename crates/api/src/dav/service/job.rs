@@ -57,6 +57,7 @@ pub(super) async fn accept(
         method: request.method.as_str().to_owned(),
         url,
         headers: kept_headers(&request.headers, &request.request_key),
+        client_address: request.client_address,
         depth: request.http_client.depth(),
         body: body.to_vec(),
     };

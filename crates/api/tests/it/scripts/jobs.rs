@@ -1,8 +1,10 @@
 //! Requests to asynchronous paths of services: their jobs and progress documents.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use personium_model::cell_usage;
 use personium_store::Direction;
-use personium_testkit::{TestClient, TestUnit, UNIT_URL, cell_url, refused, wait_until};
+use personium_testkit::{PASSWORD, TestClient, TestUnit, UNIT_URL, cell_url, refused, wait_until};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -485,6 +487,97 @@ async fn jobs_that_wait_run_after_a_restart_and_those_that_ran_have_failed() {
     drop(interrupted);
     assert_eq!(unfinished(&unit).await, 0);
     counted_bytes(&unit).await;
+}
+
+#[tokio::test]
+async fn job_that_waits_for_a_mode_is_queued_and_runs_after_a_restart() {
+    let unit = unit(|_| {}, HELLO).await;
+    let admin = unit.admin();
+    let path = start(&admin).await;
+    let mode = admin.request("PUT", "__maintenance");
+    let mode = mode.body(r#"{"mode":"readDelete"}"#).send().await;
+    assert!(mode.status.is_success(), "{}", mode.text());
+    let runner = run_jobs(&unit);
+    wait_until("an attempt to run it", async || {
+        unit.service.job_counts() == (1, 0)
+    })
+    .await;
+    let waiting = document(&admin, &path).await;
+    assert_eq!(waiting["status"], "queued", "{waiting}");
+    drop(runner);
+    let unit = unit.restart();
+    let admin = unit.admin();
+    let _runner = run_jobs(&unit);
+    wait_until("an attempt to run it", async || {
+        unit.service.job_counts() == (1, 0)
+    })
+    .await;
+    assert_eq!(document(&admin, &path).await["status"], "queued");
+    let mode = admin.request("DELETE", "__maintenance").send().await;
+    assert!(mode.status.is_success(), "{}", mode.text());
+    let ended = document_with(&admin, &path, "completed").await;
+    assert!(ended["started_at"].is_string(), "{ended}");
+    assert_eq!(unit.service.scripts_started(), 1);
+}
+
+#[tokio::test]
+async fn job_of_an_account_that_is_limited_to_addresses_has_that_of_its_request() {
+    let unit = unit(|_| {}, HELLO).await;
+    unit.create_account("c", r#"{"Name":"near","IPAddressRange":"10.0.0.0/24"}"#)
+        .await;
+    unit.create_role("c", "runner").await;
+    unit.link("c", "Account('near')", "_Role", "Role('runner')")
+        .await;
+    unit.grant_to_role("c/b/svc", "runner", &["p:exec"]).await;
+    let pair = STANDARD.encode(format!("near:{PASSWORD}"));
+    let basic = format!("Basic {pair}");
+    let send = async |method: &str, path: &str, address: &str| {
+        let request = unit.request(method, path).header("authorization", &basic);
+        request.header("x-forwarded-for", address).send().await
+    };
+    let refusal = send("POST", PATH, "10.0.1.1").await;
+    assert_eq!(refusal.status, 401, "{}", refusal.text());
+    let accepted = send("POST", PATH, "10.0.0.7").await.expect(202);
+    let url = accepted.header("location").unwrap();
+    let path = url.strip_prefix(UNIT_URL).unwrap();
+    let _runner = run_jobs(&unit);
+    wait_until("the end of the job", async || {
+        let found = send("GET", path, "10.0.0.8").await.expect(200).json();
+        assert_ne!(found["status"], "failed", "{found}");
+        found["status"] == "completed"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn jobs_that_ended_first_are_removed_when_too_many_are_kept() {
+    let unit = unit(|settings| settings.scripts.jobs.kept_of_cell_max = 3, HELLO).await;
+    let admin = unit.admin();
+    let _runner = run_jobs(&unit);
+    let mut paths = Vec::new();
+    for _ in 0..5 {
+        let path = start(&admin).await;
+        document_with(&admin, &path, "completed").await;
+        paths.push(path);
+        unit.advance_clock(1_000);
+    }
+    wait_until("the removal of the first two", async || {
+        let mut statuses = Vec::new();
+        for path in &paths {
+            let found = admin.request("GET", path).send().await;
+            statuses.push(found.status.as_u16());
+        }
+        statuses == [404, 404, 200, 200, 200]
+    })
+    .await;
+    counted_bytes(&unit).await;
+    let expired = personium_model::keys::expired_jobs(i64::MAX - 1);
+    wait_until("their entries are removed", async || {
+        let records = unit.model.records();
+        let found = records.list_keys(&expired, Direction::Up, 10).await;
+        found.unwrap().len() == 3
+    })
+    .await;
 }
 
 #[tokio::test]
