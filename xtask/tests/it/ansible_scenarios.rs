@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
@@ -14,7 +13,11 @@ use crate::package::{NEW, OLD};
 use crate::playbook::{Operator, collection};
 use crate::test_network::TestNetwork;
 
+mod backups_and_plugins;
+mod object_store;
+mod ports;
 mod secluded;
+mod share;
 mod web_certificates;
 
 const THREE_SERVERS: &str = "three-servers";
@@ -39,8 +42,8 @@ const SCALED_OUT: [(&str, &str, &str); 7] = [
     ("db2", "db", "172.16.1.22"),
 ];
 
-/// The address of the object store.
-const OBJECT_STORE: &str = "172.16.1.1:9000";
+/// The address outside from which another system reads events.
+const READER: &str = "172.16.1.1";
 
 /// The variables of the inventory: its hosts are reached by their inner addresses.
 fn variables(operator: &Operator, version: &str) -> Vec<String> {
@@ -159,30 +162,6 @@ fn certificates_of_an_authority_come_to_a_unit_and_then_to_the_web_layer_in_fron
     assert!(!system.run(by_personium).0);
 }
 
-/// An object store with an empty bucket, on the gateway of a network. Dropping it ends it.
-struct ObjectStore(Child);
-
-impl ObjectStore {
-    fn start(network: &TestNetwork) -> Self {
-        let home = std::env::var_os("HOME").expect("HOME is set");
-        let program = Path::new(&home).join(".cache/personium-tests/bin/gofakes3");
-        let mut command = network.command(program);
-        command
-            .args(["-backend", "memory", "-host", OBJECT_STORE, "-quiet"])
-            .args(["-initialbucket", "bodies"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        Self(command.spawn().unwrap())
-    }
-}
-
-impl Drop for ObjectStore {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Writes an inventory like `scaled-out`, with fewer machines, to a folder.
 fn smaller_scaled_out(folder: &Path) {
     let mut hosts = json!({});
@@ -200,14 +179,14 @@ fn smaller_scaled_out(folder: &Path) {
     fs::copy(original, folder.join(variables)).unwrap();
 }
 
-/// The variables of the smaller `scaled-out`: certificates in files, file bodies in an object store.
+/// The variables of the smaller `scaled-out`: certificates in files, file bodies and back-ups in an object store, a plugin.
 fn variables_of_scaled_out(
     operator: &Operator,
     version: &str,
     (certificate, key): &(PathBuf, PathBuf),
 ) -> Vec<String> {
     let secret = operator.path("s3-secret");
-    fs::write(&secret, "test-secret-key-0123").unwrap();
+    fs::write(&secret, object_store::SECRET_KEY).unwrap();
     let mut variables = operator.package(version);
     variables.push(
         json!({
@@ -215,16 +194,17 @@ fn variables_of_scaled_out(
             "unit_tls_certificate": certificate,
             "unit_tls_key": key,
             "unit_bodies": "s3",
-            "unit_s3_endpoint": format!("http://{OBJECT_STORE}"),
-            "unit_s3_bucket": "bodies",
-            "unit_s3_access_key": "test-access-key",
+            "unit_s3_endpoint": object_store::url(),
+            "unit_s3_bucket": object_store::BODIES,
+            "unit_s3_access_key": object_store::ACCESS_KEY,
             "unit_s3_secret_key_file": secret,
             "unit_settings": {"blobStore.s3.allowHttp": true, "outgoing.privateNetworks.enabled": true},
             "broker_readers": ["billing"],
-            "broker_reader_networks": ["172.16.1.1"],
+            "broker_reader_networks": [READER],
         })
         .to_string(),
     );
+    variables.push(backups_and_plugins::variables(operator, &secret).to_string());
     variables
 }
 
@@ -238,7 +218,7 @@ topic = '/topic/personium_event_topic'
 
 class Connection:
     def __init__(self):
-        raw = socket.create_connection((address, 61614), 60)
+        raw = socket.create_connection((address, 61614), 600)
         self.stream = context.wrap_socket(raw, server_hostname=address).makefile('rwb')
         self.send('CONNECT', 'accept-version:1.2\nhost:personium\nlogin:billing\npasscode:' + open(password).read().strip())
         assert self.receive().startswith('CONNECTED'), 'not connected'
@@ -299,6 +279,24 @@ fn check_events(network: &TestNetwork, broker: &BootedDebian, use_unit: impl FnO
     assert!(said().contains("\"Cell\":\"https://"), "{}", said());
 }
 
+/// The layers are closed to each other and to strangers, but for what they need.
+fn check_ports(network: &TestNetwork, systems: &[Option<BootedDebian>]) {
+    let machines: Vec<_> = SCALED_OUT
+        .iter()
+        .zip(systems)
+        .map(|((name, group, address), system)| ports::Machine {
+            name,
+            groups: match *group {
+                "cache" => &["cache", "broker"],
+                _ => std::slice::from_ref(group),
+            },
+            address,
+            system: system.as_ref().unwrap(),
+        })
+        .collect();
+    ports::check(network, &machines, READER);
+}
+
 #[test]
 #[ignore = "takes many minutes: cargo xtask deploy"]
 fn nodes_of_a_scaled_out_unit_are_lost_and_upgraded_one_by_one_while_it_serves() {
@@ -306,7 +304,7 @@ fn nodes_of_a_scaled_out_unit_are_lost_and_upgraded_one_by_one_while_it_serves()
         return;
     }
     let network = TestNetwork::new(&["172.16.0.1/24", "172.16.1.1/24"]);
-    let _store = ObjectStore::start(&network);
+    let _store = object_store::ObjectStore::start(&network);
     let operator = Operator::new();
     let folder = tempfile::tempdir().unwrap();
     smaller_scaled_out(folder.path());
@@ -330,6 +328,10 @@ fn nodes_of_a_scaled_out_unit_are_lost_and_upgraded_one_by_one_while_it_serves()
     check_events(&network, systems[4].as_ref().unwrap(), || {
         succeeded(operator.run(&network, inventory, &old, &["--tags", "selftest"]));
     });
+
+    let [ap1, ap2] = [1, 2].map(|number| systems[number].as_ref().unwrap());
+    backups_and_plugins::check([ap1, ap2]);
+    check_ports(&network, &systems);
 
     // The cell exists and has no page: its record was read.
     let web = SCALED_OUT[0].2;

@@ -1,8 +1,10 @@
-//! A unit whose machines are reached through a bastion alone, take everything else from its proxy, and keep data on volumes.
+//! A unit whose machines are reached through a bastion alone, take everything else from its proxy, keep data on volumes, and have a database
+//! with a standby that takes over.
 
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -27,6 +29,9 @@ const VOLUME: u64 = 1_500;
 const LARGER_VOLUME: u64 = 2_000;
 
 const PROXY_PORT: u16 = 3128;
+
+/// How many cells a client tries to make after what it was to survive.
+const TRIES_AFTERWARDS: usize = 100;
 
 /// The server outside: packages, and what rules send. Only the bastion knows its name.
 const OUTSIDE: &str = "outside.example.org:8000";
@@ -75,6 +80,15 @@ impl Drop for Outside {
     }
 }
 
+/// Dropping it says that something has ended.
+struct Ended<'a>(&'a AtomicBool);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// The scene of the test.
 struct Scene<'n> {
     network: &'n TestNetwork,
@@ -115,13 +129,15 @@ impl<'n> Scene<'n> {
             operator,
             inventory,
         };
-        scene.write_variables();
+        scene.write_variables(DB1, &[]);
         scene
     }
 
     /// Writes the variables of the group `all`.
-    fn write_variables(&self) {
+    fn write_variables(&self, primary: &str, lost: &[&str]) {
         let variables = json!({
+            "unit_db_primary": primary,
+            "unit_db_lost": lost,
             "db_synchronous": true,
             "unit_name": "unit.example.org",
             "unit_proxy": format!("http://{BASTION}:{PROXY_PORT}"),
@@ -186,6 +202,42 @@ impl<'n> Scene<'n> {
         self.request(url, &["-H", token, "-d", &body]).0
     }
 
+    /// Does something when some cells were made and while more are, and checks then that each one that was acknowledged is there.
+    fn while_cells_are_made<T>(&self, prefix: &str, act: impl FnOnce() -> T) -> T {
+        let token = self.log_in();
+        let (ended, count) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let (outcome, made) = std::thread::scope(|scope| {
+            let client = scope.spawn(|| {
+                let mut made = Vec::new();
+                let (mut after, mut tries) = (0, 0);
+                for number in 0.. {
+                    let name = format!("{prefix}{number}");
+                    if self.make_cell(&token, &name) == "201" {
+                        made.push(name);
+                        count.fetch_add(1, Ordering::Relaxed);
+                        after += usize::from(ended.load(Ordering::Relaxed));
+                    }
+                    tries += usize::from(ended.load(Ordering::Relaxed));
+                    if after > 2 || tries > TRIES_AFTERWARDS {
+                        break;
+                    }
+                }
+                made
+            });
+            // The client also ends when this panics.
+            let end = Ended(&ended);
+            wait_until("cells are made", || count.load(Ordering::Relaxed) > 5);
+            let outcome = act();
+            drop(end);
+            (outcome, client.join().unwrap())
+        });
+        for name in made {
+            let url = format!("https://unit.example.org/__ctl/Cell('{name}')");
+            assert_eq!(self.request(&url, &["-H", &token]).0, "200", "{name}");
+        }
+        outcome
+    }
+
     /// Whether a connection of this machine, as that of an operator, reaches a port.
     fn reaches(&self, address: &str, port: u16) -> bool {
         let script = format!("timeout 3 bash -c '</dev/tcp/{address}/{port}' 2> /dev/null");
@@ -204,6 +256,20 @@ fn ssh_options(operator: &Operator, through_bastion: bool) -> String {
             key.display()
         ),
     }
+}
+
+fn is_primary(system: &BootedDebian) -> bool {
+    let (_, state) =
+        system.run("runuser -u postgres -- psql -qtAc 'SELECT pg_is_in_recovery()' 2> /dev/null");
+    state.trim() == "f"
+}
+
+/// Whether a machine is a primary with a standby in step, for which changes wait.
+fn has_synchronous_standby(system: &BootedDebian) -> bool {
+    let query =
+        "SELECT sync_state, current_setting('synchronous_standby_names') FROM pg_stat_replication";
+    let command = format!("runuser -u postgres -- psql -qtAc \"{query}\"");
+    system.run(&command).1.trim() == "sync|*"
 }
 
 /// Lets containers have chrony, which does not set the clock there; the bastion serves the time.
@@ -359,8 +425,7 @@ fn check_power(scene: &Scene<'_>, files: &DebianFiles, unit: BootedDebian) -> Bo
 
 #[test]
 #[ignore = "takes many minutes: cargo xtask deploy"]
-fn secluded_machines_use_their_bastion_its_proxy_and_volumes_and_wait_for_a_volume_that_is_not_there()
- {
+fn secluded_machines_use_bastion_proxy_and_volumes_and_the_standby_of_their_database_takes_over() {
     if !is_root() {
         return;
     }
@@ -381,7 +446,7 @@ fn secluded_machines_use_their_bastion_its_proxy_and_volumes_and_wait_for_a_volu
     let bastion = boot(&bastion_files, &network, "bastion");
     prepare_bastion(&bastion);
     let unit = boot(&files[0], &network, "one");
-    let _first = boot(&files[1], &network, "db1");
+    let first = boot(&files[1], &network, "db1");
     let second = boot(&files[2], &network, "db2");
     let scene = Scene::new(&network, &operator, [files[0].device(), files[2].device()]);
     succeeded(scene.run("site", &[]));
@@ -392,6 +457,8 @@ fn secluded_machines_use_their_bastion_its_proxy_and_volumes_and_wait_for_a_volu
     let _unit = check_power(&scene, &files[0], unit);
     let again = succeeded(scene.run("site", &[]));
     assert_eq!(again.changes(), [], "{}", again.output);
+    let first = check_failover(&scene, &files[1], first, &second);
+    check_return(&scene, &first, &second);
 }
 
 fn boot_without_disk(files: &DebianFiles, network: &TestNetwork) -> BootedDebian {
@@ -400,4 +467,61 @@ fn boot_without_disk(files: &DebianFiles, network: &TestNetwork) -> BootedDebian
         system.run("ss -Hltn 'sport = :22' | grep -q .").0
     });
     system
+}
+
+/// The machine of the primary is lost, the standby takes over, and the lost machine is no second primary when it is there again.
+fn check_failover(
+    scene: &Scene<'_>,
+    files: &DebianFiles,
+    first: BootedDebian,
+    second: &BootedDebian,
+) -> BootedDebian {
+    let take_over = format!("unit_db_primary={DB2}");
+    let lost = json!({"unit_db_lost": [DB1]}).to_string();
+    scene.while_cells_are_made("first", || {
+        drop(first);
+        // Nothing says that it is off.
+        let unsaid = scene.run("failover", &["-e", &take_over]);
+        assert!(!unsaid.succeeded, "{}", unsaid.output);
+        assert!(
+            unsaid
+                .output
+                .contains("db1.example.org cannot be reached, and may go on as a primary"),
+            "{}",
+            unsaid.output
+        );
+        assert!(!is_primary(second));
+        succeeded(scene.run("failover", &["-e", &take_over, "-e", &lost]));
+        assert!(is_primary(second));
+    });
+    scene.write_variables(DB2, &[DB1]);
+    let again = succeeded(scene.run("site", &["--limit", "!db1.example.org"]));
+    assert_eq!(again.changes(), [], "{}", again.output);
+
+    let first = boot(files, scene.network, "db1");
+    let (active, _) = first.run("systemctl is-active postgresql@15-main");
+    assert!(!active && is_primary(second));
+    let why = first.expect("journalctl -u postgresql@15-main --no-pager");
+    assert!(why.contains("db2.example.org is the primary"), "{why}");
+    first
+}
+
+/// The lost machine becomes a standby, and then the primary again, without any loss.
+fn check_return(scene: &Scene<'_>, first: &BootedDebian, second: &BootedDebian) {
+    scene.write_variables(DB2, &[]);
+    scene.while_cells_are_made("second", || succeeded(scene.run("failover", &[])));
+    assert!(is_primary(second) && !is_primary(first));
+    wait_until("the machine is in step", || has_synchronous_standby(second));
+    first.expect("test -d /var/lib/postgresql/15/main.old");
+    scene.while_cells_are_made("third", || {
+        let back = format!("unit_db_primary={DB1}");
+        succeeded(scene.run("failover", &["-e", &back]));
+    });
+    assert!(is_primary(first) && !is_primary(second));
+    wait_until("the other machine is in step", || {
+        has_synchronous_standby(first)
+    });
+    scene.write_variables(DB1, &[]);
+    let again = succeeded(scene.run("site", &[]));
+    assert_eq!(again.changes(), [], "{}", again.output);
 }
