@@ -7,6 +7,7 @@
 mod catalogue;
 mod names;
 mod space;
+mod space_copy;
 mod walk;
 
 use std::sync::Arc;
@@ -91,6 +92,12 @@ impl VerifiedSpace {
 pub trait FindingSink: Send {
     /// Takes a finding.
     fn add(&mut self, finding: Finding);
+}
+
+impl FindingSink for Vec<Finding> {
+    fn add(&mut self, finding: Finding) {
+        self.push(finding);
+    }
 }
 
 /// The content that was verified.
