@@ -34,7 +34,9 @@ pub(crate) async fn handle(
         info: target.target_box.clone(),
         access: resource.access.clone(),
     };
-    let archive = exported.write().await?;
+    let work = resource.unit.background_work();
+    let written = work.run(async move { Box::pin(exported.write()).await });
+    let archive = written.await??;
     drop(limiter_permit);
     let length = archive.length();
     let body = body::of_blob(Box::new(archive), 0, length, memory).await?;

@@ -9,7 +9,6 @@ use personium_model::event::Event;
 use personium_model::temp_file::TempFile;
 use personium_model::url::LOCAL_CELL;
 use personium_model::{Permit, Unit};
-use personium_trace::within;
 use personium_types::{Code, Error, Operation, Result};
 use tokio::sync::oneshot;
 
@@ -64,6 +63,7 @@ pub(crate) async fn handle(mut request: CellRequest) -> Result<Response> {
     };
     // A task of its own: a box that was created is installed or removed again, also if the client goes away.
     let (sender, started) = oneshot::channel();
+    let unit = request.unit.clone();
     let installing = async move {
         let start = start(&request, &permit, &name, archive.package).await;
         let status = match &start {
@@ -84,7 +84,7 @@ pub(crate) async fn handle(mut request: CellRequest) -> Result<Response> {
         }
         drop(archive.limiter_permit);
     };
-    tokio::spawn(within(personium_trace::background(), installing));
+    unit.background_work().spawn(installing);
     started.await.map_err(Error::internal)??;
     Ok(response::status(StatusCode::ACCEPTED).with_header(header::LOCATION, &url))
 }

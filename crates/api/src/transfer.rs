@@ -4,7 +4,6 @@ use http::{Method, StatusCode, header};
 use personium_install::{CellExporter, CellImporter, ExportFormat};
 use personium_model::Permit;
 use personium_model::transfer::{self, TransferKind, TransferStatus};
-use personium_trace::within;
 use personium_types::time::iso_time;
 use personium_types::{Code, Error, Result};
 use serde_json::{Value, json};
@@ -121,6 +120,7 @@ async fn begin(mut request: CellRequest, kind: TransferKind) -> Result<Response>
     let location = format!("{}{endpoint}", request.cell_url());
     // A task of its own: a transfer that was begun goes on, also if the client goes away.
     let (sender, begun) = oneshot::channel();
+    let unit = request.unit.clone();
     let transferring = async move {
         let (unit, cell) = (request.unit.clone(), request.context.cell().id);
         let _limiter_permit = match unit.limits().installs.acquire(&cell).await {
@@ -145,7 +145,7 @@ async fn begin(mut request: CellRequest, kind: TransferKind) -> Result<Response>
             }
         }
     };
-    tokio::spawn(within(personium_trace::background(), transferring));
+    unit.background_work().spawn(transferring);
     begun.await.map_err(Error::internal)??;
     Ok(response::status(StatusCode::ACCEPTED).with_header(header::LOCATION, &location))
 }

@@ -11,6 +11,7 @@ pub mod audit;
 pub mod audit_event;
 pub mod audit_log;
 pub mod auth;
+pub mod background_work;
 pub mod backoff;
 pub mod cell;
 mod cell_announcement;

@@ -10,6 +10,7 @@ use tokio::sync::{RwLock, Semaphore};
 
 use crate::answer_memory::{AnswerMemory, AnswerShare};
 use crate::audit_log::AuditLog;
+use crate::background_work::BackgroundWork;
 use crate::cell_context::{CellContext, CellStructure, CellStructureCache};
 use crate::concurrency_limiter::{ConcurrencyLimiter, NodeLocks};
 use crate::credentials::{Credentials, UnitKeys};
@@ -73,6 +74,7 @@ struct Shared {
     plugins: PluginRegistry,
     known_quotas: Arc<KnownQuotas>,
     audit_log: AuditLog,
+    background_work: BackgroundWork,
 }
 
 /// The limits of concurrent work in a process. Several server nodes of a unit have their own each.
@@ -155,6 +157,7 @@ impl Unit {
             plugins: PluginRegistry::default(),
             known_quotas: Arc::default(),
             audit_log: AuditLog::default(),
+            background_work: BackgroundWork::default(),
             ports,
         };
         let unit = Self {
@@ -258,6 +261,12 @@ impl Unit {
     #[must_use]
     pub fn audit_log(&self) -> &AuditLog {
         &self.shared.audit_log
+    }
+
+    /// The work that goes on beside requests: exports, imports, installations.
+    #[must_use]
+    pub fn background_work(&self) -> &BackgroundWork {
+        &self.shared.background_work
     }
 
     /// An event id that is greater than all before it; see [`crate::keys::monotonic_id`].

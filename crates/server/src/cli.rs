@@ -41,8 +41,8 @@ use crate::unit_rename::FormerName;
 use crate::usage::UsageRequest;
 use crate::verify::{VerifyOutcome, VerifyReport};
 use crate::{
-    check, components, copy, data_folder, first_start, logging, progress, record_engine, serve,
-    service_manager, system, unit_rename, usage, verify,
+    check, components, copy, data_folder, first_start, logging, low_priority, progress,
+    record_engine, serve, service_manager, system, unit_rename, usage, verify,
 };
 
 /// The status of a command line that cannot be read.
@@ -498,6 +498,7 @@ fn verify_unit(
     }
     let config = load_settings(sources)?.config;
     data_folder::restrict_new_files();
+    low_priority::lower();
     let report = VerifyReport::new(as_json, print);
     let done = runtime(1)?.block_on(Box::pin(verify::run(&config, cell.as_deref(), report)))?;
     Ok(match done {

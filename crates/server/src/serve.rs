@@ -28,6 +28,7 @@ use self::tasks::{Listeners, spawn};
 use crate::access_log::AccessLog;
 use crate::administrator_file;
 use crate::background;
+use crate::background_runtime::BackgroundRuntime;
 use crate::components::{self, Components};
 use crate::config::{Config, LoadedConfig};
 use crate::file_descriptors::DescriptorBudget;
@@ -64,6 +65,8 @@ pub struct RunningUnit {
     http_server: JoinHandle<()>,
     background: Vec<JoinHandle<()>>,
     watchdog: Option<StallWatchdog>,
+    /// Ends when this is dropped.
+    background_runtime: Option<BackgroundRuntime>,
     records: Arc<dyn RecordStore>,
     /// The time for requests and jobs of services to end.
     shutdown_timeout: Duration,
@@ -145,6 +148,7 @@ pub async fn start(
         admin: admin_listener,
     };
     let limits = http_limits(config, budget.connections_max);
+    let background_runtime = start_background_runtime(&unit);
     let mut running = spawn(
         &components,
         unit,
@@ -155,6 +159,7 @@ pub async fn start(
     let following = plugin_loader.map(|loader| tokio::spawn(loader.run()));
     running.background.extend(following);
     running.watchdog = start_watchdog(config, stalls);
+    running.background_runtime = background_runtime;
     tracing::info!(
         unit.url = running.unit.urls().unit(),
         address = %running.address,
@@ -214,6 +219,16 @@ fn start_watchdog(config: &Config, stalls: Arc<Stalls>) -> Option<StallWatchdog>
     let started = StallWatchdog::start(threshold, stalls, system::clock());
     let failed = |error| tracing::warn!(%error, "stalls of the runtime will not be noticed");
     started.map_err(failed).ok()
+}
+
+/// Starts the runtime of the work that goes on beside requests.
+fn start_background_runtime(unit: &Unit) -> Option<BackgroundRuntime> {
+    let started = BackgroundRuntime::start();
+    let failed =
+        |error| tracing::warn!(%error, "exports and imports will run on the threads of requests");
+    let runtime = started.map_err(failed).ok()?;
+    unit.background_work().run_on(runtime.handle()?.clone());
+    Some(runtime)
 }
 
 /// Makes the socket that gives the records to commands of this unit, if they are in files. Others reach a database by themselves.

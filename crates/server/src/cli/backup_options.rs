@@ -20,7 +20,7 @@ use crate::config::{Config, ConfigSources};
 use crate::restore::one_cell::{self, CellOptions};
 use crate::restore::owner_cells::{self, OwnerOptions};
 use crate::restore::{self, RestoreOptions};
-use crate::{copy, data_folder};
+use crate::{copy, data_folder, low_priority};
 
 #[derive(Debug, Args)]
 pub(super) struct BackupArguments {
@@ -84,6 +84,7 @@ impl BackupArguments {
         };
         let config = loaded.config;
         data_folder::restrict_new_files();
+        low_priority::lower();
         let to = self.bucket.place(self.to)?;
         if let Some(cell) = self.forget {
             let forgotten = backup::forget(&config, &to, self.key.as_deref(), &cell);
@@ -224,6 +225,7 @@ impl RestoreArguments {
             new_name: self.new_name,
             replace: self.replace,
         });
+        low_priority::lower();
         let runtime = runtime(0)?;
         let RestoreAction {
             to,

@@ -9,6 +9,7 @@ use super::selftest_options::read_secret;
 use super::{DAMAGED_STATUS, print, runtime};
 use crate::config::ConfigSources;
 use crate::data_folder;
+use crate::low_priority;
 use crate::migrate::{self, DocumentPlace, EngineAddress, MigrateOptions, MigrateOutcome};
 
 #[derive(Debug, Args)]
@@ -91,6 +92,7 @@ impl MigrateArguments {
             verify: self.verify,
             finish: self.finish,
         };
+        low_priority::lower();
         let done =
             runtime(0)?.block_on(Box::pin(migrate::run(&options, sources, &data_dir, print)))?;
         Ok(match done {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use personium_model::Unit;
 use personium_model::records::Records;
 use personium_store::{Batch, ErrorDetail, RecordSnapshot, RecordStore, Space, StoreError};
 use personium_types::error::chain;
@@ -62,8 +63,11 @@ impl Drop for RecordSocket {
     }
 }
 
-/// Answers requests until the task is aborted.
-pub(crate) async fn serve(socket: RecordSocket, records: Arc<dyn RecordStore>) {
+/// Answers requests from the records of the unit until the task is aborted, as work beside the requests of clients.
+pub(crate) async fn serve(
+    socket: RecordSocket,
+    (records, unit): (Arc<dyn RecordStore>, Arc<Unit>),
+) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
@@ -74,7 +78,7 @@ pub(crate) async fn serve(socket: RecordSocket, records: Arc<dyn RecordStore>) {
             continue;
         };
         let records = Arc::clone(&records);
-        tokio::spawn(async move {
+        unit.background_work().spawn(async move {
             if let Err(error) = Box::pin(answer_all(stream, &records)).await {
                 tracing::debug!(%error, "a connection to the socket of the records ended");
             }

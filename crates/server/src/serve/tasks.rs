@@ -123,8 +123,8 @@ pub(super) fn spawn(
         personium_model::message_queue::remove_when_expired(&removing).await;
     }));
     if let Some(socket) = listeners.records {
-        let records = components.records.port();
-        background.push(tokio::spawn(record_socket::serve(socket, records)));
+        let of_unit = (components.records.port(), Arc::clone(&unit));
+        background.push(tokio::spawn(record_socket::serve(socket, of_unit)));
     }
     background.extend(port_tls.map_or_else(Vec::new, |port_tls| {
         port_tls.spawn(listeners.redirect.map(|open| open.listener), components)
@@ -147,6 +147,7 @@ pub(super) fn spawn(
         http_server,
         background,
         watchdog: None,
+        background_runtime: None,
         records,
         shutdown_timeout,
     }
