@@ -413,6 +413,7 @@ async fn open_at(store: BackupStore, at_ms: i64) -> BackupResult<OpenGeneration>
                     commit: 0,
                     records: manifest.unit_space.records,
                     following: Vec::new(),
+                    state: None,
                     sum: RecordSum::default(),
                     bodies: 0,
                     body_bytes: 0,

@@ -301,6 +301,16 @@ impl Batch {
     }
 }
 
+/// The state of a range of records. If it is that of an earlier snapshot of the same space, the records of the range are the same: what was
+/// put since then would have a greater version, and what was removed would be missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RangeState {
+    /// The number of records.
+    pub records: u64,
+    /// The greatest version of a record; 0 if there is none.
+    pub last_version: CommitSeq,
+}
+
 /// The records of a space as they were at one time.
 #[async_trait]
 pub trait RecordSnapshot: Send {
@@ -312,6 +322,14 @@ pub trait RecordSnapshot: Send {
     /// # Errors
     /// As [`RecordStore::get`].
     async fn scan(&mut self, range: &KeyRange, limit: Limit) -> Result<Vec<(Key, Record)>>;
+
+    /// Returns the state of a range. `None` if the engine cannot tell without reading the values.
+    ///
+    /// # Errors
+    /// As [`RecordStore::get`].
+    async fn state(&mut self, _range: &KeyRange) -> Result<Option<RangeState>> {
+        Ok(None)
+    }
 }
 
 /// A store of records.

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use personium_store::{
-    Direction, Key, KeyRange, Limit, Record, Result, Snapshot, StoreError, record_checksum,
+    Direction, Key, KeyRange, Limit, RangeState, Record, Result, Snapshot, StoreError,
+    record_checksum,
 };
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -140,6 +141,25 @@ pub(crate) fn count(db: &Connection, range: &KeyRange, limit: u64) -> rusqlite::
             db.prepare_cached(sql::COUNT)?
                 .query_row(params, |row| row.get(0))
         }
+    }
+}
+
+/// Returns the state of a range.
+pub(crate) fn range_state(db: &Connection, range: &KeyRange) -> rusqlite::Result<RangeState> {
+    let state = |row: &Row<'_>| {
+        Ok(RangeState {
+            records: row.get(0)?,
+            last_version: row.get(1)?,
+        })
+    };
+    let start = range.start.as_bytes();
+    match &range.end {
+        None => db
+            .prepare_cached(sql::RANGE_STATE_TO_END)?
+            .query_row(params![start], state),
+        Some(end) => db
+            .prepare_cached(sql::RANGE_STATE)?
+            .query_row(params![start, end.as_bytes()], state),
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use personium_store::{
-    CommitSeq, Direction, Key, KeyRange, Limit, Record, RecordSnapshot, Result, StoreError,
+    CommitSeq, Direction, Key, KeyRange, Limit, RangeState, Record, RecordSnapshot, Result,
+    StoreError,
 };
 use rusqlite::Connection;
 use tokio::task::spawn_blocking;
@@ -56,6 +57,26 @@ impl SqliteSnapshot {
     }
 }
 
+impl SqliteSnapshot {
+    /// Runs a query on a blocking thread. `None` if there is no file.
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<Option<T>> {
+        let Some(db) = self.db.clone() else {
+            return Ok(None);
+        };
+        let found = spawn_blocking(move || query(&db.lock()));
+        let found = found.await.map_err(panicked)?;
+        self.engine.verification.check(&self.file.space)?;
+        let found = found.map_err(|error| -> StoreError {
+            let text = format!("failed to read from {}", self.file.path.display());
+            self.engine.reported(&self.file, sqlite_error(text, error))
+        });
+        found.map(Some)
+    }
+}
+
 #[async_trait]
 impl RecordSnapshot for SqliteSnapshot {
     fn last_commit(&self) -> CommitSeq {
@@ -63,16 +84,14 @@ impl RecordSnapshot for SqliteSnapshot {
     }
 
     async fn scan(&mut self, range: &KeyRange, limit: Limit) -> Result<Vec<(Key, Record)>> {
-        let Some(db) = self.db.clone() else {
-            return Ok(Vec::new());
-        };
         let range = range.clone();
-        let found = spawn_blocking(move || read::scan(&db.lock(), &range, Direction::Up, limit));
-        let found = found.await.map_err(panicked)?;
-        self.engine.verification.check(&self.file.space)?;
-        found.map_err(|error| -> StoreError {
-            let text = format!("failed to read from {}", self.file.path.display());
-            self.engine.reported(&self.file, sqlite_error(text, error))
-        })
+        let found = self.read(move |db| read::scan(db, &range, Direction::Up, limit));
+        Ok(found.await?.unwrap_or_default())
+    }
+
+    async fn state(&mut self, range: &KeyRange) -> Result<Option<RangeState>> {
+        let range = range.clone();
+        let found = self.read(move |db| read::range_state(db, &range)).await?;
+        Ok(Some(found.unwrap_or_default()))
     }
 }

@@ -97,6 +97,10 @@ pub(crate) const COUNT: &str =
     "SELECT count(*) FROM (SELECT 1 FROM record WHERE key >= ?1 AND key < ?2 LIMIT ?3)";
 pub(crate) const COUNT_TO_END: &str =
     "SELECT count(*) FROM (SELECT 1 FROM record WHERE key >= ?1 LIMIT ?2)";
+pub(crate) const RANGE_STATE: &str =
+    "SELECT count(*), coalesce(max(version), 0) FROM record WHERE key >= ?1 AND key < ?2";
+pub(crate) const RANGE_STATE_TO_END: &str =
+    "SELECT count(*), coalesce(max(version), 0) FROM record WHERE key >= ?1";
 pub(crate) const ANY: &str = "SELECT 1 FROM record WHERE key >= ?1 AND key < ?2 LIMIT 1";
 pub(crate) const ANY_TO_END: &str = "SELECT 1 FROM record WHERE key >= ?1 LIMIT 1";
 

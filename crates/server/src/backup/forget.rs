@@ -298,6 +298,7 @@ async fn unit_records(
         records,
         sum,
         following: Vec::new(),
+        state: None,
         ..entry.clone()
     })
 }
@@ -407,6 +408,7 @@ mod tests {
         let (records, sum) = records.finish().await.unwrap();
         let entry = |name: &str| SpaceEntry {
             following: Vec::new(),
+            state: None,
             name: name.to_owned(),
             commit: 0,
             records,

@@ -130,7 +130,10 @@ impl GenerationWriter<'_> {
             let commit = snapshot.last_commit();
             let catalogue = match known.take() {
                 Some((last, catalogue)) if last == commit => catalogue,
-                _ => catalogue(&mut *snapshot, &self.store.scope).await?,
+                _ => match self.former_catalogue(&mut *snapshot).await? {
+                    Some(catalogue) => catalogue,
+                    None => catalogue(&mut *snapshot, &self.store.scope).await?,
+                },
             };
             let is_pending = |id: &CellId| !done.contains_key(id) && !gone.contains(id);
             let pending: Vec<_> = catalogue.iter().filter(|(id, _)| is_pending(id)).collect();
@@ -359,6 +362,7 @@ impl GenerationWriter<'_> {
             commit: snapshot.last_commit(),
             records: written.file,
             following: Vec::new(),
+            state: None,
             sum: written.sum,
             bodies: 0,
             body_bytes: 0,
@@ -426,6 +430,7 @@ impl GenerationWriter<'_> {
             commit: 0,
             records: id,
             following: Vec::new(),
+            state: None,
             sum,
             bodies: 0,
             body_bytes: 0,

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use personium_store::{BlobStore, Result, Space, StoreError};
+use personium_store::{BlobStore, RangeState, Result, Space, StoreError};
 use personium_types::{BlobId, CellId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -31,6 +31,8 @@ pub(crate) struct SpaceEntry {
     pub(crate) records: BlobId,
     /// The files of the records whose keys follow, in their order.
     pub(crate) following: Vec<RecordPart>,
+    /// The state of the records of the first file in their range, for those of the unit itself.
+    pub(crate) state: Option<PartState>,
     /// The sum of all files.
     pub(crate) sum: RecordSum,
     pub(crate) bodies: u64,
@@ -56,6 +58,27 @@ pub(crate) struct RecordPart {
     pub(crate) sum: RecordSum,
     /// The entries of the audit log that it has, if these are all that it has.
     pub(crate) audit: Option<AuditSpan>,
+    /// The state of its records in their range, if they are not of the audit log.
+    pub(crate) state: Option<PartState>,
+}
+
+/// The state of the records of a file in the range that it has, and their sum: if the range has it still, the file is not written again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PartState {
+    /// The number of records in the range, also of those that are not in the file.
+    pub(crate) records: u64,
+    /// The greatest version of a record.
+    pub(crate) last_version: u64,
+    /// The sum of the file.
+    pub(crate) sum: RecordSum,
+}
+
+impl PartState {
+    /// Whether a range in this state has the records of the file.
+    pub(crate) const fn is(&self, state: &RangeState) -> bool {
+        self.records == state.records && self.last_version == state.last_version
+    }
 }
 
 /// Entries of the audit log, of which none ever changes.
@@ -161,6 +184,9 @@ fn line(id: Option<&CellId>, entry: &SpaceEntry) -> Value {
         "problem": entry.problem,
         "stamp": entry.stamp,
     });
+    if let (Value::Object(members), Some(state)) = (&mut line, entry.state) {
+        members.insert("state".to_owned(), json!(state));
+    }
     if let (Value::Object(members), false) = (&mut line, entry.following.is_empty()) {
         let parts = entry.following.iter().map(part_line);
         members.insert("following".to_owned(), parts.collect());
@@ -174,6 +200,7 @@ fn part_line(part: &RecordPart) -> Value {
         "records": part.sum.records,
         "checksum": format!("{:016x}", part.sum.checksum),
         "audit": part.audit,
+        "state": part.state,
     })
 }
 
@@ -184,6 +211,7 @@ struct ListedPart {
     records: u64,
     checksum: String,
     audit: Option<AuditSpan>,
+    state: Option<PartState>,
 }
 
 impl ListedPart {
@@ -195,6 +223,7 @@ impl ListedPart {
                 checksum: u64::from_str_radix(&self.checksum, 16).ok()?,
             },
             audit: self.audit,
+            state: self.state,
         })
     }
 }
@@ -218,6 +247,7 @@ struct ListedLine {
     problem: Option<String>,
     stamp: Option<String>,
     following: Vec<ListedPart>,
+    state: Option<PartState>,
     keys: Option<String>,
     end: bool,
     cells: Option<u64>,
@@ -233,6 +263,7 @@ impl ListedLine {
             following: (self.following.into_iter())
                 .map(ListedPart::part)
                 .collect::<Option<_>>()?,
+            state: self.state,
             sum: RecordSum {
                 records: self.records?,
                 checksum: u64::from_str_radix(&self.checksum?, 16).ok()?,
@@ -318,6 +349,7 @@ mod tests {
             commit: 7,
             records: BlobId::from_bytes([3; 16]),
             following: Vec::new(),
+            state: None,
             sum: RecordSum {
                 records: 9,
                 checksum: u64::MAX - 3,
@@ -337,10 +369,19 @@ mod tests {
             stamp: None,
             ..entry("b")
         };
+        let state = PartState {
+            records: 5,
+            last_version: 9,
+            sum: RecordSum {
+                records: 4,
+                checksum: u64::MAX,
+            },
+        };
         let part = |audit| RecordPart {
             file: BlobId::from_bytes([5; 16]),
             sum: RecordSum::default(),
             audit,
+            state: audit.is_none().then_some(state),
         };
         let span = AuditSpan {
             first: 3,
@@ -357,6 +398,7 @@ mod tests {
             ]),
             unit_space: SpaceEntry {
                 following: vec![part(None), part(Some(span))],
+                state: Some(state),
                 ..entry("")
             },
             keys: Some(BlobId::from_bytes([4; 16])),

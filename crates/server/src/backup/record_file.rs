@@ -12,6 +12,7 @@ use personium_store::{
     record_checksum,
 };
 use personium_types::BlobId;
+use serde::{Deserialize, Serialize};
 
 use super::parts::{PART_BYTES, PartReader, damaged};
 
@@ -19,7 +20,7 @@ use super::parts::{PART_BYTES, PartReader, damaged};
 const HEAD_BYTES: usize = 8;
 
 /// The number of records, and the sum of their checksums.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 pub(crate) struct RecordSum {
     pub(crate) records: u64,
     pub(crate) checksum: u64,

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use personium_store::{
     Batch, CommitSeq, Direction, ErrorDetail, JournalPage, JournalPosition, Key, KeyRange, Limit,
-    Record, RecordSnapshot, RecordStore, Result, Snapshot, Space, StoreError, StructureVersion,
+    RangeState, Record, RecordSnapshot, RecordStore, Result, Snapshot, Space, StoreError,
+    StructureVersion,
 };
 use tokio::net::UnixStream;
 
@@ -212,5 +213,22 @@ impl RecordSnapshot for RemoteSnapshot {
         let request = RecordRequest::ScanSnapshot(range.clone(), limit);
         let response = exchange(&mut self.stream, &request).await?;
         decode_response(response)?.records().map_err(malformed)
+    }
+
+    async fn state(&mut self, range: &KeyRange) -> Result<Option<RangeState>> {
+        let request = RecordRequest::SnapshotState(range.clone());
+        let response = exchange(&mut self.stream, &request).await?;
+        let mut parts = match decode_response(response) {
+            Ok(parts) => parts,
+            // A unit of an earlier version.
+            Err(StoreError::Unsupported(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let is_known = parts.byte().map_err(malformed)? != 0;
+        let state = RangeState {
+            records: parts.number().map_err(malformed)?,
+            last_version: parts.number().map_err(malformed)?,
+        };
+        Ok(is_known.then_some(state))
     }
 }

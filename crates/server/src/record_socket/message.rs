@@ -28,6 +28,8 @@ pub(super) enum RecordRequest {
     Snapshot(Space),
     /// Reads from the snapshot.
     ScanSnapshot(KeyRange, Limit),
+    /// The state of a range of the snapshot.
+    SnapshotState(KeyRange),
     /// Reads from the journal of a space.
     Journal(Space, JournalPosition, Limit),
     /// Notes in the audit log that a cell was removed from back-ups: by whom, and which where.
@@ -262,6 +264,10 @@ impl RecordRequest {
                 out.range(range);
                 out.limit(*limit);
             }
+            Self::SnapshotState(range) => {
+                out.byte(11);
+                out.range(range);
+            }
             Self::Journal(space, after, limit) => {
                 out.byte(9);
                 out.space(space);
@@ -314,6 +320,7 @@ impl RecordRequest {
                 Self::Journal(space, JournalPosition::from_number(after), parts.limit()?)
             }
             10 => Self::NoteForgotten(parts.text()?, parts.text()?),
+            11 => Self::SnapshotState(parts.range()?),
             _ => return Err(MalformedMessage),
         })
     }
@@ -457,6 +464,7 @@ mod tests {
             RecordRequest::FindDamage(cell),
             RecordRequest::Snapshot(cell),
             RecordRequest::ScanSnapshot(range(), limit),
+            RecordRequest::SnapshotState(range()),
             RecordRequest::Journal(cell, JournalPosition::new(3, 1), limit),
             RecordRequest::NoteForgotten("root (0)".to_owned(), "a cell".to_owned()),
         ] {

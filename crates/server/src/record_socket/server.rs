@@ -172,6 +172,16 @@ async fn answer(
             limit.bytes = limit.bytes.min(PAGE_MAX_BYTES);
             out.records(&snapshot.scan(&range, limit).await?);
         }
+        RecordRequest::SnapshotState(range) => {
+            let snapshot = snapshot
+                .as_mut()
+                .ok_or_else(|| unsupported("there is no snapshot"))?;
+            let state = snapshot.state(&range).await?;
+            out.byte(u8::from(state.is_some()));
+            let state = state.unwrap_or_default();
+            out.number(state.records);
+            out.number(state.last_version);
+        }
         RecordRequest::Journal(space, after, mut limit) => {
             limit.records = limit.records.min(PAGE_MAX_RECORDS);
             limit.bytes = limit.bytes.min(PAGE_MAX_BYTES);

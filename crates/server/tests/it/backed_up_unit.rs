@@ -201,6 +201,52 @@ async fn only_changed_cells_and_new_bodies_are_copied_and_each_generation_is_as_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_of_the_unit_are_written_again_only_if_they_have_changed() {
+    let mut stage = Stage::start("").await;
+    let backups = Backups::new(&stage);
+    let folder = backups.folder.join("files/unit");
+    let written = |stage: &Stage| {
+        let before = files(&folder, "").len();
+        let text = backups.expect_backup(&stage.source, &[]);
+        (files(&folder, "").len() - before, text)
+    };
+    assert!(written(&stage).0 > 2);
+    // The list and the keys.
+    assert_eq!(written(&stage).0, 2);
+    stage.unit.restart();
+    written(&stage);
+    assert_eq!(written(&stage).0, 2);
+    // One cell more, then as many as before, which are others.
+    for (change, cells) in [
+        ("POST", "5 cells (1 new"),
+        ("DELETE", "4 cells (0 new"),
+        ("POST", "5 cells (1 new"),
+    ] {
+        match change {
+            "POST" => stage.unit.create_cell("five").await,
+            _ => {
+                let five = stage.unit.admin_request("DELETE", "five");
+                five.header("x-personium-recursive", "true")
+                    .send()
+                    .await
+                    .expect(204);
+            }
+        }
+        let (number, text) = written(&stage);
+        assert!(number > 2 && text.contains(cells), "{number} {text}");
+    }
+    stage.unit.terminate();
+    assert!(stage.unit.wait());
+    let restored = stage.side("restored", "");
+    let (done, text) = backups.restore(&["--to", restored.settings()]);
+    assert!(
+        done && text.contains("Copied and compared: 5 cells"),
+        "{text}"
+    );
+    expect_whole(&restored);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn removed_cell_is_removed_from_all_generations_too_and_the_others_stay() {
     let mut stage = Stage::start("").await;
     let backups = Backups::encrypted(&stage);

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 
 use crate::{
-    Batch, CommitSeq, Direction, ErrorDetail, Expect, Key, KeyRange, Limit, Op, Record,
+    Batch, CommitSeq, Direction, ErrorDetail, Expect, Key, KeyRange, Limit, Op, RangeState, Record,
     RecordSnapshot, RecordStore, Result, Snapshot, Space, StoreError, StructureVersion,
     check_sizes,
 };
@@ -300,5 +300,16 @@ impl RecordSnapshot for MemorySnapshot {
             found.push((key.clone(), record.clone()));
         }
         Ok(found)
+    }
+
+    async fn state(&mut self, range: &KeyRange) -> Result<Option<RangeState>> {
+        let found = self.map.range(range.start.clone()..);
+        let found = found.take_while(|(key, _)| range.contains(key));
+        let mut state = RangeState::default();
+        for (_, record) in found {
+            state.records += 1;
+            state.last_version = state.last_version.max(record.version);
+        }
+        Ok(Some(state))
     }
 }

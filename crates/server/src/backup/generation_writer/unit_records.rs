@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use personium_model::keys::{self, ControlSet, SetKey};
 use personium_store::{Key, KeyRange, Limit, RecordSnapshot, Space, record_checksum};
+use personium_types::error::chain;
 use personium_types::{BlobId, CellId};
 
 use super::{GenerationWriter, SpaceError, SpaceResult};
-use crate::backup::manifest::{AuditSpan, RecordPart, SpaceEntry};
+use crate::backup::BackupResult;
+use crate::backup::manifest::{AuditSpan, PartState, RecordPart, SpaceEntry};
 use crate::backup::record_file::{RecordFileWriter, RecordSum};
 
 /// The number of files with entries of the audit log from which on all entries are written to one again.
@@ -20,21 +22,18 @@ impl GenerationWriter<'_> {
         snapshot: &mut dyn RecordSnapshot,
     ) -> SpaceResult<SpaceEntry> {
         let audit = keys::audit_entries();
-        let before = KeyRange {
-            start: KeyRange::all().start,
-            end: Some(audit.start.clone()),
-        };
-        let written = self.write_range(&Space::Unit, snapshot, before).await?;
-        let (records, mut sum) = (written.file, written.sum);
+        let former = self.whole_former(&Space::Unit);
+        let known = former.and_then(|former| Some((former.records, former.state?)));
+        let first = self.write_part(snapshot, before_audit(), known).await?;
+        let mut sum = first.sum;
         let mut following = self.write_audit(snapshot, &audit).await?;
         if let Some(start) = audit.end {
             let after = KeyRange { start, end: None };
-            let written = self.write_range(&Space::Unit, snapshot, after).await?;
-            following.push(RecordPart {
-                file: written.file,
-                sum: written.sum,
-                audit: None,
+            let known = former.and_then(|former| {
+                let part = former.following.last()?;
+                Some((part.file, part.state?))
             });
+            following.push(self.write_part(snapshot, after, known).await?);
         }
         for part in &following {
             sum.add_sum(part.sum);
@@ -42,13 +41,74 @@ impl GenerationWriter<'_> {
         Ok(SpaceEntry {
             name: String::new(),
             commit: snapshot.last_commit(),
-            records,
+            records: first.file,
             following,
+            state: first.state,
             sum,
             bodies: 0,
             body_bytes: 0,
             problem: None,
             stamp: None,
+        })
+    }
+
+    /// The cells of the former generation with their names, if the catalogue is still as it was then.
+    pub(super) async fn former_catalogue(
+        &self,
+        snapshot: &mut dyn RecordSnapshot,
+    ) -> BackupResult<Option<BTreeMap<CellId, String>>> {
+        let former = self.former.filter(|_| self.store.scope.is_unit());
+        let known = former.and_then(|former| Some((former, former.unit_space.state?)));
+        let Some((former, known)) = known else {
+            return Ok(None);
+        };
+        let state = snapshot.state(&before_audit()).await;
+        let state = state.map_err(|error| format!("the catalogue of cells: {}", chain(&error)))?;
+        let is_same = state.is_some_and(|state| known.is(&state));
+        let names = || {
+            let cells = former.cells.iter();
+            cells.map(|(id, entry)| (*id, entry.name.clone())).collect()
+        };
+        Ok(is_same.then(names))
+    }
+
+    /// Writes the records of a range that has none of the audit log, unless it is as in the file of the former generation.
+    async fn write_part(
+        &self,
+        snapshot: &mut dyn RecordSnapshot,
+        range: KeyRange,
+        known: Option<(BlobId, PartState)>,
+    ) -> SpaceResult<RecordPart> {
+        let state = snapshot.state(&range).await;
+        let state = state.map_err(SpaceError::of_source)?;
+        let known = known.filter(|(_, known)| state.is_some_and(|state| known.is(&state)));
+        if let Some((file, known)) = known {
+            let found = self.store.files.open(&Space::Unit, &file).await;
+            // Somebody may have removed it.
+            if found
+                .map_err(|error| SpaceError::of_target(&error))?
+                .is_some()
+            {
+                return Ok(RecordPart {
+                    file,
+                    sum: known.sum,
+                    audit: None,
+                    state: Some(known),
+                });
+            }
+        }
+        let WrittenRange { file, sum, .. } =
+            self.write_range(&Space::Unit, snapshot, range).await?;
+        let state = state.map(|state| PartState {
+            records: state.records,
+            last_version: state.last_version,
+            sum,
+        });
+        Ok(RecordPart {
+            file,
+            sum,
+            audit: None,
+            state,
         })
     }
 
@@ -80,6 +140,7 @@ impl GenerationWriter<'_> {
             commit: snapshot.last_commit(),
             records,
             following: Vec::new(),
+            state: None,
             sum,
             bodies: 0,
             body_bytes: 0,
@@ -182,7 +243,16 @@ impl GenerationWriter<'_> {
             file: written.file,
             sum: written.sum,
             audit: numbers,
+            state: None,
         }))
+    }
+}
+
+/// The records of the unit before its audit log, the catalogue of cells among them.
+fn before_audit() -> KeyRange {
+    KeyRange {
+        start: KeyRange::all().start,
+        end: Some(keys::audit_entries().start),
     }
 }
 

@@ -212,7 +212,29 @@ pub(super) async fn snapshot_stays_as_it_was(store: &dyn RecordStore) {
     assert_eq!(now.last_commit(), later);
     let page = now.scan(&all(), Limit::records(100)).await.unwrap();
     assert_eq!(page.len(), 40);
+    // What is in a range says whether it has changed: not what was put and removed elsewhere.
+    let until = |end| crate::KeyRange {
+        end: Some(key(end)),
+        ..all()
+    };
+    let state = now.state(&until(5)).await.unwrap();
+    let states = [(until(5), 3, later), (all(), 40, later)];
+    for (range, records, last_version) in states {
+        let found = now.state(&range).await.unwrap();
+        assert!(
+            found
+                .is_none_or(|found| (found.records, found.last_version) == (records, last_version))
+        );
+    }
     drop(now);
+    for (changed, is_same) in [(7, true), (1, false)] {
+        let mut batch = Batch::new();
+        batch.delete(key(changed));
+        store.commit(&space, batch).await.unwrap();
+        let mut now = store.snapshot(&space).await.unwrap();
+        let found = now.state(&until(5)).await.unwrap();
+        assert!(found.is_none() || (found == state) == is_same);
+    }
     store.drop_space(&space).await.unwrap();
     let dropped = store.snapshot(&space).await;
     assert!(matches!(dropped, Err(crate::StoreError::SpaceDropped)));
