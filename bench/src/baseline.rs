@@ -96,6 +96,9 @@ pub(crate) enum Baseline {
         /// Empty folder to which they are copied, each synced.
         #[arg(long)]
         copies: Option<PathBuf>,
+        /// The system forgets what it has of them in memory before.
+        #[arg(long)]
+        from_disk: bool,
     },
     /// Copies and syncs a file, and computes its digest.
     Copy {
@@ -202,7 +205,14 @@ impl Baseline {
                 };
                 return Ok(json!({"seconds": archive_writes::seconds(&files, &scratch, load)?}));
             }
-            Self::FileReads { list, copies } => {
+            Self::FileReads {
+                list,
+                copies,
+                from_disk,
+            } => {
+                if from_disk {
+                    file_reads::forget_cached(&list)?;
+                }
                 let seconds = file_reads::seconds(&list, copies.as_deref())?;
                 return Ok(json!({"seconds": seconds}));
             }

@@ -25,6 +25,33 @@ pub(super) fn seconds(list: &Path, copies: Option<&Path>) -> BenchResult<f64> {
     Ok(start.elapsed().as_secs_f64())
 }
 
+/// Lets the system forget what it has in memory of the files of a list, and of all files below its folders.
+///
+/// # Errors
+/// A message if one cannot be opened.
+pub(super) fn forget_cached(list: &Path) -> BenchResult {
+    let paths = std::fs::read_to_string(list).map_err(|error| read_error(list, &error))?;
+    for path in paths.lines() {
+        let path = Path::new(path);
+        forget(path).map_err(|error| read_error(path, &error))?;
+    }
+    Ok(())
+}
+
+fn forget(path: &Path) -> std::io::Result<()> {
+    if path.is_dir() {
+        for entry in std::fs::read_dir(path)? {
+            forget(&entry?.path())?;
+        }
+    } else if path.is_file() {
+        let file = File::open(path)?;
+        // What is not written yet is not forgotten.
+        file.sync_all()?;
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+    }
+    Ok(())
+}
+
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     let mut to = File::create(to)?;
     std::io::copy(&mut File::open(from)?, &mut to)?;

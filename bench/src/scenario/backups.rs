@@ -79,11 +79,16 @@ impl BackupBench<'_> {
             unit.create_unassigned_role(&name(number), "new").await?;
         }
         let changed = changed_files(&before, &files_below(&settings.data)?);
-        let reading = self.read(&changed)?;
+        let from_disk = self.read(&changed, ReadFrom::Disk)?;
+        let reading = self.read(&changed, ReadFrom::Memory)?;
         let copying = self.copy(&changed)?;
         let second = self.command(&backup).await?;
         self.measured("back-up with 1 of 100 cells changed", second);
-        self.measured("baseline: the changed files are read", reading);
+        self.measured(
+            "baseline: the changed files are read from the disk",
+            from_disk,
+        );
+        self.measured("baseline: the changed files are read from memory", reading);
         self.measured(
             "baseline: the changed files are copied, each synced",
             copying,
@@ -95,19 +100,22 @@ impl BackupBench<'_> {
             2.0,
         );
         self.section.require(
-            "back-up with 1 of 100 cells changed over reading the changed files",
-            second / reading,
+            "back-up with 1 of 100 cells changed over reading the changed files from the disk",
+            second / from_disk,
             Bound::AtMost,
             2.0,
         );
 
         let verified = self.command(&["verify".into()]).await?;
-        let reading = self.read(&[settings.data])?;
+        let all = [settings.data];
+        let from_disk = self.read(&all, ReadFrom::Disk)?;
+        let reading = self.read(&all, ReadFrom::Memory)?;
         self.measured("verify", verified);
-        self.measured("baseline: all files are read", reading);
+        self.measured("baseline: all files are read from the disk", from_disk);
+        self.measured("baseline: all files are read from memory", reading);
         self.section.require(
-            "verify over reading all files",
-            verified / reading,
+            "verify over reading all files from the disk",
+            verified / from_disk,
             Bound::AtMost,
             2.0,
         );
@@ -179,12 +187,17 @@ impl BackupBench<'_> {
     }
 
     /// Reads files, or all files of folders. Returns the seconds.
-    fn read(&self, paths: &[PathBuf]) -> BenchResult<f64> {
+    fn read(&self, paths: &[PathBuf], from: ReadFrom) -> BenchResult<f64> {
         let list = self.folder.join("list");
         let lines: Vec<String> = paths.iter().map(|path| text(path)).collect();
         std::fs::write(&list, lines.join("\n"))
             .map_err(|error| format!("cannot write {}: {error}", list.display()))?;
-        let printed = baseline::run(&["file-reads", "--list", &text(&list)])?;
+        let list = text(&list);
+        let mut arguments = vec!["file-reads", "--list", &list];
+        if from == ReadFrom::Disk {
+            arguments.push("--from-disk");
+        }
+        let printed = baseline::run(&arguments)?;
         baseline::number(&printed, "seconds")
     }
 
@@ -249,6 +262,14 @@ impl BackupBench<'_> {
         );
         Ok(())
     }
+}
+
+/// Where files are read from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ReadFrom {
+    /// The disk: the system has forgotten what it had in memory.
+    Disk,
+    Memory,
 }
 
 /// The files of a unit.
