@@ -25,7 +25,8 @@ pub struct StreamedEvent {
 /// The events of a cell as a client receives them.
 pub struct EventStream {
     body: Body,
-    text: String,
+    /// The received bytes that were not read yet. A character may be cut at their end.
+    received: Vec<u8>,
     id: String,
 }
 
@@ -48,7 +49,7 @@ impl EventStream {
         assert_eq!(response.status(), 200);
         Self {
             body: response.into_body(),
-            text: String::new(),
+            received: Vec::new(),
             id: last_id.unwrap_or_default().to_owned(),
         }
     }
@@ -86,15 +87,15 @@ impl EventStream {
 
     async fn next_block(&mut self) -> Option<String> {
         loop {
-            if let Some((block, rest)) = self.text.split_once("\n\n") {
-                let (block, rest) = (block.to_owned(), rest.to_owned());
-                self.text = rest;
-                return Some(block);
+            if let Some(end) = self.received.windows(2).position(|it| it == b"\n\n") {
+                let mut block: Vec<u8> = self.received.drain(..end + 2).collect();
+                block.truncate(end);
+                return Some(String::from_utf8(block).unwrap());
             }
             let frame = timeout(LIMIT, self.body.frame()).await.expect("no event");
             // A connection that breaks ends the stream too.
             let data = frame?.ok()?.into_data().unwrap();
-            self.text += std::str::from_utf8(&data).unwrap();
+            self.received.extend_from_slice(&data);
         }
     }
 

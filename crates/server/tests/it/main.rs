@@ -55,7 +55,6 @@ mod http2;
 mod interrupted_import;
 mod interrupted_installation;
 mod journal;
-mod kafka_event_bus;
 mod layer_loss;
 mod ldap_login;
 mod log_bounds;
