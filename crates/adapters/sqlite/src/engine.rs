@@ -76,13 +76,19 @@ impl Engine {
     }
 
     /// Verifies a file before it is first used.
-    pub(crate) fn verify(&self, file: &DbFile) {
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if it must not be opened, because its log is damaged.
+    pub(crate) fn verify(&self, file: &DbFile) -> Result<()> {
         if file.is_verified.load(Ordering::Acquire) || !matches!(file.path.try_exists(), Ok(true)) {
-            return;
+            return Ok(());
         }
+        let whole = file.expect_whole_log(&self.settings);
+        whole.map_err(|error| self.reported(file, error))?;
         let health = &self.settings.health;
         self.verification.on_open(&file.space, &file.path, health);
         file.is_verified.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// Whether a space was dropped since the store was opened.

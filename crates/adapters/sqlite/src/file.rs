@@ -1,6 +1,7 @@
 //! A database file and its connections.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{io_error, sqlite_error};
 use crate::journal::{self, JournalState};
+use crate::log_damage;
 use crate::settings::{CommitSync, SqliteSettings};
 use crate::sql;
 use crate::storage_limits::FileLimits;
@@ -57,6 +59,8 @@ pub(crate) struct DbFile {
     pub(crate) queue: Mutex<WriteQueue>,
     /// Whether the verification of the file was begun or is not needed.
     pub(crate) is_verified: AtomicBool,
+    /// The damage of the log from before the first connection.
+    log_damage: OnceLock<Option<String>>,
     structure: KnownStructure,
 }
 
@@ -113,7 +117,29 @@ impl DbFile {
             writer: Mutex::default(),
             queue: Mutex::default(),
             is_verified: AtomicBool::new(false),
+            log_damage: OnceLock::new(),
             structure: KnownStructure::default(),
+        }
+    }
+
+    /// Checks that the log has no damage, before anything opens the file: whoever does reads the log up to there, and forgets the rest.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if acknowledged commits cannot be read.
+    pub(crate) fn expect_whole_log(&self, settings: &SqliteSettings) -> Result<()> {
+        // Without a sync of each commit, a power cut can leave any part of a log.
+        if settings.sync != CommitSync::Full {
+            return Ok(());
+        }
+        let damage = self.log_damage.get_or_init(|| {
+            log_damage::find(&self.path).unwrap_or_else(|error| {
+                tracing::debug!(file = %self.path.display(), %error, "failed to verify a log");
+                None
+            })
+        });
+        match damage {
+            None => Ok(()),
+            Some(what) => Err(StoreError::Corrupt(ErrorDetail::new(what.clone()))),
         }
     }
 

@@ -9,6 +9,7 @@ mod engine;
 mod error;
 mod file;
 mod journal;
+mod log_damage;
 mod read;
 mod ready_files;
 mod reserve;

@@ -26,7 +26,7 @@ pub(crate) fn read<T>(
     query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
 ) -> Result<Snapshot<T>> {
     let _shared = file.connections_lock.read();
-    engine.verify(file);
+    engine.verify(file)?;
     let taken = file.take_reader(&engine.settings);
     let Some(reader) = taken.map_err(|error| engine.reported(file, error))? else {
         check_absence(engine, file)?;

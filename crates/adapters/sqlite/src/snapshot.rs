@@ -32,7 +32,7 @@ impl SqliteSnapshot {
     /// As a read.
     pub(crate) fn begin(engine: Arc<Engine>, file: Arc<DbFile>) -> Result<Self> {
         let shared = file.connections_lock.read();
-        engine.verify(&file);
+        engine.verify(&file)?;
         let opened = file.open_reader();
         let reader = opened.map_err(|error| engine.reported(&file, error))?;
         if reader.is_none() {

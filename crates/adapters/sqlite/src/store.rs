@@ -6,7 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use personium_store::{
     Batch, CommitSeq, Direction, JournalPage, JournalPosition, Key, KeyRange, Limit, Record,
-    RecordSnapshot, RecordStore, Result, Snapshot, Space, StructureVersion, check_sizes,
+    RecordSnapshot, RecordStore, Result, Snapshot, Space, StoreError, StructureVersion,
+    check_sizes,
 };
 use personium_types::CellId;
 use rusqlite::Connection;
@@ -263,13 +264,16 @@ impl RecordStore for SqliteStore {
     }
 
     async fn find_damage(&self, space: &Space) -> Result<Option<String>> {
-        let file = self.engine.file(space)?;
+        let (engine, file) = (Arc::clone(&self.engine), self.engine.file(space)?);
         if !self.has_space(space)? {
             return Ok(None);
         }
         let found = spawn_blocking(move || {
             // The file is neither closed nor removed meanwhile.
             let _shared = file.connections_lock.read();
+            if let Err(StoreError::Corrupt(what)) = file.expect_whole_log(&engine.settings) {
+                return Ok(Some(what.to_string()));
+            }
             let what = verification::find_hiding_damage(&file.path);
             what.map(|what| what.map(|what| format!("{} is damaged ({what})", file.path.display())))
         });

@@ -187,7 +187,8 @@ fn commit_small(
 fn move_log_into_file(engine: &Engine, file: &DbFile) {
     let _shared = file.connections_lock.read();
     let mut connection = file.writer.lock();
-    if connection.is_none() && matches!(file.path.try_exists(), Ok(true)) {
+    let may_open = || matches!(file.path.try_exists(), Ok(true)) && engine.verify(file).is_ok();
+    if connection.is_none() && may_open() {
         let opened = file.open_writer(&engine.settings, engine.storage.limits);
         *connection = opened.ok();
     }
@@ -235,7 +236,7 @@ fn open_writer(
         }
         create_file(engine, file)?;
     }
-    engine.verify(file);
+    engine.verify(file)?;
     engine.verification.check(&file.space)?;
     match open {
         Some(writer) => Ok(writer),
