@@ -232,6 +232,27 @@ pub fn key_and_certificate(config: &Config) -> (PathBuf, PathBuf) {
     }
 }
 
+/// Checks that the private key and the certificate belong together, and that a certificate that the unit has issued itself is as it was issued.
+/// Nothing is made that is missing.
+///
+/// # Errors
+/// [`KeyFileError`] if one of them cannot be read, or was changed.
+pub(crate) fn check_signing_key(config: &Config) -> Result<(), KeyFileError> {
+    let (key, certificate) = key_and_certificate(config);
+    if config.certificates.key.is_none() && !exists(&certificate)? {
+        // The next start issues it, with a new key if that is missing too.
+        return Ok(());
+    }
+    let signing = load_unit_key(&read(&key)?, &read(&certificate)?, config)?;
+    match signing.has_whole_certificate() {
+        true => Ok(()),
+        false => Err(KeyFileError::Content {
+            subject: certificate.display().to_string(),
+            reason: "it is not what its key has signed: restore it from a back-up".to_owned(),
+        }),
+    }
+}
+
 /// Returns the common name of the configured certificate; `None` if no certificate is configured.
 ///
 /// # Errors

@@ -10,10 +10,11 @@ use personium_model::verification::{
     VerifiedStores, verify_catalogue, verify_space,
 };
 use personium_store::Space;
+use personium_types::error::chain;
 use serde_json::json;
 
 use crate::config::Config;
-use crate::key_files::unit_secret;
+use crate::key_files::{self, KeyFileError, unit_secret};
 use crate::unit_reader::UnitReader;
 
 /// The outcome of a verification.
@@ -152,6 +153,7 @@ pub async fn run<W: Fn(&str) -> io::Result<()> + Send>(
     let reader = Box::pin(UnitReader::open(config)).await?;
     if cell.is_none() {
         add_secret(config, &reader, &mut report).await;
+        add_signing_key(config, &mut report);
     }
     let stores = VerifiedStores {
         records: std::sync::Arc::clone(&reader.records),
@@ -176,6 +178,22 @@ pub(crate) async fn add_secret(
             cell: None,
             resource: "the secret".to_owned(),
             problem,
+        });
+    }
+}
+
+/// Adds a private key or certificate that was changed.
+fn add_signing_key(config: &Config, findings: &mut impl FindingSink) {
+    if let Err(error) = key_files::check_signing_key(config) {
+        findings.add(Finding {
+            kind: match error {
+                KeyFileError::Content { .. } => FindingKind::Damage,
+                _ => FindingKind::Unverified,
+            },
+            space: Space::Unit,
+            cell: None,
+            resource: "the key and the certificate".to_owned(),
+            problem: chain(&error),
         });
     }
 }

@@ -47,6 +47,7 @@ mod event_feed;
 mod exec_rules;
 mod external_programs;
 mod faketime;
+mod flipped_bits;
 mod full_disk;
 mod header_names;
 mod hostile_bodies;

@@ -7,7 +7,7 @@ use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
 use personium_types::hex;
 use x509_parser::pem::Pem;
 
-use super::certificate::{Certificate, CertificateInfo, contains, ders_of_file};
+use super::certificate::{Certificate, CertificateInfo, SignedBy, contains, ders_of_file};
 use super::host;
 
 /// An error in the key or certificate of a unit.
@@ -80,6 +80,11 @@ impl UnitKey {
     /// Whether the certificate is issued by its own subject.
     pub fn is_self_signed(&self) -> bool {
         self.certificate.subject_der == self.certificate.issuer_der
+    }
+
+    /// Whether the certificate is as its own key has signed it. One that another key has signed is not looked at.
+    pub fn has_whole_certificate(&self) -> bool {
+        !self.is_self_signed() || self.certificate.signed_by(&self.certificate) == SignedBy::Yes
     }
 
     /// A digest of the public key: 32 hexadecimal digits, the same for all certificates of the key.
