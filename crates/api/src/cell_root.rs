@@ -7,7 +7,7 @@ use personium_types::{Code, Error, Operation, Preconditions, Result};
 use serde_json::json;
 
 use crate::error::{self, Challenge};
-use crate::headers::RECURSIVE;
+use crate::headers::{ERASE, RECURSIVE};
 use crate::request_context::CellRequest;
 use crate::response::{self, Response};
 use crate::{accept, dav, describe, html_proxy, preflight};
@@ -65,11 +65,16 @@ async fn options(request: CellRequest) -> Result<Response> {
     Ok(preflight::allow_webdav("OPTIONS, POST, PROPFIND"))
 }
 
-/// Removes the cell with everything in it.
+/// Removes the cell with everything in it, for good if a header says so.
 async fn delete(request: CellRequest) -> Result<Response> {
     if request.header(RECURSIVE) != Some("true") {
         return Err(Error::new(Code::RecursiveHeader).with(RECURSIVE));
     }
+    let is_erased = match request.header(ERASE) {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => return Err(Error::new(Code::RecursiveHeader).with(ERASE)),
+    };
     let (urls, cell) = (request.unit.urls(), request.context.cell());
     let permit = request
         .request
@@ -82,6 +87,9 @@ async fn delete(request: CellRequest) -> Result<Response> {
         request.evaluate_conditions(state, Code::DavTagMismatch)?;
     }
     let (unit, context) = (request.unit.clone(), request.context);
-    odata::remove_cell(&unit, &context, &permit).await?;
+    match is_erased {
+        true => odata::erase_cell(&unit, &context, &permit).await?,
+        false => odata::remove_cell(&unit, &context, &permit).await?,
+    }
     Ok(response::status(StatusCode::NO_CONTENT))
 }

@@ -7,6 +7,8 @@ use http::HeaderName;
 pub(crate) const CREDENTIAL: &str = "x-personium-credential";
 /// The confirmation that a box, cell or collection is to be deleted with its content. Error texts show this spelling.
 pub(crate) const RECURSIVE: &str = "X-Personium-Recursive";
+/// With `true`, a cell is removed for good: from back-ups too.
+pub(crate) const ERASE: &str = "X-Personium-Erase";
 /// The key of a request in logs and events.
 pub(crate) static REQUEST_KEY: HeaderName = HeaderName::from_static("x-personium-requestkey");
 /// The unit user on whose behalf an administrator sends a request.

@@ -26,6 +26,7 @@ pub mod commit;
 pub mod concurrency_limiter;
 pub mod credentials;
 pub mod entity;
+pub mod erased_cell;
 pub mod event;
 pub mod event_bus;
 pub mod event_feed;

@@ -54,7 +54,7 @@ pub use list::{list, navigate};
 pub use load::{Entity, EntityCheck, find};
 pub use operations::AccessKind;
 pub use page::Page;
-pub use removal::{remove_box, remove_box_objects, remove_cell};
+pub use removal::{erase_cell, remove_box, remove_box_objects, remove_cell};
 pub use root::{EntityRef, RootScope, ServiceRoot, SetRef};
 pub(crate) use update::store_change;
 pub use update::{Change, Update, repointed_links, update};

@@ -26,12 +26,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use personium_model::erased_cell::ErasedCell;
 use personium_model::records::Records;
 use personium_model::{keys, unit_mark};
 use personium_store::Space;
 use personium_types::error::chain;
 use personium_types::time::iso_time;
-use personium_types::{BlobId, Secret};
+use personium_types::{BlobId, CellId, Secret};
 use serde_json::{Value, json};
 
 use self::file_stamps::FileStamps;
@@ -129,6 +130,49 @@ async fn forget_in(
     forget::forget(store, &living.into_keys().collect(), of, unit.note(audited)).await
 }
 
+/// Removes the cells from the generations that were removed from the unit for good after the oldest one was begun. Returns what is said of it.
+///
+/// # Errors
+/// A text for the operator. The next back-up tries it again.
+async fn forget_erased(unit: &UnitReader, store: &BackupStore) -> BackupResult<String> {
+    let records = Records::new(Arc::clone(&unit.records), Space::Unit);
+    let erased = ErasedCell::list(&records).await;
+    let erased = erased.map_err(|error| chain(&error))?;
+    let (generations, _) = store.generations().await?;
+    let Some(oldest) = generations.first() else {
+        return Ok(String::new());
+    };
+    // Names are times.
+    let is_in_reach = |cell: &ErasedCell| new_name(cell.time_ms, None) >= oldest.name;
+    if !erased.iter().any(|(_, cell)| is_in_reach(cell)) {
+        return Ok(String::new());
+    }
+    let snapshot = unit.records.snapshot(&Space::Unit).await;
+    let mut snapshot = snapshot.map_err(|error| format!("the unit: {}", chain(&error)))?;
+    let living = generation_writer::catalogue(&mut *snapshot, &BackupScope::Unit).await?;
+    drop(snapshot);
+    let audited = AuditedCommand {
+        operation: FORGET_OPERATION,
+        target: format!("cells that were removed for good in {}", store.place),
+    };
+    let is_wanted =
+        |id: &CellId, name: &str| erased.iter().any(|(own, cell)| cell.is(own, id, name));
+    let wanted = forget::WantedCells {
+        is_wanted: &is_wanted,
+        now_ms: system::clock().now_ms(),
+        ends_interrupted: false,
+    };
+    let (living, note) = (living.into_keys().collect(), unit.note(&audited));
+    let done = forget::forget_where(store, &living, wanted, note).await?;
+    Ok(match done.removed {
+        0 => String::new(),
+        number => format!(
+            "{number} cells that were removed for good were removed from {} generations.\n",
+            done.generations
+        ),
+    })
+}
+
 /// The mark of the unit.
 async fn mark(unit: &UnitReader) -> BackupResult<String> {
     let records = Records::new(Arc::clone(&unit.records), Space::Unit);
@@ -200,6 +244,7 @@ async fn make_generation(
     stores: Option<String>,
 ) -> BackupResult<(String, bool)> {
     let progress = Progress::new("backup", system::clock());
+    let erased = Box::pin(forget_erased(unit, store)).await;
     let (generations, wrong) = store.generations().await?;
     for text in wrong {
         progress.note(&text);
@@ -252,6 +297,10 @@ async fn make_generation(
     let removed = Box::pin(retention::clean(store, options.keep, &name)).await;
     progress.end();
     let mut text = format!("Generation {name}: {}\n", describe(&summary));
+    let are_erased_gone = erased.is_ok();
+    text.push_str(&erased.unwrap_or_else(|error| {
+        format!("cells that were removed for good are still in former generations: {error}\n")
+    }));
     for (cell, problem) in manifest.problems() {
         text.push_str(&format!("cell {cell} is not complete: {problem}\n"));
     }
@@ -265,21 +314,20 @@ async fn make_generation(
             return Ok((text, false));
         }
     }
-    let mut is_complete = manifest.problems().next().is_none();
-    if !store.scope.is_unit() {
-        return Ok((text, is_complete));
-    }
-    let stores = manifest.stores.clone();
-    let writer = JournalWriter::new(unit, store, &stamps);
-    match Box::pin(writer.write(stores, None)).await {
-        Ok(outcome) => {
-            note_copied(config, &outcome);
-            text.push_str(&outcome.text);
-        }
-        Err(PassError::NoJournal) => {}
-        Err(PassError::Failed(error)) => {
-            text.push_str(&format!("the journal could not be copied: {error}\n"));
-            is_complete = false;
+    let mut is_complete = are_erased_gone && manifest.problems().next().is_none();
+    if store.scope.is_unit() {
+        let stores = manifest.stores.clone();
+        let writer = JournalWriter::new(unit, store, &stamps);
+        match Box::pin(writer.write(stores, None)).await {
+            Ok(outcome) => {
+                note_copied(config, &outcome);
+                text.push_str(&outcome.text);
+            }
+            Err(PassError::NoJournal) => {}
+            Err(PassError::Failed(error)) => {
+                text.push_str(&format!("the journal could not be copied: {error}\n"));
+                is_complete = false;
+            }
         }
     }
     Ok((text, is_complete))

@@ -31,6 +31,8 @@ const GARBAGE_RECORD: &str = "sweep/";
 const REMOVED_CELL: &str = "sweep/gone/";
 /// The beginning of the names of markers of cells that are being deleted; the id of the cell follows.
 const CELL_DELETION: &str = "cell-deletion/";
+/// The beginning of the names of records of cells that were removed for good; the id of the cell follows.
+const ERASED_CELL: &str = "cell-erased/";
 /// The beginning of the names of markers of cells whose entry in the catalogue was changed; the id of the cell follows.
 const CHANGED_CELL: &str = "cell-change/";
 /// The beginning of the names of failed logins; the id of the account follows.
@@ -389,6 +391,18 @@ pub fn removed_cells() -> CellMarkers {
     CellMarkers::of(REMOVED_CELL)
 }
 
+/// In the space of the unit: a cell that was removed for good, so that back-ups lose it too.
+#[must_use]
+pub fn erased_cell(cell: &CellId) -> Key {
+    single(&format!("{ERASED_CELL}{cell}"))
+}
+
+/// All cells that [`erased_cell`] names.
+#[must_use]
+pub fn erased_cells() -> CellMarkers {
+    CellMarkers::of(ERASED_CELL)
+}
+
 /// In the space of the unit: marks a cell that is being deleted.
 #[must_use]
 pub fn cell_deletion(cell: &CellId) -> Key {
@@ -594,6 +608,7 @@ mod tests {
             (outbox_markers(), outbox_marker(&cell)),
             (removed_cells(), removed_cell(&cell)),
             (cell_deletions(), cell_deletion(&cell)),
+            (erased_cells(), erased_cell(&cell)),
             (changed_cells(), changed_cell(&cell)),
             (installation_markers(), installation_marker(&cell, None)),
             (

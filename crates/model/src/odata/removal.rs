@@ -11,6 +11,7 @@ use super::link_cursor::linked_ids;
 use super::load;
 use super::root::{ServiceRoot, SetRef};
 use super::rules;
+use crate::erased_cell::ErasedCell;
 use crate::event::EventCause;
 use crate::keys::{self, ControlSet};
 use crate::node::{Node, NodeKind};
@@ -172,6 +173,27 @@ async fn remove_one(root: &ServiceRoot, set: &SetRef, id: &str, link: &Key) -> R
 /// # Errors
 /// [`Code::NoSuchCell`] if it does not exist any more. An internal error if the permit is not for this cell.
 pub async fn remove_cell(unit: &Arc<Unit>, context: &CellContext, permit: &Permit) -> Result<()> {
+    remove_whole_cell(unit, context, permit, None).await
+}
+
+/// Removes a cell with everything in it, as [`remove_cell`] does, for good: a record says that back-ups lose it too.
+///
+/// # Errors
+/// As [`remove_cell`].
+pub async fn erase_cell(unit: &Arc<Unit>, context: &CellContext, permit: &Permit) -> Result<()> {
+    let erased = ErasedCell {
+        name: context.cell().name.clone(),
+        time_ms: unit.now_ms(),
+    };
+    remove_whole_cell(unit, context, permit, Some(&erased)).await
+}
+
+async fn remove_whole_cell(
+    unit: &Arc<Unit>,
+    context: &CellContext,
+    permit: &Permit,
+    erased: Option<&ErasedCell>,
+) -> Result<()> {
     let target = PermitTarget::Cell(context.cell().id);
     permit.check(Operation::RemoveCell, &target)?;
     let root = ServiceRoot::of_unit(Arc::clone(unit));
@@ -183,6 +205,9 @@ pub async fn remove_cell(unit: &Arc<Unit>, context: &CellContext, permit: &Permi
         let post_commit = rules::after_delete(&set, &found);
         let mut batch = Batch::new();
         garbage_collection::add_removed_cell(unit, &mut batch, &id);
+        if let Some(erased) = erased {
+            erased.put(&mut batch, &id)?;
+        }
         remove(&root, &set, found, &mut batch).await?;
         Ok((batch, post_commit, ()))
     })

@@ -34,6 +34,55 @@ pub(super) async fn forget(
     (name, now_ms): (&str, i64),
     note: impl Future<Output = BackupResult>,
 ) -> BackupResult<String> {
+    let is_wanted = |id: &CellId, of: &str| of == name || id.to_string() == name;
+    let wanted = WantedCells {
+        is_wanted: &is_wanted,
+        now_ms,
+        ends_interrupted: true,
+    };
+    let forgotten = forget_where(store, living, wanted, note).await?;
+    match (forgotten.removed, forgotten.living) {
+        (0, false) => Err(format!("no generation has a cell {name}")),
+        (0, true) => Err(format!(
+            "the unit has the cell {name}: remove it there first, or the next back-up has it again"
+        )),
+        _ => Ok(format!(
+            "The cell {name} was removed from {} generations.\n",
+            forgotten.generations
+        )),
+    }
+}
+
+/// The cells that are to be removed.
+pub(super) struct WantedCells<'a> {
+    /// Whether it is one of them, by id and name.
+    pub(super) is_wanted: &'a (dyn Fn(&CellId, &str) -> bool + Sync),
+    pub(super) now_ms: i64,
+    /// Whether what an interrupted removal has left is removed also if there is none of them.
+    pub(super) ends_interrupted: bool,
+}
+
+/// What was removed from back-ups.
+pub(super) struct Forgotten {
+    /// The number of cells.
+    pub(super) removed: usize,
+    /// The number of generations that had one.
+    pub(super) generations: usize,
+    /// Whether the unit has a cell that was to be removed.
+    pub(super) living: bool,
+}
+
+/// Removes these cells, as [`forget`] does.
+///
+/// # Errors
+/// A text for the operator.
+pub(super) async fn forget_where(
+    store: &BackupStore,
+    living: &BTreeSet<CellId>,
+    wanted: WantedCells<'_>,
+    note: impl Future<Output = BackupResult>,
+) -> BackupResult<Forgotten> {
+    let (is_wanted, now_ms) = (wanted.is_wanted, wanted.now_ms);
     let (generations, wrong) = store.generations().await?;
     if !wrong.is_empty() {
         return Err(format!("nothing is removed, since {}", wrong.join(", ")));
@@ -54,18 +103,21 @@ pub(super) async fn forget(
     let mut named: BTreeSet<CellId> = manifests
         .iter()
         .flat_map(|(_, manifest)| &manifest.cells)
-        .filter(|(id, entry)| entry.name == name || id.to_string() == name)
+        .filter(|(id, entry)| is_wanted(id, &entry.name))
         .map(|(id, _)| *id)
         .collect();
     for segment in lists.iter().flat_map(|(_, list)| &list.segments) {
         let id = segment.cell();
-        named.extend(id.filter(|id| segment.name == name || id.to_string() == name));
+        named.extend(id.filter(|id| is_wanted(id, &segment.name)));
     }
     let removed: BTreeSet<CellId> = named.difference(living).copied().collect();
-    if removed.is_empty() && !named.is_empty() {
-        return Err(format!(
-            "the unit has the cell {name}: remove it there first, or the next back-up has it again"
-        ));
+    let is_living = named.len() > removed.len();
+    if removed.is_empty() && (is_living || !wanted.ends_interrupted) {
+        return Ok(Forgotten {
+            removed: 0,
+            generations: 0,
+            living: is_living,
+        });
     }
     if !removed.is_empty() {
         note.await?;
@@ -87,12 +139,11 @@ pub(super) async fn forget(
         }
     }
     Box::pin(retention::clean(store, None, "")).await?;
-    match removed.is_empty() {
-        true => Err(format!("no generation has a cell {name}")),
-        false => Ok(format!(
-            "The cell {name} was removed from {changed} generations.\n"
-        )),
-    }
+    Ok(Forgotten {
+        removed: removed.len(),
+        generations: changed,
+        living: is_living,
+    })
 }
 
 /// Replaces a generation by one without these cells.
@@ -320,7 +371,8 @@ impl CellNames {
     /// Whether a record is one of the cell: its entry in the catalogue, index entries, a quota, a timer. Entries of the audit log are those
     /// of the unit.
     fn are_in(&self, key: &Key, value: &[u8]) -> bool {
-        if keys::audit_entries().contains(key) {
+        // What says that a cell was removed for good stays too.
+        if keys::audit_entries().contains(key) || keys::erased_cells().range.contains(key) {
             return false;
         }
         let has = |bytes: &[u8], part: &[u8]| bytes.windows(part.len()).any(|found| found == part);

@@ -182,6 +182,9 @@ pub(super) struct RestoreArguments {
     /// Put the restored cells in the place of the living ones, which are removed.
     #[arg(long)]
     replace: bool,
+    /// Restore the cell also if it was removed from the unit for good.
+    #[arg(long, requires = "cell")]
+    erased: bool,
     #[command(flatten)]
     action: RestoreAction,
 }
@@ -224,6 +227,7 @@ impl RestoreArguments {
             name,
             new_name: self.new_name,
             replace: self.replace,
+            erased: self.erased,
         });
         low_priority::lower();
         let runtime = runtime(0)?;

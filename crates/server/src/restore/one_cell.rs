@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use personium_model::cell_restoration::{CellRestoration, RestoredCounts, RestoredPlace};
 use personium_model::entity::StoredEntity;
+use personium_model::erased_cell::ErasedCell;
 use personium_model::keys::{self, ControlSet, SetKey};
 use personium_model::records::decode;
 use personium_model::{PermitTarget, unit_mark};
 use personium_store::{RecordStore, Space};
 use personium_types::error::chain;
 use personium_types::name::CellName;
+use personium_types::time::iso_time;
 use personium_types::{CellId, Operation};
 
 use super::generation_records::GenerationRecords;
@@ -32,6 +34,8 @@ pub struct CellOptions {
     pub new_name: Option<String>,
     /// Whether the living cell of the name is replaced.
     pub replace: bool,
+    /// Whether it is restored also if it was removed for good.
+    pub erased: bool,
 }
 
 impl CellOptions {
@@ -161,6 +165,19 @@ pub(super) async fn restore(
     let mark = unit_mark::find(&unit.records()).await.map_err(failed)?;
     if mark.as_deref() != Some(&manifest.unit) {
         return Err("the back-ups are those of another unit".to_owned());
+    }
+    let erased = ErasedCell::list(&unit.records()).await.map_err(failed)?;
+    let erased = erased
+        .iter()
+        .find(|(own, erased)| erased.is(own, &id, &cell.name));
+    if let Some((_, erased)) = erased
+        && !cell.erased
+    {
+        let time = iso_time(erased.time_ms);
+        return Err(format!(
+            "the cell {} was removed for good at {time}, with its back-ups: --erased restores it all the same, if whoever it belonged to wants that",
+            cell.name
+        ));
     }
     let records = opened.records();
     let entry = find_entry(&records, &id).await?;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use personium_model::erased_cell::ErasedCell;
 use personium_store::Space;
 use personium_types::CellId;
 use personium_types::error::chain;
@@ -109,6 +110,12 @@ async fn restore_all(
     progress: &Progress,
 ) -> BackupResult<String> {
     let (mut living, mut of_others) = (Vec::new(), Vec::new());
+    let erased = ErasedCell::list(&api.unit.records()).await;
+    let erased = erased.map_err(|error| chain(&error))?;
+    let is_erased =
+        |id: &CellId, name: &str| erased.iter().any(|(own, cell)| cell.is(own, id, name));
+    let (gone, found): (Vec<_>, Vec<_>) =
+        (found.into_iter()).partition(|(id, name)| is_erased(id, name));
     for (_, name) in &found {
         let cell = api.unit.find_cell(name).await;
         if let Some(cell) = cell.map_err(|error| chain(&error))? {
@@ -141,11 +148,17 @@ async fn restore_all(
     }
     progress.start("restored", found.len());
     let (mut text, all) = (String::new(), found.len());
+    for (_, name) in gone {
+        text.push_str(&format!(
+            "the cell {name} was removed for good, and is left out; --cell {name} --erased restores it\n"
+        ));
+    }
     for (number, (id, name)) in found.into_iter().enumerate() {
         let cell = CellOptions {
             name,
             new_name: None,
             replace: options.replace,
+            erased: false,
         };
         let audited = AuditedCommand {
             operation: "cell.restore",

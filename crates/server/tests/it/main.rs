@@ -42,6 +42,7 @@ mod deleted_cells;
 mod earlier_units;
 mod early_responses;
 mod encrypted_files;
+mod erased_cells;
 mod event_bus;
 mod event_feed;
 mod exec_rules;
