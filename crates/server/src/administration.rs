@@ -142,12 +142,8 @@ pub async fn run(
     let (clock, random) = (system::clock(), system::random());
     // Boxed, because the future is large.
     let components = Box::pin(Components::build(loaded, files_max, clock, random)).await;
-    let components = components.map_err(|error| {
-        format!(
-            "{}\nThese commands need the unit to be stopped",
-            chain(&error)
-        )
-    })?;
+    let components = components
+        .map_err(|error| error.for_command("These commands need the unit to be stopped"))?;
     let session = Session::new(&components)?;
     let done = match command.audited() {
         None => session.run(command, &show).await,

@@ -20,6 +20,7 @@ pub(crate) mod segment_file;
 mod small_files;
 pub(crate) mod store;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -121,13 +122,10 @@ async fn forget_in(
     unit: &UnitReader,
     (cell, audited): (&str, &AuditedCommand),
 ) -> BackupResult<String> {
-    let snapshot = unit.records.snapshot(&Space::Unit).await;
-    let mut snapshot = snapshot.map_err(|error| format!("the unit: {}", chain(&error)))?;
-    let living = generation_writer::catalogue(&mut *snapshot, &BackupScope::Unit).await?;
-    drop(snapshot);
+    let living = cells(unit, &BackupScope::Unit).await?;
     let now_ms = system::clock().now_ms();
     let of = (cell, now_ms);
-    forget::forget(store, &living.into_keys().collect(), of, unit.note(audited)).await
+    forget::forget(store, &living, of, unit.note(audited)).await
 }
 
 /// Removes the cells from the generations that were removed from the unit for good after the oldest one was begun. Returns what is said of it.
@@ -147,10 +145,7 @@ async fn forget_erased(unit: &UnitReader, store: &BackupStore) -> BackupResult<S
     if !erased.iter().any(|(_, cell)| is_in_reach(cell)) {
         return Ok(String::new());
     }
-    let snapshot = unit.records.snapshot(&Space::Unit).await;
-    let mut snapshot = snapshot.map_err(|error| format!("the unit: {}", chain(&error)))?;
-    let living = generation_writer::catalogue(&mut *snapshot, &BackupScope::Unit).await?;
-    drop(snapshot);
+    let living = cells(unit, &BackupScope::Unit).await?;
     let audited = AuditedCommand {
         operation: FORGET_OPERATION,
         target: format!("cells that were removed for good in {}", store.place),
@@ -162,7 +157,7 @@ async fn forget_erased(unit: &UnitReader, store: &BackupStore) -> BackupResult<S
         now_ms: system::clock().now_ms(),
         ends_interrupted: false,
     };
-    let (living, note) = (living.into_keys().collect(), unit.note(&audited));
+    let note = unit.note(&audited);
     let done = forget::forget_where(store, &living, wanted, note).await?;
     Ok(match done.removed {
         0 => String::new(),
@@ -171,6 +166,14 @@ async fn forget_erased(unit: &UnitReader, store: &BackupStore) -> BackupResult<S
             done.generations
         ),
     })
+}
+
+/// The cells of a part of the unit.
+async fn cells(unit: &UnitReader, scope: &BackupScope) -> BackupResult<BTreeSet<CellId>> {
+    let snapshot = unit.records.snapshot(&Space::Unit).await;
+    let mut snapshot = snapshot.map_err(|error| format!("the unit: {}", chain(&error)))?;
+    let found = generation_writer::catalogue(&mut *snapshot, scope).await?;
+    Ok(found.into_keys().collect())
 }
 
 /// The mark of the unit.
@@ -229,6 +232,13 @@ async fn back_up(
         let records = Records::new(Arc::clone(&unit.records), Space::Unit);
         unit_secret::check(config, &records).await?;
         KeySet::read(config)?;
+    }
+    // A place belongs to one part for good, so not to one whose name was mistyped.
+    if !options.scope.is_unit()
+        && !BackupStore::is_claimed(&options.to).await?
+        && cells(unit, &options.scope).await?.is_empty()
+    {
+        return Err(format!("the unit does not have {}", options.scope));
     }
     let store = BackupStore::create(&options.to, (&mark, &options.scope), secret).await?;
     let done = Box::pin(make_generation(config, (unit, &store), options, stores)).await;

@@ -52,6 +52,20 @@ pub enum ComponentError {
     Broker(#[from] BrokerError),
 }
 
+impl ComponentError {
+    /// The text of the error of a command, with this advice if a running unit has locked its records.
+    pub(crate) fn for_command(&self, advice: &str) -> String {
+        let text = chain(self);
+        match self {
+            Self::Store {
+                source: StoreError::Busy(_),
+                ..
+            } => format!("{text}\n{advice}"),
+            _ => text,
+        }
+    }
+}
+
 /// The components of a unit. Several units can be built on the same ones, with different settings.
 pub struct Components {
     /// The settings.

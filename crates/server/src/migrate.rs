@@ -130,12 +130,8 @@ pub async fn run(
     create_tables(&loaded.config, &random).await?;
     // Boxed, because the future is large.
     let components = Box::pin(Components::build(loaded, files_max, clock, random)).await;
-    let components = components.map_err(|error| {
-        format!(
-            "{}\nThis command needs the unit to be stopped",
-            chain(&error)
-        )
-    })?;
+    let components = components
+        .map_err(|error| error.for_command("This command needs the unit to be stopped"))?;
     let done = Box::pin(run_on(
         &components,
         options,

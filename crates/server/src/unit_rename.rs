@@ -69,12 +69,9 @@ pub async fn run(
     let files_max = loaded.config.store.open_files_max;
     // Boxed, because the future is large.
     let components = Components::build(loaded, files_max, system::clock(), system::random());
-    let components = Box::pin(components).await.map_err(|error| {
-        format!(
-            "{}\nThis command needs the unit to be stopped",
-            chain(&error)
-        )
-    })?;
+    let components = Box::pin(components)
+        .await
+        .map_err(|error| error.for_command("This command needs the unit to be stopped"))?;
     let api = LocalApi::new(&components).map_err(|error| chain(&error))?;
     let rename = Rename {
         api: &api,

@@ -95,6 +95,15 @@ impl BackupStore {
         ))
     }
 
+    /// Whether the place has back-ups.
+    ///
+    /// # Errors
+    /// A text for the operator if the place cannot be read.
+    pub(super) async fn is_claimed(place: &BackupPlace) -> BackupResult<bool> {
+        let mark = find_mark(&small_files(place)?).await?;
+        Ok(mark.is_some())
+    }
+
     /// Opens the store to read from it.
     ///
     /// # Errors

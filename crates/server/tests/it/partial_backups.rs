@@ -173,6 +173,13 @@ async fn back_up_and_restore_parts(stores: &str, is_embedded: bool) {
     assert!(!done && text.contains("of the whole unit only"), "{text}");
     let (done, text) = unit.backup("none", &["--owner", "nobody"]);
     assert!(!done && text.contains("is no owner"), "{text}");
+    // A mistyped name claims no place.
+    let nobody = format!("{owner}x");
+    for part in [["--cell", "nobody"], ["--owner", &nobody]] {
+        let (done, text) = unit.backup("mistyped", &part);
+        assert!(!done && text.contains("the unit does not have"), "{text}");
+    }
+    assert!(!unit.place("mistyped").exists());
     let scratch = unit.place("scratch");
     for action in ["--to", "--drill"] {
         let (done, text) = unit.restore("owner", &[action, scratch.to_str().unwrap()]);
