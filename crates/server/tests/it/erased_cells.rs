@@ -82,8 +82,11 @@ impl Owned {
 }
 
 fn has_needle(folder: &Path) -> bool {
-    let found = Command::new("grep").arg("-rqs").arg(NEEDLE).arg(folder);
-    { found }.status().unwrap().code() == Some(0)
+    let found = Command::new("grep")
+        .args(["-rqs", NEEDLE])
+        .arg(folder)
+        .status();
+    found.unwrap().code() == Some(0)
 }
 
 fn erasing(request: TestRequest, value: &str) -> TestRequest {
