@@ -128,8 +128,10 @@ fn reissue(
 }
 
 fn load(key_path: &Path, key: &[u8], certificate: &[u8]) -> Result<UnitKey, KeyFileError> {
-    UnitKey::load(key, certificate)
-        .map_err(|error| KeyFileError::content(key_path.display().to_string(), &error))
+    UnitKey::load(key, certificate).map_err(|error| {
+        let subject = format!("{} or {CERTIFICATE_FILE} beside it", key_path.display());
+        KeyFileError::content(subject, &error)
+    })
 }
 
 #[cfg(test)]

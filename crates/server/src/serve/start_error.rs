@@ -28,7 +28,7 @@ pub enum StartError {
     FirstStart(#[from] FirstStartError),
     /// The key of the unit that encrypts signing keys and file bodies could not be decrypted.
     #[error(
-        "security.secret16 is not the secret under which the keys and file bodies of this unit are encrypted; \
+        "security.secret16, or unit.secret in the data folder, is not the secret under which the keys and file bodies of this unit are encrypted; \
          set that secret as security.secret16.previous for one start"
     )]
     BodyKey(#[source] personium_types::Error),
