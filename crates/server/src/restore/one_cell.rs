@@ -146,7 +146,9 @@ pub(super) async fn build(loaded: LoadedConfig) -> BackupResult<Components> {
     // Boxed, because the future is large.
     let components = Box::pin(Components::build(loaded, files_max, clock, random)).await;
     components.map_err(|error| {
-        error.for_command("A unit with its database in itself must be stopped to restore one of its cells")
+        error.for_command(
+            "A unit with its database in itself must be stopped to restore one of its cells",
+        )
     })
 }
 
