@@ -52,6 +52,7 @@ impl Owned {
         unit.link(cell, "Account('me')", "_Role", "Role('root')")
             .await;
         unit.grant_to_role(cell, "root", &["p:root"]).await;
+        unit.create_box(cell, "box").await;
         unit.create_odata_collection(&format!("{cell}/box/data"), "Row")
             .await;
         let row = json!({"__id": "r", "text": text}).to_string();
