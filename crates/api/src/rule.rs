@@ -6,6 +6,7 @@ mod trial;
 use std::collections::BTreeMap;
 
 use http::{Method, StatusCode};
+use personium_model::UnitUrls;
 use personium_model::event::rule::{self, EventRule};
 use personium_model::event::rule_state;
 use personium_model::event::timer::{self, ShownTimer};
@@ -18,15 +19,7 @@ use crate::request_context::CellRequest;
 use crate::response::{self, Response};
 
 /// The members of a rule that are shown as they are stored.
-const MEMBERS: &[&str] = &[
-    "EventSubject",
-    "EventType",
-    "EventObject",
-    "EventInfo",
-    "Action",
-    "TargetUrl",
-    "Name",
-];
+const MEMBERS: &[&str] = &["EventType", "EventObject", "EventInfo", "Action", "Name"];
 
 /// Answers a request to `__rule` or below it.
 ///
@@ -95,10 +88,12 @@ async fn list(request: CellRequest) -> Result<Response> {
         .filter_map(|(rule, _)| rule.in_box.as_ref())
         .map(|found| (found.name.clone(), found))
         .collect();
-    let boxes = boxes.values().map(
-        |found| json!({"Name": found.name, "Schema": found.schema, "id": found.id.to_string()}),
-    );
-    let rules = found.iter().map(|(rule, hits)| show(rule, *hits));
+    let urls = request.unit.urls();
+    let boxes = boxes.values().map(|found| {
+        let schema = found.schema.as_deref().map(|url| resolved(urls, url));
+        json!({"Name": found.name, "Schema": schema, "id": found.id.to_string()})
+    });
+    let rules = found.iter().map(|(rule, hits)| show(urls, rule, *hits));
     let timers = timer::list(&request.unit, &request.context).await?;
     let body = json!({
         "rules": rules.collect::<Value>(),
@@ -121,16 +116,25 @@ fn show_timer(shown: &ShownTimer) -> Value {
     })
 }
 
-fn show(rule: &EventRule, hits: i64) -> Value {
+/// The `http(s)` form of a unit-local URL; other URLs, also those local to a box or cell, as they are stored.
+fn resolved(urls: &UnitUrls, url: &str) -> String {
+    urls.resolve(url).unwrap_or_else(|| url.to_owned())
+}
+
+fn show(urls: &UnitUrls, rule: &EventRule, hits: i64) -> Value {
     let mut out = Map::new();
     let external = rule.stored.doc.value("EventExternal").as_bool();
     out.insert("EventExternal".to_owned(), external.unwrap_or(false).into());
     for member in MEMBERS {
         out.insert((*member).to_owned(), rule.stored.text(member).into());
     }
+    out.insert("EventSubject".to_owned(), rule.subject().into());
+    let target = rule.stored.text("TargetUrl");
+    let target = target.map(|url| resolved(urls, &url));
+    out.insert("TargetUrl".to_owned(), target.into());
     out.insert("HitCount".to_owned(), hits.into());
     if let Some(found) = &rule.in_box {
-        out.insert("Schema".to_owned(), found.schema.clone().into());
+        out.insert("Schema".to_owned(), rule.schema().into());
         out.insert("_Box.Name".to_owned(), found.name.clone().into());
     }
     Value::Object(out)

@@ -164,7 +164,7 @@ impl Format {
             Self::CellUrl => is_cell_url(text),
             Self::SchemaUri => is_schema_uri(text),
             Self::CellUrlList => {
-                text.len() <= MAX_URL_LIST_BYTES && text.split(',').all(is_cell_url)
+                text.len() <= MAX_URL_LIST_BYTES && urls_in_list(text).all(is_cell_url)
             }
             Self::AccountType => is_account_type(text, account_types),
             Self::IpRange => text.split(',').all(is_ip_range),
@@ -211,10 +211,9 @@ impl Format {
                 "^(active|deactivated|passwordChangeRequired)$"
             }
             Self::OneOf(AllowedValues::CollectionKind) | Self::CellUrlList => return None,
-            Self::OneOf(AllowedValues::MessageStatus)
-            | Self::Title
-            | Self::MessageBody
-            | Self::Priority => return None,
+            Self::OneOf(AllowedValues::MessageStatus) | Self::MessageBody => return None,
+            Self::Title => "^.{0,256}$",
+            Self::Priority => "^[1-5]$",
             Self::OneOf(allowed) => return Some(alternatives(allowed.values())),
             Self::Uri => return Some("uri".to_owned()),
             Self::CellUrl => return Some("cell-url".to_owned()),
@@ -233,9 +232,15 @@ impl Format {
     }
 }
 
+/// The URLs of a list. Commas at its end are ignored.
+pub fn urls_in_list(list: &str) -> impl Iterator<Item = &str> {
+    list.trim_end_matches(',').split(',')
+}
+
 /// The regular expression of a list of values. Clients expect that the anchors are not grouped.
 fn alternatives(values: &[&str]) -> String {
-    let each: Vec<String> = values.iter().map(|value| format!("({value})")).collect();
+    let escaped = |value: &&str| format!("({})", value.replace('.', "\\."));
+    let each: Vec<String> = values.iter().map(escaped).collect();
     format!("regEx('^{}$')", each.join("|"))
 }
 
@@ -432,7 +437,9 @@ mod tests {
         );
         assert!(
             fits(Format::CellUrlList, "http://h/c/,https://h/d/")
-                && !fits(Format::CellUrlList, "http://h/c/,")
+                && fits(Format::CellUrlList, "http://h/c/,,")
+                && !fits(Format::CellUrlList, "http://h/c/,,http://h/d/")
+                && !fits(Format::CellUrlList, ",")
         );
     }
 
@@ -444,6 +451,8 @@ mod tests {
                 .as_deref(),
             Some("regEx('^(message)|(request)$')")
         );
+        let action = Format::OneOf(AllowedValues::RuleAction).metadata_text();
+        assert!(action.is_some_and(|text| text.contains(r"(relay\.data)")));
         assert_eq!(
             Format::OneOf(AllowedValues::CollectionKind).metadata_text(),
             None

@@ -116,7 +116,7 @@ fn with_timestamps(mut properties: Vec<Property>) -> Vec<Property> {
 }
 
 fn box_name() -> Property {
-    optional("_Box.Name").with_format(Format::Name)
+    text("_Box.Name").with_format(Format::Name)
 }
 
 fn build_cell() -> Schema {
@@ -182,7 +182,7 @@ fn add_access_sets(schema: &mut Schema) {
         with_timestamps(vec![
             key("ExtRole", Format::Uri),
             key("_Relation.Name", Format::RelationName),
-            optional("_Relation._Box.Name").with_format(Format::Name),
+            text("_Relation._Box.Name").with_format(Format::Name),
         ]),
     ));
 }
@@ -197,12 +197,12 @@ fn add_rule(schema: &mut Schema) {
                 .with_format(Format::RuleName),
             box_name(),
             Property::new("EventExternal", SimpleType::Boolean).with_default("false"),
-            optional("EventSubject").with_format(Format::Uri),
-            optional("EventType").with_format(Format::EventType),
-            optional("EventObject").with_format(Format::RuleObject),
-            optional("EventInfo"),
+            text("EventSubject").with_format(Format::Uri),
+            text("EventType").with_format(Format::EventType),
+            text("EventObject").with_format(Format::RuleObject),
+            text("EventInfo"),
             text("Action").with_format(Format::OneOf(AllowedValues::RuleAction)),
-            optional("TargetUrl").with_format(Format::RuleTargetUrl),
+            text("TargetUrl").with_format(Format::RuleTargetUrl),
         ]),
     );
     rule.entity_rules = EntityRules::Rule;
@@ -238,7 +238,7 @@ fn message(
     let mut properties = vec![
         id,
         box_name(),
-        optional("InReplyTo").with_format(Format::MessageId),
+        text("InReplyTo").with_format(Format::MessageId),
     ];
     properties.extend(addresses);
     properties.extend([
@@ -264,7 +264,7 @@ fn add_messages(schema: &mut Schema) {
         text(ID).required().with_format(Format::MessageId),
         vec![
             key("From", Format::CellUrl),
-            optional("MulticastTo").with_format(Format::CellUrlList),
+            text("MulticastTo").with_format(Format::CellUrlList),
         ],
         vec![
             text("Status")
@@ -277,8 +277,8 @@ fn add_messages(schema: &mut Schema) {
         "SentMessage",
         text(ID).required().with_default(DEFAULT_UUID),
         vec![
-            optional("To").with_format(Format::CellUrlList),
-            optional("ToRelation").with_format(Format::RelationName),
+            text("To").with_format(Format::CellUrlList),
+            text("ToRelation").with_format(Format::RelationName),
         ],
         vec![
             requests(),

@@ -27,6 +27,8 @@ const RECORDED_PROPERTIES: [&str; 5] = [
 ];
 /// The members of JSON that change with time, or have random values.
 const VOLATILE: [&str; 5] = ["etag", "__published", "__updated", "__id", "installed_at"];
+/// The members of an answer of `__rule` that change with time: of rules, timers, and `id` of boxes.
+const VOLATILE_OF_RULES: [&str; 4] = ["HitCount", "count", "nextTime", "id"];
 /// The mark of declared properties. An archive does not keep it: the reference installs all as declared.
 const DECLARED: &str = "IsDeclared";
 
@@ -123,7 +125,20 @@ fn form(body: &[u8], media_type: Option<&str>, replaced: &[(&str, &str)]) -> Str
     for (from, to) in replaced {
         text = text.replace(from, to);
     }
-    if is_json && let Ok(value) = serde_json::from_str(&text) {
+    if is_json && let Ok(mut value) = serde_json::from_str::<Value>(&text) {
+        for of_rules in ["rules", "timers", "boxes"] {
+            let items = value.get_mut(of_rules).and_then(Value::as_array_mut);
+            for item in items.into_iter().flatten() {
+                for (_, value) in item
+                    .as_object_mut()
+                    .into_iter()
+                    .flatten()
+                    .filter(|(name, _)| VOLATILE_OF_RULES.contains(&name.as_str()))
+                {
+                    *value = Value::Null;
+                }
+            }
+        }
         return json_form(&value);
     }
     if media_type.starts_with("application/xml")
@@ -236,9 +251,9 @@ pub async fn expect_recorded_answers(unit: &TestClient) {
 async fn compare_all_answers(unit: &TestClient, cell: &str) -> (usize, Vec<String>) {
     let is_compared = |answer: &Value, path: &str| {
         let group = answer["group"].as_str().unwrap();
-        // Tokens, and counters and clocks of rules, are never the same; the description of control objects is that of the program.
+        // Tokens are never the same.
         let is_other = ["login", "service"].contains(&group)
-            || ["__rule", "__certs", "__ctl/$metadata", "$format=atom", "$filter=home/zip"]
+            || ["__certs", "$format=atom"]
                 .iter()
                 .any(|part| path.contains(part))
             // Boxes have no order.

@@ -87,7 +87,11 @@ fn word_or_literal(text: &str) -> Result<(Token, &str), FilterError> {
     if let Some(literal) = number_literal(number) {
         return Ok((Token::Literal(literal), tail));
     }
-    if word.is_empty() || number.len() != word.len() || word.contains('.') {
+    // A path to a member of a complex property is a name that no property has.
+    let is_path = word.contains('/');
+    let is_name = word.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+    if word.is_empty() || number.len() != word.len() || word.contains('.') || (is_path && !is_name)
+    {
         return Err(FilterError::Syntax);
     }
     Ok((
@@ -102,5 +106,5 @@ fn word_or_literal(text: &str) -> Result<(Token, &str), FilterError> {
 }
 
 fn is_word_char(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/')
 }

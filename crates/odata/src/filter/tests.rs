@@ -46,7 +46,9 @@ fn malformed_filters_are_syntax_errors() {
         "s ge",
         "s.x eq 'a'",
         "s~x eq 'a'",
-        "c/x eq 'a'",
+        "/x eq 'a'",
+        "1/x eq 'a'",
+        "c/any(s)",
         "1 eq i",
         "s eq s",
         "s eq'a'",
@@ -187,6 +189,9 @@ fn literals_are_checked_against_the_property_type() {
         "_Nav ne 'a'",
         "startswith(__metadata,'a')",
         "x eq 1.5",
+        "c/x eq 'a'",
+        "c/x gt 1",
+        "startswith(c/x,'a')",
     ] {
         assert!(
             matches!(check(text), Err(FilterError::UnknownProperty(_))),

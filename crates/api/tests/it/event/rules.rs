@@ -1,6 +1,6 @@
 //! The list of active rules, `__rule`, and the lifetime of rules.
 
-use personium_testkit::{TestUnit, refused, success};
+use personium_testkit::{TestUnit, cell_url, refused, success};
 use serde_json::json;
 
 use crate::event::{create_rule, log_lines, post_event};
@@ -41,6 +41,21 @@ async fn rule_list_shows_rules_in_force_with_hit_counts() {
         unit.admin_outcome("POST", "c/__rule").await,
         refused(405, "MC-0001")
     );
+}
+
+#[tokio::test]
+async fn rule_list_shows_addresses_of_the_unit_as_urls() {
+    let unit = TestUnit::new().await;
+    let rule = json!({
+        "Name": "r", "Action": "relay.event", "EventSubject": "personium-localunit:/c/#me",
+        "TargetUrl": "personium-localunit:d:/", "EventObject": "personium-localcell:/b/",
+    });
+    unit.create("c/__ctl/Rule", &rule.to_string()).await;
+    let shown = unit.admin_request("GET", "c/__rule").send().await.json();
+    let shown = &shown["rules"][0];
+    assert_eq!(shown["EventSubject"], format!("{}#me", cell_url("c")));
+    assert_eq!(shown["TargetUrl"], cell_url("d"));
+    assert_eq!(shown["EventObject"], "personium-localcell:/b/");
 }
 
 #[tokio::test]
