@@ -14,9 +14,10 @@ use hyper_util::rt::TokioIo;
 use personium_model::strangers::Stranger;
 use personium_model::{CellContext, Unit};
 use personium_types::{Code, Error, Result};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::{Error as SocketError, ProtocolError};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
@@ -28,6 +29,9 @@ use crate::response::{self, Response};
 const BUFFER_BYTES: usize = 1 << 10;
 /// The largest number of bytes that wait to be sent to a client.
 const MAX_UNSENT_BYTES: usize = 2 << 20;
+
+/// The largest number of bytes of a client that are read, and thrown away, after its connection was closed because of an error.
+const MAX_DISCARDED_BYTES: u64 = 8 << 20;
 
 /// The time that a client may take for one message.
 pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -191,4 +195,46 @@ pub(crate) async fn close(mut socket: Socket, reason: Option<&'static str>) {
         }
     };
     let _ = timeout(SEND_TIMEOUT, closing).await;
+}
+
+/// Answers the close frame of a client, and ends the connection (RFC 6455, section 5.5.1). The answer has the code of the client.
+pub(crate) async fn close_after_peer(mut socket: Socket) {
+    // The library sends the answer when the socket is read next, and then says that it is closed.
+    let answered = async { while let Some(Ok(_)) = socket.next().await {} };
+    if timeout(SEND_TIMEOUT, answered).await.is_ok() {
+        linger(socket).await;
+    }
+}
+
+/// Closes a connection that cannot be read: with 1007 for a text that is not UTF-8, 1009 for a message that is too large, 1002 for other
+/// violations of the protocol (RFC 6455, section 7.4.1). The client is told nothing if the connection is broken.
+pub(crate) async fn close_after_error(mut socket: Socket, error: SocketError) {
+    let (code, reason) = match error {
+        SocketError::Utf8(_) => (CloseCode::Invalid, "text is not UTF-8"),
+        SocketError::Capacity(_) => (CloseCode::Size, "message is too large"),
+        SocketError::Protocol(error) if error != ProtocolError::ResetWithoutClosingHandshake => {
+            (CloseCode::Protocol, "protocol error")
+        }
+        _ => return,
+    };
+    let frame = CloseFrame {
+        code,
+        reason: reason.into(),
+    };
+    if let Ok(Ok(())) = timeout(SEND_TIMEOUT, socket.close(Some(frame))).await {
+        linger(socket).await;
+    }
+}
+
+/// Ends the sending side of a connection and reads the rest that the client sends: with unread bytes the connection would be reset, and the
+/// client might lose the close frame.
+async fn linger(mut socket: Socket) {
+    let io = socket.get_mut();
+    let discarded = async {
+        if io.shutdown().await.is_ok() {
+            let _ =
+                tokio::io::copy(&mut io.take(MAX_DISCARDED_BYTES), &mut tokio::io::sink()).await;
+        }
+    };
+    let _ = timeout(SEND_TIMEOUT, discarded).await;
 }

@@ -40,13 +40,26 @@ pub(super) struct PostedByClient {
     pub(super) request_key: Option<String>,
 }
 
+/// A member that must be a text, and is a value of another type.
+struct OtherType;
+
+/// The text of a member; `None` if it is absent or null.
+fn text_in<'v>(members: &'v Map<String, Value>, name: &str) -> Result<Option<&'v str>, OtherType> {
+    match members.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(OtherType),
+    }
+}
+
 impl Subscription {
-    fn of(value: &Value) -> Option<Self> {
-        let text = |name| value.get(name)?.as_str().map(str::to_owned);
-        Some(Self {
-            kind: text("Type")?,
-            object: text("Object")?,
-        })
+    /// A subscription; `None` if a member is absent.
+    fn of(members: &Map<String, Value>) -> Result<Option<Self>, OtherType> {
+        let (kind, object) = (text_in(members, "Type")?, text_in(members, "Object")?);
+        Ok(kind.zip(object).map(|(kind, object)| Self {
+            kind: kind.to_owned(),
+            object: object.to_owned(),
+        }))
     }
 
     /// Whether it selects an event. One without a type or an object is selected by none.
@@ -65,48 +78,97 @@ impl Subscription {
 }
 
 impl ClientMessage {
-    /// Reads a message; `None` if it is no JSON object.
+    /// Reads a message; `None` if it is no JSON object, or its token is no text: neither has an answer. As at the original, commas between
+    /// members may be absent or too many.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let Ok(Value::Object(members)) = serde_json::from_str(text) else {
+        let strict = serde_json::from_str(text).ok();
+        let Value::Object(members) =
+            strict.or_else(|| serde_json::from_str(&with_commas(text)).ok())?
+        else {
             return None;
         };
-        Some(Self::of(&members))
+        let token = text_in(&members, "AccessToken").ok()?;
+        Some(match token {
+            Some(token) => Self::Token(token.to_owned()),
+            // A value of another type makes that the message has no effect and no answer.
+            None => Self::of(&members).unwrap_or(Self::Other),
+        })
     }
 
-    fn of(members: &Map<String, Value>) -> Self {
-        let object = |name| members.get(name).filter(|value| value.is_object());
-        if let Some(token) = members.get("AccessToken") {
-            return match token.as_str() {
-                Some(token) => Self::Token(token.to_owned()),
-                None => Self::Other,
-            };
+    fn of(members: &Map<String, Value>) -> Result<Self, OtherType> {
+        let object = |name| match members.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Object(members)) => Ok(Some(members)),
+            Some(_) => Err(OtherType),
+        };
+        if let Some(wanted) = object("Subscribe")? {
+            return Subscription::of(wanted).map(Self::Subscribe);
         }
-        if let Some(wanted) = object("Subscribe") {
-            return Self::Subscribe(Subscription::of(wanted));
+        if let Some(unwanted) = object("Unsubscribe")? {
+            return Subscription::of(unwanted).map(Self::Unsubscribe);
         }
-        if let Some(wanted) = object("Unsubscribe") {
-            return Self::Unsubscribe(Subscription::of(wanted));
-        }
-        match members.get("State").and_then(Value::as_str) {
-            Some("All") => return Self::State { everything: true },
-            Some("Subscriptions") => return Self::State { everything: false },
-            Some(_) => return Self::UnknownState,
+        match text_in(members, "State")? {
+            Some("All") => return Ok(Self::State { everything: true }),
+            Some("Subscriptions") => return Ok(Self::State { everything: false }),
+            Some(_) => return Ok(Self::UnknownState),
             None => {}
         }
         let text = |name| {
-            let text = members.get(name)?.as_str()?;
-            (text.encode_utf16().count() <= MAX_TEXT_UTF16_UNITS).then(|| text.to_owned())
+            let fits = |text: &&str| text.encode_utf16().count() <= MAX_TEXT_UTF16_UNITS;
+            text_in(members, name).map(|text| text.filter(fits).map(str::to_owned))
         };
-        match (text("Type"), text("Object"), text("Info")) {
+        let request_key = text("RequestKey")?;
+        Ok(match (text("Type")?, text("Object")?, text("Info")?) {
             (Some(kind), Some(object), Some(info)) => Self::Post(PostedByClient {
                 kind,
                 object,
                 info,
-                request_key: text("RequestKey"),
+                request_key,
             }),
             _ => Self::Other,
+        })
+    }
+}
+
+/// JSON with one comma between two values, wherever they were or were not.
+fn with_commas(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    let mut rest = text;
+    let mut is_after_value = false;
+    while let Some(first) = rest.chars().next() {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+        let length = match first {
+            '"' => string_length(rest),
+            _ if is_word(first) => rest.find(|c: char| !is_word(c)).unwrap_or(rest.len()),
+            _ => first.len_utf8(),
+        };
+        let (token, tail) = rest.split_at_checked(length).unwrap_or((rest, ""));
+        rest = tail;
+        if first == ',' || first.is_whitespace() {
+            continue;
+        }
+        let is_scalar = first == '"' || is_word(first);
+        if is_after_value && (is_scalar || matches!(first, '{' | '[')) {
+            out.push(',');
+        }
+        out.push_str(token);
+        is_after_value = is_scalar || matches!(first, '}' | ']');
+    }
+    out
+}
+
+/// The length in bytes of a string at the start of a text, with its quotes.
+fn string_length(text: &str) -> usize {
+    let mut is_escaped = false;
+    for (at, byte) in text.bytes().enumerate().skip(1) {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = true,
+            b'"' => return at + 1,
+            _ => {}
         }
     }
+    text.len()
 }
 
 /// The answer to a message of this kind.
@@ -204,7 +266,35 @@ mod tests {
                 r#"{"AccessToken":"t"}"#,
                 Some(ClientMessage::Token("t".to_owned())),
             ),
-            (r#"{"AccessToken":5}"#, Some(ClientMessage::Other)),
+            (r#"{"AccessToken":5}"#, None),
+            (r#"{"AccessToken":{},"State":"All"}"#, None),
+            (
+                r#"{"AccessToken":null,"State":"All"}"#,
+                Some(ClientMessage::State { everything: true }),
+            ),
+            (
+                r#"{,"Subscribe":{"Type":"*" "Object":",\\\",",},}"#,
+                Some(ClientMessage::Subscribe(Some(subscription("*", ",\\\",")))),
+            ),
+            (r#"{"State" "All"}"#, None),
+            (r#"{"State":"All""#, None),
+            (
+                r#"{"Subscribe":"x","State":"All"}"#,
+                Some(ClientMessage::Other),
+            ),
+            (
+                r#"{"Subscribe":{"Type":1,"Object":"*"}}"#,
+                Some(ClientMessage::Other),
+            ),
+            (
+                r#"{"Unsubscribe":{"Type":"*","Object":5}}"#,
+                Some(ClientMessage::Other),
+            ),
+            (r#"{"State":5}"#, Some(ClientMessage::Other)),
+            (
+                r#"{"Type":"t","Object":"o","Info":"i","RequestKey":5}"#,
+                Some(ClientMessage::Other),
+            ),
             (r#"{"hello":1}"#, Some(ClientMessage::Other)),
             (
                 r#"{"Type":1,"Object":2,"Info":3}"#,

@@ -72,8 +72,14 @@ impl Session {
             let next = tokio::select! {
                 _ = pings.tick() => self.ping().await,
                 message = self.socket.next() => match message {
+                    Some(Ok(Message::Close(_))) => {
+                        return Box::pin(web_socket::close_after_peer(self.socket)).await;
+                    }
                     Some(Ok(message)) => self.receive(message).await,
-                    Some(Err(_)) | None => return,
+                    Some(Err(error)) => {
+                        return Box::pin(web_socket::close_after_error(self.socket, error)).await;
+                    }
+                    None => return,
                 },
                 event = next_event(&mut self.listener) => match event {
                     Ok(event) => self.pass_on(&event).await,
@@ -146,9 +152,10 @@ impl Session {
                 self.unanswered_pings = 0;
                 Ok(Next::Continue)
             }
-            Message::Close(_) => Ok(Next::Close(None)),
             // Pings are answered by the library.
-            Message::Binary(_) | Message::Ping(_) | Message::Frame(_) => Ok(Next::Continue),
+            Message::Binary(_) | Message::Ping(_) | Message::Frame(_) | Message::Close(_) => {
+                Ok(Next::Continue)
+            }
         }
     }
 

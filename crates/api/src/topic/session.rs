@@ -64,8 +64,14 @@ impl TopicSession {
                 _ = pings.tick() => self.ping().await,
                 () = tokio::time::sleep(left) => self.end().await,
                 message = self.socket.next() => match message {
+                    Some(Ok(Message::Close(_))) => {
+                        return Box::pin(web_socket::close_after_peer(self.socket)).await;
+                    }
                     Some(Ok(message)) => self.receive(message).await,
-                    Some(Err(_)) | None => return,
+                    Some(Err(error)) => {
+                        return Box::pin(web_socket::close_after_error(self.socket, error)).await;
+                    }
+                    None => return,
                 },
                 message = next_message(&mut self.subscription) => match message {
                     Ok(message) => self.pass_on(&message).await,
@@ -135,9 +141,8 @@ impl TopicSession {
                 self.unanswered_pings = 0;
                 Ok(SessionStep::Continue)
             }
-            Message::Close(_) => Ok(SessionStep::Close(None)),
             // Pings are answered by the library.
-            Message::Ping(_) | Message::Frame(_) => Ok(SessionStep::Continue),
+            Message::Ping(_) | Message::Frame(_) | Message::Close(_) => Ok(SessionStep::Continue),
             Message::Binary(_) => Ok(self.refuse("Unknown", "Invalid message").await),
         }
     }

@@ -10,10 +10,13 @@ use futures_util::{SinkExt, StreamExt};
 use http_body_util::BodyExt;
 use personium_testkit::{ProcessUnit, TestClient, ace, text_member, wait_until};
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
@@ -77,6 +80,30 @@ impl Feed {
     pub(crate) async fn next_json(&mut self) -> Value {
         match self.next().await {
             Received::Json(value) => value,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Begins the end of the connection with a close frame. Returns the answer.
+    pub(crate) async fn close(&mut self, code: u16, reason: &'static str) -> Received {
+        let frame = CloseFrame {
+            code: code.into(),
+            reason: reason.into(),
+        };
+        self.0.send(Message::Close(Some(frame))).await.unwrap();
+        self.next().await
+    }
+
+    /// Sends a frame with this opcode and content, whatever the protocol says.
+    pub(crate) async fn send_frame(&mut self, opcode: Data, content: Vec<u8>) {
+        let frame = Frame::message(content, OpCode::Data(opcode), true);
+        self.0.send(Message::Frame(frame)).await.unwrap();
+    }
+
+    /// The code of the close frame that the server sends now.
+    pub(crate) async fn close_code(&mut self) -> u16 {
+        match self.next().await {
+            Received::Closed(code, _) => code,
             other => panic!("{other:?}"),
         }
     }
@@ -154,6 +181,47 @@ fn artifacts() -> Option<PathBuf> {
         "/../../../shared/artifacts"
     ));
     folder.join("websocket.jsonl").exists().then_some(folder)
+}
+
+#[tokio::test]
+async fn close_frames_are_answered_and_violations_of_the_protocol_have_codes() {
+    let unit = crate::unit().start();
+    create_cell(&unit.admin()).await;
+    let mut feed = Feed::open(&unit, "wscell").await;
+    let bye = Received::Closed(1001, "bye".to_owned());
+    assert_eq!(feed.close(1001, "bye").await, bye);
+    // A code that must not be sent.
+    let mut feed = Feed::open(&unit, "wscell").await;
+    feed.subscribe(&token(&unit, "full").await).await;
+    let Received::Closed(1002, _) = feed.close(999, "").await else {
+        panic!("another answer")
+    };
+    for (opcode, content, code) in [
+        (Data::Text, vec![0xff, 0xfe], 1007),
+        (Data::Reserved(3), vec![b'x'], 1002),
+        (Data::Continue, vec![b'x'], 1002),
+        (Data::Binary, vec![0; 4 << 20], 1009),
+    ] {
+        let mut feed = Feed::open(&unit, "wscell").await;
+        feed.subscribe(&token(&unit, "full").await).await;
+        feed.send_frame(opcode, content).await;
+        assert_eq!(feed.close_code().await, code, "{opcode:?}");
+    }
+    let mut stream = TcpStream::connect(("127.0.0.1", unit.port()))
+        .await
+        .unwrap();
+    let request = "GET /wscell/__event HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    // A text without a mask.
+    stream.write_all(b"\x81\x02{}").await.unwrap();
+    let mut received = Vec::new();
+    timeout(LIMIT, stream.read_to_end(&mut received))
+        .await
+        .unwrap()
+        .unwrap();
+    let close = [&[0x88, 16][..], &1002_u16.to_be_bytes(), b"protocol error"].concat();
+    assert!(received.ends_with(&close), "{received:?}");
 }
 
 /// Sessions that are replayed, each up to the step with this title, if there is one. Of the others the connection to a cell that

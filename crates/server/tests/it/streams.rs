@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use personium_testkit::{ProcessUnit, TestClient, text_member};
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::Data;
 
 use crate::event_feed::{Feed, Received};
 
@@ -90,6 +91,12 @@ async fn subscribers_of_a_topic_authenticate_and_get_its_messages() {
         assert_eq!(found, expected);
         assert_eq!(socket.next().await, closed());
     }
+    let mut socket = open(&unit, SOCKET).await;
+    let bye = Received::Closed(1001, "bye".to_owned());
+    assert_eq!(socket.close(1001, "bye").await, bye);
+    let mut socket = open(&unit, SOCKET).await;
+    socket.send_frame(Data::Text, vec![0xff]).await;
+    assert_eq!(socket.close_code().await, 1007);
 }
 
 #[tokio::test]
