@@ -298,10 +298,13 @@ impl RuleRequest<'_> {
             Err(none) => return Ok(self.without_response(&none)),
         };
         if response.status != StatusCode::OK {
-            let outcome = outcome_of(self.kind, response.status);
-            return Ok(match outcome.kind {
-                OutcomeKind::Success => failure(&outcome.text),
-                _ => outcome,
+            // Who may not know whether there is such an entity is not told by the log.
+            return Ok(match outcome_of(self.kind, response.status).kind {
+                OutcomeKind::Temporary => RequestOutcome {
+                    text: NO_RESPONSE.to_owned(),
+                    kind: OutcomeKind::Temporary,
+                },
+                _ => failure(NO_RESPONSE),
             });
         }
         let Some((id, copy)) = copy_of(&response.body) else {

@@ -72,8 +72,8 @@ pub fn is_timer(kind: &str) -> bool {
 }
 
 impl TimerPlan {
-    /// The plan of a rule with this type and object of events at this time; `None` if it is for no timer, for one whose time is
-    /// over, or for one that fires after the year 9999 only.
+    /// The plan of a rule with this type and object of events at this time; `None` if it is for no timer, or for one whose time is
+    /// over. An interval that ends after the year 9999 ends with it.
     #[must_use]
     pub fn of(kind: &str, object: &str, now: i64) -> Option<Self> {
         let number: i64 = object.parse().ok().filter(|number| *number > 0)?;
@@ -87,9 +87,8 @@ impl TimerPlan {
             }
             TIMER_PERIODIC => {
                 let interval = number.saturating_mul(MINUTE_MS);
-                let due = now.saturating_add(interval);
-                (due <= LAST_TIME_MS).then_some(Self {
-                    due,
+                Some(Self {
+                    due: now.saturating_add(interval).min(LAST_TIME_MS),
                     interval_ms: Some(interval),
                 })
             }
@@ -307,13 +306,14 @@ mod tests {
     }
 
     #[test]
-    fn interval_that_ends_after_the_last_date_is_none_and_the_longest_one_does_not_overflow() {
+    fn interval_that_ends_after_the_last_date_ends_with_it_and_the_longest_one_does_not_overflow() {
         let longest = LAST_TIME_MS / MINUTE_MS;
         let plan = TimerPlan::of(TIMER_PERIODIC, &longest.to_string(), 1_000).unwrap();
         assert!(plan.after(i64::MAX).unwrap().due > plan.due);
         for number in [longest + 1, 99_999_999_999, i64::MAX] {
-            let plan = TimerPlan::of(TIMER_PERIODIC, &number.to_string(), 1_000);
-            assert_eq!(plan, None, "{number}");
+            let plan = TimerPlan::of(TIMER_PERIODIC, &number.to_string(), 1_000).unwrap();
+            assert_eq!(plan.due, LAST_TIME_MS, "{number}");
+            assert!(plan.after(LAST_TIME_MS).unwrap().due > LAST_TIME_MS);
         }
     }
 }

@@ -88,12 +88,7 @@ async fn report_read(request: &ODataRequest, path: &str) {
         _ => None,
     };
     let Some(read) = read else { return };
-    let url = match request.query.as_str() {
-        "" => request.url.clone(),
-        // The secret of a cookie is for nobody else.
-        query if query.contains("p_cookie_peer") => request.url.clone(),
-        query => format!("{}?{query}", request.url),
-    };
+    let url = request.shown_url();
     let event = request.root.read_event(&read, &url);
     if let (Some(cause), Some(context)) = (&request.events, request.root.context()) {
         let poster = EventPoster::new(&request.unit, context, cause);

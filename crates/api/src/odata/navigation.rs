@@ -117,7 +117,7 @@ async fn create(
     let linked = NavigationSource {
         association: association.clone(),
         source: key.clone(),
-        url: Some(request.url.clone()),
+        url: Some(request.shown_url()),
     };
     let creation = Creation {
         set: set.clone(),

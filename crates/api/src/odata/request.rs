@@ -31,6 +31,11 @@ pub(crate) struct ODataRequest {
     memory: Mutex<AnswerReservation>,
 }
 
+/// The query of a request as its events show it. The secret of a cookie is for nobody else.
+fn shown_query(query: &str) -> Option<&str> {
+    (!query.is_empty() && !query.contains("p_cookie_peer")).then_some(query)
+}
+
 impl Deref for ODataRequest {
     type Target = RequestContext;
 
@@ -46,12 +51,21 @@ impl DerefMut for ODataRequest {
 }
 
 impl ODataRequest {
+    /// The URL as the events of the request show it, with the query.
+    pub(super) fn shown_url(&self) -> String {
+        match shown_query(&self.query) {
+            Some(query) => format!("{}?{query}", self.url),
+            None => self.url.clone(),
+        }
+    }
+
     pub(super) fn new(
         request: Box<RequestContext>,
         root: ServiceRoot,
         base: String,
         authorizer: ServiceAuthorizer,
     ) -> Self {
+        let root = root.asked_with(shown_query(&request.query));
         Self {
             memory: Mutex::new(root.answer_share().reservation()),
             request,

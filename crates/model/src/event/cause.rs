@@ -149,11 +149,16 @@ impl EventCause {
 
     /// The whole event.
     pub(super) fn complete(&self, posted: PostedEvent) -> Event {
+        let info = match self.timer {
+            // The details of a timer are those of its rule, which may have none.
+            Some(_) => self.template.info.clone(),
+            None => Some(self.info.clone().unwrap_or(posted.info)),
+        };
         Event {
             external: false,
             kind: Some(posted.kind.into_owned()),
             object: Some(posted.object),
-            info: Some(self.info.clone().unwrap_or(posted.info)),
+            info,
             ..self.template.clone()
         }
     }

@@ -67,6 +67,7 @@ impl<'a> Consequences<'a> {
 
     /// Adds what the rules do that an event matches. `event` is in the form that logs and requests show.
     pub(super) fn apply(&mut self, event: &Event, matching: &[Arc<EventRule>]) -> Result<()> {
+        let at = self.unit.now_ms();
         for (index, rule) in matching.iter().enumerate() {
             if self.output_bytes > OUTPUT_MAX_BYTES {
                 let skipped = matching.len() - index;
@@ -79,7 +80,8 @@ impl<'a> Consequences<'a> {
             }
             match rule.action {
                 RuleAction::Log(level) => {
-                    let line = log::line(event, level, self.unit.now_ms());
+                    let event = log::with_request_key(self.unit, event);
+                    let line = log::line(&event, level, at);
                     self.output_bytes += line.len();
                     self.lines.push(line);
                 }
@@ -88,6 +90,7 @@ impl<'a> Consequences<'a> {
                         event: event.clone(),
                         kind,
                         target: rule.target.clone().unwrap_or_default(),
+                        at_ms: at,
                         attempts: Attempts::default(),
                     };
                     self.add_request(rule.id.clone(), &entry)?;

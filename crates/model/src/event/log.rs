@@ -5,6 +5,7 @@
 
 mod import;
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use bytes::{Bytes, BytesMut};
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use self::import::LogImport;
 use super::record::Event;
 use crate::commit::Invalidation;
+use crate::monotonic_ids::random_id;
 use crate::records::{self, Records, Versioned};
 use crate::{CellContext, Permit, PermitTarget, Unit, keys};
 
@@ -90,7 +92,21 @@ async fn find_state(records: &Records) -> Result<Option<Versioned<LogState>>> {
     records.find(&keys::log_state()).await
 }
 
-/// The line of an event: comma-separated values in quotes, with quotes doubled; `null` without quotes for a missing value.
+/// An event with a request key, a new one if it has none, so that the lines about it have the same.
+pub(super) fn with_request_key<'e>(unit: &Unit, event: &'e Event) -> Cow<'e, Event> {
+    if event.request_key.is_some() {
+        return Cow::Borrowed(event);
+    }
+    let id = random_id(unit.random());
+    let (begin, end) = id.split_at_checked(4).unwrap_or((&id, ""));
+    Cow::Owned(Event {
+        request_key: Some(format!("{begin}_{end}")),
+        ..event.clone()
+    })
+}
+
+/// The line of an event: comma-separated values in quotes, with quotes doubled; `null` without quotes for a missing value. Line breaks in
+/// values are `\n` and `\r`: a client that posts events could write lines that look like others.
 pub(super) fn line(event: &Event, level: LogLevel, at: i64) -> String {
     let time = iso_time(at);
     let time = time
@@ -114,7 +130,11 @@ pub(super) fn line(event: &Event, level: LogLevel, at: i64) -> String {
     ] {
         // Writing to a string cannot fail.
         let _ = match value {
-            Some(text) => write!(out, ",\"{}\"", text.replace('"', "\"\"")),
+            Some(text) => {
+                let text = text.replace('"', "\"\"");
+                let text = text.replace('\n', "\\n").replace('\r', "\\r");
+                write!(out, ",\"{text}\"")
+            }
             None => write!(out, ",null"),
         };
     }

@@ -138,7 +138,7 @@ pub async fn complete(
                 }
                 batch.delete(key.clone());
                 removed += 1;
-                lines.extend(attempt.lines(now));
+                lines.extend(attempt.lines(unit, now));
             }
             if removed > 0 {
                 batch.add(keys::outbox_count(), -removed);
@@ -227,15 +227,18 @@ impl<'a> ConcludedAttempt<'a> {
         }
     }
 
-    /// The lines of the event log: the event, and the result.
-    fn lines(&self, now: i64) -> [String; 2] {
+    /// The lines of the event log: the event, and the result, both at the time of the event.
+    fn lines(&self, unit: &Unit, now: i64) -> [String; 2] {
         let SentRequest { entry, outcome, .. } = self.sent;
+        let event = log::with_request_key(unit, &entry.event);
         let result = Event {
             kind: Some(entry.kind.name().to_owned()),
             object: Some(entry.target.clone()),
             info: Some(outcome.text.clone()),
-            ..entry.event.clone()
+            ..(*event).clone()
         };
-        [&entry.event, &result].map(|event| log::line(event, LogLevel::Info, now))
+        // Requests that an earlier version stored have no time.
+        let at = if entry.at_ms == 0 { now } else { entry.at_ms };
+        [&*event, &result].map(|event| log::line(event, LogLevel::Info, at))
     }
 }

@@ -67,6 +67,7 @@ pub(super) fn encode(event: &Event, now_ms: i64) -> Result<Vec<u8>> {
         event,
         kind: RequestKind::Publish,
         target: String::new(),
+        at_ms: now_ms,
         attempts: Attempts {
             first_ms: now_ms,
             ..Attempts::default()

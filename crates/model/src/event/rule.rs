@@ -214,6 +214,7 @@ impl EventRule {
             event: event.to_external(&cell, unit.random()),
             kind,
             target: self.target.clone().unwrap_or_default(),
+            at_ms: unit.now_ms(),
             attempts: Attempts::default(),
         })
     }
@@ -292,10 +293,13 @@ fn matches_kind(wanted: Option<&str>, found: Option<&str>) -> bool {
     }
 }
 
-/// Converts a URL relative to a box into one relative to the cell; others stay as they are.
+/// Converts a URL relative to a box into one relative to the cell; others stay as they are, also those whose path has no slash at its
+/// beginning: they could lead into a box whose name begins with that of the box.
 fn in_cell(box_name: Option<&str>, url: String) -> String {
     match (url.strip_prefix(LOCAL_BOX), box_name) {
-        (Some(path), Some(name)) => format!("{LOCAL_CELL}/{name}{path}"),
+        (Some(path), Some(name)) if path.is_empty() || path.starts_with('/') => {
+            format!("{LOCAL_CELL}/{name}{path}")
+        }
         _ => url,
     }
 }

@@ -47,6 +47,8 @@ pub struct OutboxEntry {
     pub kind: RequestKind,
     /// The target of the rule when the event was posted, as an `http(s)` URL.
     pub target: String,
+    /// When the event was posted, milliseconds since 1970.
+    pub at_ms: i64,
     /// The attempts that were made.
     pub attempts: Attempts,
 }

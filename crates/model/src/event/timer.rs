@@ -191,12 +191,13 @@ async fn cause_of(
         schema: rule.schema().map(str::to_owned),
         subject,
         account,
+        info: text("EventInfo"),
         ..Event::internal()
     };
     let event = PostedEvent {
         kind: kind.into(),
         object,
-        info: text("EventInfo").unwrap_or_default(),
+        info: String::new(),
     };
     let cause = EventCause::of_timer(unit, context, &rules, (id, template)).await?;
     Ok(Some((cause, event)))

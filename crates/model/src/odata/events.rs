@@ -84,7 +84,11 @@ impl ServiceRoot {
     fn created_at(&self, path: &str) -> String {
         let object = self.reporter.as_ref().map(|reporter| {
             let object = format!("{}/{path}", reporter.base);
-            reporter.cause.url_of(&object)
+            let url = reporter.cause.url_of(&object);
+            match &reporter.query {
+                Some(query) => format!("{url}?{query}"),
+                None => url,
+            }
         });
         format!("201,{}", object.unwrap_or_default())
     }

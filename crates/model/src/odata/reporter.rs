@@ -19,6 +19,8 @@ pub(super) struct Reporter {
     pub(super) cause: Arc<EventCause>,
     /// The service root as a `personium-localcell:` URL, without slash at its end.
     pub(super) base: Arc<str>,
+    /// The query of the request, which the details of creations have.
+    pub(super) query: Option<Arc<str>>,
     /// The events of the change set that the changes belong to, if they do.
     staged: Option<StagedEvents>,
 }
@@ -36,6 +38,7 @@ impl Reporter {
         Self {
             cause,
             base: format!("{LOCAL_CELL}/{path}").into(),
+            query: None,
             staged: None,
         }
     }

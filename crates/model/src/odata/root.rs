@@ -166,6 +166,15 @@ impl ServiceRoot {
         }
     }
 
+    /// The same root for a request with this query, which the events about creations show.
+    #[must_use]
+    pub fn asked_with(mut self, query: Option<&str>) -> Self {
+        if let Some(reporter) = &mut self.reporter {
+            reporter.query = query.map(Into::into);
+        }
+        self
+    }
+
     /// The same root over the records of a change set that is not committed yet.
     pub(super) fn over_staged(&self, records: Records) -> Self {
         Self {

@@ -47,8 +47,9 @@ async fn periodic_timer_fires_once_for_each_time_also_after_a_restart() {
     assert_eq!(lines_after(&unit, MINUTE_MS / 2).await, 1);
     assert_eq!(lines_after(&unit, 0).await, 1);
     let line = log_lines(&unit, "c").await.remove(0);
-    let expected = r#"null,"false",null,null,"timer.periodic","1","tick""#;
-    assert_eq!(after_level(&line), expected);
+    let (key, rest) = after_level(&line).split_once(',').unwrap();
+    assert_eq!(key.len(), r#""qVpc_J-JzTemRBynrfd1eJQ""#.len(), "{line}");
+    assert_eq!(rest, r#""false",null,null,"timer.periodic","1","tick""#);
     let restarted = unit.restart();
     assert_eq!(lines_after(&restarted, MINUTE_MS).await, 2);
     // What was missed while nothing ran is made up for once.
@@ -62,6 +63,17 @@ async fn periodic_timer_fires_once_for_each_time_also_after_a_restart() {
     assert_eq!(lines_after(&restarted, 10 * MINUTE_MS).await, 4);
     assert_eq!(timers(&restarted).await, json!([]));
     assert!(restarted.record_keys(b"PJ").await.is_empty());
+}
+
+#[tokio::test]
+async fn timer_of_a_rule_without_details_has_none() {
+    let unit = TestUnit::new().await;
+    let mut rule = rule("t", "timer.periodic", "1");
+    rule["EventInfo"] = Value::Null;
+    create(&unit, &rule).await;
+    assert_eq!(lines_after(&unit, MINUTE_MS).await, 1);
+    let line = log_lines(&unit, "c").await.remove(0);
+    assert!(line.ends_with(r#""timer.periodic","1",null"#), "{line}");
 }
 
 #[tokio::test]
@@ -158,7 +170,7 @@ async fn damaged_cells_do_not_delay_the_timers_of_others() {
 }
 
 #[tokio::test]
-async fn new_timer_whose_time_is_over_or_that_never_fires_is_refused() {
+async fn new_timer_whose_time_is_over_is_refused_and_one_that_never_fires_is_not() {
     let unit = TestUnit::new().await;
     let at = unit.model.now_ms() - 2 * MINUTE_MS;
     for path in ["c/__ctl/Rule", "c/__ctl/Box('b')/_Rule"] {
@@ -166,7 +178,7 @@ async fn new_timer_whose_time_is_over_or_that_never_fires_is_refused() {
             ("timer.oneshot", at.to_string()),
             ("timer.oneshot", "1".to_owned()),
             ("timer.periodic", "x".to_owned()),
-            ("timer.periodic", "99999999999".to_owned()),
+            ("timer.periodic", "253402300800000".to_owned()),
         ] {
             let post = unit.post(path, &rule("t", kind, &object).to_string()).await;
             assert_eq!(
@@ -175,6 +187,11 @@ async fn new_timer_whose_time_is_over_or_that_never_fires_is_refused() {
                 "{path} {kind} {object}"
             );
         }
+    }
+    for (name, object) in [("far", "253402300799999"), ("sign", "+5000000000")] {
+        create(&unit, &rule(name, "timer.periodic", object)).await;
+        let path = format!("c/__ctl/Rule('{name}')");
+        assert_eq!(unit.admin_outcome("DELETE", &path).await, success(204));
     }
     let bound = rule("t", "timer.periodic", "1").to_string();
     let post = unit.post("c/__ctl/Box('b')/_Rule", &bound).await;

@@ -9,7 +9,7 @@ fn event() -> Event {
         account: None,
         kind: Some("\"POST,".to_owned()),
         object: Some("Object\"\"Data".to_owned()),
-        info: Some("a\nb".to_owned()),
+        info: Some("a\r\nb".to_owned()),
         request_key: Some("key".to_owned()),
         id: None,
         chain: RuleChain::default(),
@@ -22,7 +22,7 @@ fn event() -> Event {
 fn values_are_quoted_and_missing_ones_are_null() {
     assert_eq!(
         line(&event(), LogLevel::Info, 1_706_692_530_123),
-        "2024-01-31T09:15:30.123Z,[INFO ],\"key\",\"true\",\"\",null,\"\"\"POST,\",\"Object\"\"\"\"Data\",\"a\nb\"\n"
+        "2024-01-31T09:15:30.123Z,[INFO ],\"key\",\"true\",\"\",null,\"\"\"POST,\",\"Object\"\"\"\"Data\",\"a\\r\\nb\"\n"
     );
     assert!(
         line(&event(), LogLevel::Warn, 1_706_692_530_000)

@@ -15,6 +15,8 @@ pub(in crate::event) struct StoredOutboxEntry {
     kind: StoredRequestKind,
     #[serde(rename = "t")]
     target: String,
+    #[serde(rename = "m", default, skip_serializing_if = "is_zero")]
+    at_ms: i64,
     #[serde(rename = "n", default, skip_serializing_if = "is_zero")]
     attempts: u32,
     #[serde(rename = "f", default, skip_serializing_if = "is_zero")]
@@ -82,6 +84,7 @@ impl From<&OutboxEntry> for StoredOutboxEntry {
                 RequestKind::Publish => StoredRequestKind::Publish,
             },
             target: entry.target.clone(),
+            at_ms: entry.at_ms,
             attempts: entry.attempts.count,
             first_ms: entry.attempts.first_ms,
             next_ms: entry.attempts.next_ms,
@@ -101,6 +104,7 @@ impl From<StoredOutboxEntry> for OutboxEntry {
                 StoredRequestKind::Publish => RequestKind::Publish,
             },
             target: stored.target,
+            at_ms: stored.at_ms,
             attempts: Attempts {
                 count: stored.attempts,
                 first_ms: stored.first_ms,
@@ -208,6 +212,7 @@ mod tests {
             },
             kind: RequestKind::RelayEvent,
             target: "https://u.example/c/".to_owned(),
+            at_ms: 0,
             attempts: Attempts::default(),
         }
     }
@@ -237,6 +242,7 @@ mod tests {
             },
             kind: RequestKind::Exec,
             target: String::new(),
+            at_ms: 0,
             attempts: Attempts::default(),
         };
         assert_eq!(OutboxEntry::from(stored), expected);
@@ -262,10 +268,11 @@ mod tests {
         };
         let entry = OutboxEntry {
             attempts,
+            at_ms: 3,
             ..entry()
         };
         let text = serde_json::to_string(&StoredOutboxEntry::from(&entry)).unwrap();
-        assert!(text.ends_with(r#""n":2,"f":5,"x":9}"#), "{text}");
+        assert!(text.ends_with(r#""m":3,"n":2,"f":5,"x":9}"#), "{text}");
         let stored: StoredOutboxEntry = serde_json::from_str(&text).unwrap();
         assert_eq!(OutboxEntry::from(stored), entry);
     }
