@@ -2,7 +2,7 @@
 
 use crate::constraint::{
     AllowedValues, Format, MAX_REQUEST_OBJECTS, is_box_url, is_cell_local_url, is_cell_url,
-    is_http_url, is_schema_uri, is_unit_local_url,
+    is_http_url, is_schema_uri, is_unit_local_url, is_uri,
 };
 use crate::edm::SimpleType;
 use crate::value::{MAX_DATE_MS, Properties, Value, parse_value};
@@ -74,21 +74,30 @@ fn is_below(url: &str, unit_url: &str) -> bool {
 
 /// Returns true for a number of milliseconds: a time since 1970, or an interval.
 fn is_timer_setting(text: &str) -> bool {
-    !text.is_empty()
-        && text.bytes().all(|byte| byte.is_ascii_digit())
+    let digits = text.strip_prefix('+').unwrap_or(text);
+    !digits.is_empty()
+        && digits.bytes().all(|byte| byte.is_ascii_digit())
         && text
             .parse()
             .is_ok_and(|number: i64| (1..=MAX_DATE_MS).contains(&number))
 }
 
 /// Returns true for the URL of an object of internal events. A rule in a box refers to objects of this box, and to control
-/// objects of the cell.
+/// objects of the cell. As at the original the path may lack its slash; no event has such an object.
 fn is_event_object(url: &str, in_box: bool) -> bool {
     if in_box {
-        is_box_url(url) || (is_cell_local_url(url) && url.starts_with("personium-localcell:/__"))
+        is_box_url(url)
+            || is_opaque(url, "personium-localbox:")
+            || (is_cell_local_url(url) && url.starts_with("personium-localcell:/__"))
     } else {
-        is_cell_local_url(url)
+        is_cell_local_url(url) || is_opaque(url, "personium-localcell:")
     }
+}
+
+/// Returns true for a URI (RFC 3986) with this scheme whose path has no slash at its beginning.
+fn is_opaque(url: &str, scheme: &str) -> bool {
+    let path = url.strip_prefix(scheme);
+    path.is_some_and(|path| !path.is_empty() && !path.starts_with('/')) && is_uri(url)
 }
 
 fn is_action_target(url: &str, action: &str, in_box: bool) -> bool {
@@ -364,7 +373,9 @@ mod tests {
             ("1", None),
             ("0", Some("EventObject")),
             ("253402300800000", Some("EventObject")),
-            ("+1", Some("EventObject")),
+            ("+1", None),
+            ("+", Some("EventObject")),
+            ("++1", Some("EventObject")),
         ] {
             assert_eq!(
                 invalid_rule_member(&[timer[0], timer[1], ("EventObject", object)]),

@@ -81,7 +81,7 @@ fn invalid_value(name: &str) -> BodyError {
 /// The first URL of a list that is not the URL of a cell; `None` for other formats.
 fn invalid_list_item(format: Format, text: &str) -> Option<&str> {
     let is_list = format == Format::CellUrlList;
-    text.split(',').find(|url| is_list && !is_cell_url(url))
+    crate::constraint::urls_in_list(text).find(|url| is_list && !is_cell_url(url))
 }
 
 /// Checks that a member is allowed, and that its value is a scalar, object or array as its type requires.

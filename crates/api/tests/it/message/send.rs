@@ -211,6 +211,8 @@ async fn requested_rule_without_name_gets_the_message_id() {
     });
     let sent = unit.post(SEND, &body.to_string()).await.json();
     let id = text_member(&sent["d"]["results"], "__id");
+    let named = &sent["d"]["results"]["RequestObjects"][0]["Name"];
+    assert!(named.is_null(), "{named}");
     let got = &unit.list_entities("d/__ctl/ReceivedMessage").await[0];
     let object = got["RequestObjects"][0].as_object().unwrap();
     assert_eq!(object["Name"], id.as_str());

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use personium_odata::body::{Intent, Route};
+use personium_odata::constraint::urls_in_list;
 use personium_odata::control::{BOX_BOUND, BOX_SCHEMA, message_to_send};
 use personium_odata::edm::ID;
 use personium_odata::entity_rules::{MessageCheck, MessageSide, check_message};
@@ -68,7 +69,6 @@ pub async fn prepare(
         return Err(Error::new(Code::MessageBoxMissing).with(app.unwrap_or_default()));
     }
     let id = NodeId::at(root.unit.now_ms(), root.unit.random()).to_string();
-    name_rules(&mut properties, &id);
     properties.set(ID, id);
     if let Some(id) = in_box {
         properties.set("_Box.Name", box_name(root, &id).await?);
@@ -90,20 +90,31 @@ pub(super) async fn box_name(root: &ServiceRoot, id: &str) -> Result<Value> {
         .map_or(Value::Null, Value::from))
 }
 
-/// Names requested rules without a name after the id of the message.
-fn name_rules(properties: &mut Properties, id: &str) {
-    let Some(Value::List(mut requests)) = properties.remove("RequestObjects") else {
-        return;
+/// The members of a request object that are delivered: those that its type has. A rule without a name has that of the message.
+fn delivered(request: &Properties, message: &str) -> Properties {
+    let kind = request.text("RequestType").unwrap_or_default();
+    let is_rule = kind.starts_with("rule.");
+    let members: &[&str] = match is_rule {
+        true => &[
+            "Name",
+            "EventSubject",
+            "EventType",
+            "EventObject",
+            "EventInfo",
+            "Action",
+            "TargetUrl",
+        ],
+        false => &["Name", "ClassUrl", "TargetUrl"],
     };
-    for request in &mut requests {
-        if let Value::Complex(members) = request
-            && members.text("RequestType") == Some("rule.add")
-            && members.value("Name").is_null()
-        {
-            members.set("Name", id);
-        }
+    let mut out = Properties::new();
+    out.set("RequestType", kind);
+    for name in members {
+        out.set(*name, request.value(name).clone());
     }
-    properties.set("RequestObjects", Value::List(requests));
+    if is_rule && out.value("Name").is_null() {
+        out.set("Name", message);
+    }
+    out
 }
 
 /// The recipients of a message: the cells that it names, and those of the relation that it names.
@@ -114,7 +125,7 @@ async fn recipients(root: &ServiceRoot, properties: &Properties) -> Result<Vec<S
     }
     let mut named: Vec<String> = to
         .into_iter()
-        .flat_map(|list| list.split(','))
+        .flat_map(urls_in_list)
         .map(str::to_owned)
         .collect();
     if let Some(relation) = relation {
@@ -178,16 +189,15 @@ impl OutgoingMessage {
             .collect();
         let is_request = self.properties.text("Type") == Some("request");
         let mut body = Properties::new();
-        for name in [
-            ID,
-            "InReplyTo",
-            "Type",
-            "Title",
-            "Body",
-            "Priority",
-            "RequestObjects",
-        ] {
+        for name in [ID, "InReplyTo", "Type", "Title", "Body", "Priority"] {
             body.set(name, self.properties.value(name).clone());
+        }
+        if is_request && let Value::List(requests) = self.properties.value("RequestObjects") {
+            let delivered = requests.iter().map(|request| match request {
+                Value::Complex(members) => Value::Complex(delivered(members, self.id())),
+                other => other.clone(),
+            });
+            body.set("RequestObjects", Value::List(delivered.collect()));
         }
         body.set("From", from);
         body.set("Status", if is_request { "none" } else { "unread" });
