@@ -116,10 +116,16 @@ async fn start(
     name: &str,
     package: Package,
 ) -> Result<Installer> {
+    let may_write_rules = match request.permit(Operation::WriteRules).await {
+        Ok(_) => true,
+        Err(failure) if failure.code().is_server_error() => return Err(failure),
+        Err(_) => false,
+    };
     let install_request = InstallRequest {
         box_name: name,
         origin: origin_of(request),
         package,
+        may_write_rules,
     };
     request
         .install_authority

@@ -28,6 +28,8 @@ pub struct InstallRequest<'a> {
     pub origin: RequestOrigin,
     /// The archive.
     pub package: Package,
+    /// Whether the requester may create rules: only then timers of the archive act as accounts of the cell.
+    pub may_write_rules: bool,
 }
 
 impl InstallAuthority {
@@ -87,6 +89,7 @@ impl InstallAuthority {
             cell: context.cell().id,
             box_id: box_id.parse().map_err(|_| Code::OdataInconsistent)?,
             box_name: request.box_name.to_owned(),
+            may_write_rules: request.may_write_rules,
             claim,
         };
         let started = (request.origin, started_at_ms);

@@ -7,6 +7,7 @@ use personium_archive::json::{
 use personium_archive::{BarEntry, paths};
 use personium_model::keys::ControlSet;
 use personium_model::odata::{self, ServiceRoot, SetRef};
+use personium_model::timer_index::is_timer;
 use personium_odata::key::{EntityKey, KeyPredicate};
 use personium_types::{Code, Error, Result};
 use serde_json::{Value, json};
@@ -36,6 +37,10 @@ impl Installer {
             ext_role_body,
         )
         .await?;
+        let rule_body = match self.target.may_write_rules {
+            true => rule_body,
+            false => rule_body_without_account,
+        };
         self.create_objects(paths::RULES, json::rules, ControlSet::Rule, rule_body)
             .await?;
         self.create_links().await
@@ -164,6 +169,18 @@ fn rule_body(rule: &BarRule, box_name: &str) -> String {
         body.insert("EventExternal".to_owned(), external.into());
     }
     Value::Object(body).to_string()
+}
+
+/// The body of a rule whose timer acts as nobody: to act as an account of the cell needs the privilege of rules.
+fn rule_body_without_account(rule: &BarRule, box_name: &str) -> String {
+    if !rule.event_type.as_deref().is_some_and(is_timer) {
+        return rule_body(rule, box_name);
+    }
+    let anonymous = BarRule {
+        event_subject: None,
+        ..rule.clone()
+    };
+    rule_body(&anonymous, box_name)
 }
 
 /// Whether a step was refused because the box was changed meanwhile.

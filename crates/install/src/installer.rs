@@ -52,6 +52,8 @@ pub(crate) struct InstallerTarget {
     pub box_id: NodeId,
     /// The name of the box when the installation started.
     pub box_name: String,
+    /// Whether the requester may create rules.
+    pub may_write_rules: bool,
     /// The claim of this process.
     pub claim: InstallationClaim,
 }

@@ -50,5 +50,6 @@ pub async fn install_request() -> InstallRequest<'static> {
             chain: RuleChain::default(),
         },
         package: package().await,
+        may_write_rules: true,
     }
 }

@@ -4,7 +4,9 @@ use personium_testkit::{TestUnit, success};
 use serde_json::{Value, json};
 
 use super::{APP, Archive};
+use crate::auth::unit_with_accounts;
 use crate::install::{install, wait_for_installation};
+use crate::message::grant_cell;
 
 const ROOT_PROPS: &str = r#"<multistatus xmlns="DAV:" xmlns:p="urn:x-personium:xmlns">
   <response><href>personium-localbox:/</href><propstat><prop><resourcetype><collection/></resourcetype>
@@ -329,4 +331,40 @@ async fn events_of_entries_that_are_posted_together_are_in_order_and_end_at_a_fa
     assert_eq!(shown["status"], "ready", "{shown}");
     expected.extend((1..8).map(|number| format!("PL-BI-1003 {number}.json")));
     assert_eq!(logged_entries(&unit).await, expected);
+}
+
+#[tokio::test]
+async fn timer_of_an_archive_acts_as_an_account_only_if_the_installer_may_write_rules() {
+    let unit = unit_with_accounts(|_| {}).await;
+    let rules = json!({"Rules": [
+        {"Action": "log", "EventType": "timer.periodic", "EventObject": "1",
+            "EventSubject": "personium-localunit:/c/#other"},
+        {"Action": "log", "EventType": "x", "EventSubject": "personium-localunit:/c/#other"},
+    ]});
+    for (name, privileges, kept) in [
+        ("denied", &["p:box-install"][..], false),
+        ("allowed", &["p:box-install", "p:rule"], true),
+    ] {
+        let mut manifest: Value = serde_json::from_str(&super::manifest("2")).unwrap();
+        manifest["schema"] = format!("http://{name}.example/").into();
+        let archive = Archive::new()
+            .with("00_meta/00_manifest.json", &manifest.to_string())
+            .with("00_meta/50_rules.json", &rules.to_string());
+        grant_cell(&unit, privileges).await;
+        let token = unit.access_token("c").await;
+        let request = unit.request("MKCOL", &format!("c/{name}")).bearer(&token);
+        let request = request.header("content-type", "application/zip");
+        let installed = request.body(archive.zip()).send().await;
+        assert_eq!(installed.outcome(), success(202), "{name}");
+        let shown = wait_for_installation(&unit, name).await;
+        assert_eq!(shown["status"], "ready", "{shown}");
+        let rules = unit.list_entities("c/__ctl/Rule").await;
+        let has_subject = |kind: &str| {
+            let is_it = |rule: &&Value| rule["_Box.Name"] == name && rule["EventType"] == kind;
+            let rule = rules.iter().find(is_it).unwrap();
+            rule["EventSubject"].is_string()
+        };
+        assert_eq!(has_subject("timer.periodic"), kept, "{name}");
+        assert!(has_subject("x"), "{name}: a condition is kept");
+    }
 }
