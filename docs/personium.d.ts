@@ -83,8 +83,8 @@ declare namespace personium {
     code: number;
   }
   interface Utilities {
-    queryParse(query: string | null | undefined, charset?: string): { [name: string]: string | string[] };
-    decodeURI(text: string, charset?: string): string;
+    queryParse(query: string, charset?: string): { [name: string]: string | string[] };
+    decodeURI(text: string, charset: string): string;
     obj2javaJson<T>(value: T): T;
     escape4xss<T>(value: T): T;
   }
@@ -217,6 +217,7 @@ declare namespace personium {
   interface Role {
     readonly name: string;
     readonly boxName: string;
+    readonly id: string;
     readonly account: LinkManager;
     readonly relation: LinkManager;
     readonly extCell: LinkManager;
@@ -226,6 +227,7 @@ declare namespace personium {
   interface Relation {
     readonly name: string;
     readonly boxName: string;
+    readonly id: string;
     readonly role: LinkManager;
     readonly extCell: LinkManager;
     getName(): string;
@@ -234,10 +236,13 @@ declare namespace personium {
     readonly name: string;
     readonly relationName: string;
     readonly relationBoxName: string;
+    readonly id: string;
     readonly role: LinkManager;
     getName(): string;
   }
   interface ExtCell {
+    readonly id: string;
+    readonly name: string;
     readonly url: string;
     readonly role: LinkManager;
     readonly relation: LinkManager;
@@ -361,7 +366,7 @@ declare namespace personium {
   // Services, events, logs.
   interface ServiceCollection {
     readonly name: string;
-    call(name: string, body?: string | null, contentType?: string): Response;
+    call(name: string, body: string | null, contentType: string | null): Response;
   }
   interface Response {
     getStatusCode(): number;

@@ -5,6 +5,7 @@ mod fetched;
 mod network;
 mod proxy_connector;
 mod trust;
+mod unpacking;
 
 use std::sync::Arc;
 
@@ -148,7 +149,7 @@ impl HttpClient {
     }
 
     /// Sends a request of a script as [`HttpClient::send`] does. The response of this unit is streamed, that of others has at most
-    /// [`SCRIPT_MAX_BYTES`]. At most `depth_max` requests may be nested.
+    /// [`SCRIPT_MAX_BYTES`], and is unpacked. At most `depth_max` requests may be nested.
     ///
     /// # Errors
     /// [`FetchError`]
@@ -195,6 +196,7 @@ impl HttpClient {
             Some(Err(error)) => return Err(FetchError::Response(error.into())),
             None => return Err(FetchError::Timeout),
         };
+        let fetched = unpacking::unpacked(fetched, self.limit(SCRIPT_MAX_BYTES))?;
         let mut response = response::with_body(fetched.status, body::full(fetched.body));
         *response.headers_mut() = fetched.headers;
         Ok(response)

@@ -26,7 +26,10 @@
     },
     asCellOwner() {
       const state = stateOf(this, 'accessor');
-      const session = state.grant === undefined ? state.session : need('grants').granted(state.grant, null, true);
+      const { granted, requestToken } = need('grants');
+      // An identity without grant asks for nothing, which is refused.
+      if (state.grant === undefined && !state.isGiven) requestToken(host.context.cellUrl, { __proto__: null, cell_owner: 'true' });
+      const session = state.grant === undefined ? state.session : granted(state.grant, null, true);
       return make('OwnerAccessor', { family: 'accessor', session: session, grant: undefined });
     },
     changePassword(newPassword) {
@@ -55,7 +58,7 @@
       return accessor({ grant: grant, schema: grant.schema === null ? null : cellUrlOf(grant.schema.url) });
     }
     if (!isText(member(given, 'accessToken'))) throw invalid();
-    return accessor({ session: { __proto__: null, token: 'token:' + given.accessToken } });
+    return accessor({ session: { __proto__: null, token: 'token:' + given.accessToken }, isGiven: true });
   };
 
   return { __proto__: null, as };

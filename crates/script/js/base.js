@@ -92,14 +92,17 @@
     } catch (error) {
       const state = peek(error);
       if (state === undefined || state.family !== 'exception') throw error;
-      throw new ErrorClass('io.personium.client.DaoException: ' + text(error.code) + ',' + text(error.message));
+      throw js.javaError('io.personium.client.DaoException: ' + text(error.code) + ',' + text(error.message));
     }
   };
   const coreOf = (record) => {
     if (record.coreProto === null) {
       record.coreProto = create(record.parent === null ? root : coreOf(record.parent));
       const names = keys(record.methods);
-      for (let at = 0; at < names.length; at += 1) put(record.coreProto, names[at], failingAsText(record.methods[names[at]]), false);
+      for (let at = 0; at < names.length; at += 1) {
+        const method = (record.core && record.core[names[at]]) || record.methods[names[at]];
+        put(record.coreProto, names[at], failingAsText(method), false);
+      }
     }
     return record.coreProto;
   };
@@ -112,7 +115,8 @@
     if (classes[kind] === undefined) need(FILES[kind]);
     return classes[kind];
   };
-  const defineClass = (kind, parent, methods, setUp) => {
+  // `core` are methods that the objects of a Java client have in another form.
+  const defineClass = (kind, parent, methods, setUp, core) => {
     const above = parent === null ? null : classOf(parent);
     const Class = function (core) {
       if (new.target === undefined) throw new TypeErrorClass(kind + ' is a constructor');
@@ -128,7 +132,7 @@
     put(proto, 'constructor', Class, false);
     Class.prototype = proto;
     classes[kind] = {
-      __proto__: null, Class: Class, proto: proto, parent: above, methods: methods, coreProto: null, setUp: setUp,
+      __proto__: null, Class: Class, proto: proto, parent: above, methods: methods, coreProto: null, setUp: setUp, core: core,
     };
   };
   // An object of a class. The members of the state that are missing are undefined, whatever a script adds to prototypes.
@@ -165,10 +169,15 @@
   };
 
   // Arguments.
+  // Values that are texts where Java has a text: texts, numbers, booleans, and objects with a text.
+  const isPlain = (value) => typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean' || value instanceof text;
   const textArgument = (value) => {
-    if (typeof value !== 'string' || value === '') throw invalid();
-    return value;
+    const out = isPlain(value) ? guarded(() => text(value)) : '';
+    if (out === '') throw invalid();
+    return out;
   };
+  // A value as the text that a Java method with a text as its parameter gets; `null` stays.
+  const javaText = (value) => (value === null ? null : guarded(() => text(value)));
   const objectArgument = (value) => {
     if (typeof value !== 'object' || value === null || isArray(value)) throw invalid();
     return value;
@@ -273,6 +282,6 @@
 
   return {
     __proto__: null, PersoniumException, failure, invalid, guarded, stateOf, peek, classes, classOf, defineClass, make, lazy,
-    textArgument, objectArgument, member, encodeName, joined, cellUrlOf, withSlash, settings, exchange, header, checked, parsed, json,
+    isPlain, textArgument, javaText, objectArgument, member, encodeName, encodePath, joined, cellUrlOf, withSlash, settings, exchange, header, checked, parsed, json,
   };
 })

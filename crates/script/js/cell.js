@@ -1,8 +1,8 @@
 // Cells, and the management of cells of a unit.
 (function (host, need, js) {
   'use strict';
-  const { text, matches, split, replace, decode } = js;
-  const { failure, guarded, stateOf, defineClass, make, lazy, textArgument, cellUrlOf, encodeName, withSlash, header, checked, invalid } = need('base');
+  const { text, matches, split, replace, indexOf, decode, javaError } = js;
+  const { failure, guarded, stateOf, peek, defineClass, make, lazy, textArgument, cellUrlOf, encodeName, withSlash, header, checked, invalid } = need('base');
 
   const CONTROL = {
     __proto__: null, box: 'Box', account: 'Account', relation: 'Relation', role: 'Role', extRole: 'ExtRole', extCell: 'ExtCell',
@@ -29,18 +29,39 @@
     const name = guarded(() => decode(parts[parts.length - 1]));
     return need('dav').boxOf(state.session, state.url, { name: name, schema: schema === null ? '' : schema });
   };
-  const contentOf = (given) => {
+  // Failures of some methods are those of Java.
+  const asJava = (act) => {
+    try {
+      return act();
+    } catch (error) {
+      const state = peek(error);
+      if (state === undefined || state.family !== 'exception') throw error;
+      throw javaError('io.personium.client.DaoException: ' + text(error.code) + ',' + text(error.message));
+    }
+  };
+  // The box of the application.
+  const boxOfCell = (cell) => {
+    const state = stateOf(cell, 'cell');
+    if (isOwnCell(state)) return ownBox(state);
+    const schema = host.context.boxSchema;
+    if (state.schema) return findBox(state, null);
+    if (schema === null) throw failure(0, 'the box of the application is not known');
+    return findBox(state, schema);
+  };
+  // The content of an archive. It is fetched with the identity of the cell from this unit, and without any from others.
+  const contentOf = (given, session) => {
     if (typeof given !== 'string') {
       const handle = guarded(() => host.handleOf(given));
       if (handle === undefined) throw invalid();
       return handle;
     }
-    return checked(need('grants').NONE, 'GET', textArgument(given), { __proto__: null, headers: js.create(null), accept: 'stream' }).body;
+    const isOwn = indexOf(given, host.context.unitUrl) === 0;
+    return checked(isOwn ? session : need('grants').NONE, 'GET', textArgument(given), { __proto__: null, headers: js.create(null), accept: 'stream' }).body;
   };
   const install = (cell, name, given) => {
     const state = stateOf(cell, 'cell');
     const box = need('dav').boxOf(state.session, state.url, { name: textArgument(name), schema: '' });
-    const options = { __proto__: null, headers: { __proto__: null, 'Content-Type': 'application/zip' }, body: contentOf(given) };
+    const options = { __proto__: null, headers: { __proto__: null, 'Content-Type': 'application/zip' }, body: contentOf(given, state.session) };
     checked(state.session, 'MKCOL', state.url + encodeName(name), options);
     return box;
   };
@@ -48,16 +69,9 @@
   defineClass('Cell', null, {
     box(given) {
       const state = stateOf(this, 'cell');
-      if (given === undefined || given === null || given === '') {
-        if (isOwnCell(state)) return ownBox(state);
-        const schema = host.context.boxSchema;
-        if (state.schema) return findBox(state, null);
-        if (schema === null) throw failure(0, 'the box of the application is not known');
-        return findBox(state, schema);
-      }
+      if (given === undefined || given === null || given === '') return asJava(() => boxOfCell(this));
       const name = textArgument(given);
-      if (matches(/^(https?:|urn:|personium-localunit:)/i, name)) return findBox(state, name);
-      if (isOwnCell(state) && name === host.context.boxName) return ownBox(state);
+      if (matches(/^(https?:|urn:|personium-localunit:)/i, name)) return asJava(() => findBox(state, name));
       return need('dav').boxOf(state.session, state.url, { name: name, schema: '' });
     },
     installBox(name, given) {
@@ -83,7 +97,8 @@
         + '</p:account></p:ownerRepresentativeAccounts>';
       const body = HEAD + '<D:propertyupdate ' + NAMESPACES + '><D:set><D:prop>' + accounts
         + '</D:prop></D:set></D:propertyupdate>';
-      checked(state.session, 'PROPPATCH', state.url, { __proto__: null, headers: { __proto__: null, 'Content-Type': 'application/xml' }, body: body });
+      const options = { __proto__: null, headers: { __proto__: null, 'Content-Type': 'application/xml' }, body: body };
+      asJava(() => checked(state.session, 'PROPPATCH', state.url, options));
     },
   }, (object, state) => {
     const part = (name, kind, family, path) => lazy(object, name, () => make(kind, {
@@ -121,5 +136,5 @@
   });
   const unitOf = (session, url) => make('UnitManager', { family: 'unit', session: session, url: withSlash(text(url)) });
 
-  return { __proto__: null, cellOf, namedCell, unitOf };
+  return { __proto__: null, cellOf, namedCell, unitOf, boxOfCell };
 })

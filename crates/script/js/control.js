@@ -2,10 +2,13 @@
 (function (host, need, js) {
   'use strict';
   const { text, keys, isArray, put, push, copy } = js;
-  const { invalid, stateOf, peek, defineClass, make, textArgument, objectArgument, member, json, checked, encodeName, cellUrlOf, failure } = need('base');
+  const {
+    invalid, stateOf, peek, defineClass, make, isPlain, textArgument, objectArgument, member, json, checked, encodeName, cellUrlOf, failure,
+  } = need('base');
   const { query, predicate } = need('query');
 
-  // For each kind: its key, the members of an item (name, property, whether it becomes a text), and the kinds it links to.
+  // For each kind: its key, the members of an item (name, property, whether it becomes a text), those that are always empty, and the
+  // kinds it links to.
   const asText = (name, property) => [name, property, true];
   const asIs = (name, property) => [name, property, false];
   const NAME = asText('name', 'Name');
@@ -18,17 +21,21 @@
     __proto__: null,
     Account: { key: ['Name'], members: [NAME], links: { __proto__: null, role: 'Role' } },
     Role: {
-      key: ['Name', '_Box.Name'], members: [NAME, BOX],
+      key: ['Name', '_Box.Name'], members: [NAME, BOX], empty: ['id'],
       links: { __proto__: null, account: 'Account', relation: 'Relation', extCell: 'ExtCell', extRole: 'ExtRole' },
     },
-    Relation: { key: ['Name', '_Box.Name'], members: [NAME, BOX], links: { __proto__: null, role: 'Role', extCell: 'ExtCell' } },
+    Relation: { key: ['Name', '_Box.Name'], members: [NAME, BOX], empty: ['id'], links: { __proto__: null, role: 'Role', extCell: 'ExtCell' } },
     ExtRole: {
       key: ['ExtRole', '_Relation.Name', '_Relation._Box.Name'],
       members: [asText('name', 'ExtRole'), asText('relationName', '_Relation.Name'),
         asText('relationBoxName', '_Relation._Box.Name')],
+      empty: ['id'],
       links: { __proto__: null, role: 'Role' },
     },
-    ExtCell: { key: ['Url'], members: [asText('url', 'Url')], links: { __proto__: null, role: 'Role', relation: 'Relation' } },
+    ExtCell: {
+      key: ['Url'], members: [asText('url', 'Url')], empty: ['id', 'name'],
+      links: { __proto__: null, role: 'Role', relation: 'Relation' },
+    },
     EntityType: { key: ['Name'], members: [NAME], links: { __proto__: null } },
     AssociationEnd: {
       key: ['Name', '_EntityType.Name'],
@@ -54,7 +61,7 @@
   // The key of an entity as pairs: from a text, or an object with the properties of the key.
   const keyOf = (kind, given, defaults) => {
     const names = KINDS[kind].key;
-    if (typeof given === 'string') return [[names[0], textArgument(given)]];
+    if (isPlain(given)) return [[names[0], textArgument(given)]];
     objectArgument(given);
     const pairs = [];
     for (let at = 0; at < names.length; at += 1) {
@@ -98,6 +105,10 @@
     defineClass(kind, null, ITEM_METHODS, (item, state) => {
       copy(item, state.values);
       const { links } = KINDS[kind];
+      const empty = member(KINDS[kind], 'empty');
+      if (empty !== undefined) {
+        for (let at = 0; at < empty.length; at += 1) put(item, empty[at], '', true);
+      }
       const names = keys(links);
       for (let at = 0; at < names.length; at += 1) put(item, names[at], linkManager(state, links[names[at]]), true);
     });
@@ -182,7 +193,7 @@
       methods = {
         create(given, password) {
           const state = stateOf(this, 'manager');
-          if (password !== undefined && password !== null && typeof password !== 'string') throw invalid();
+          if (password !== undefined && password !== null && !isPlain(password)) throw invalid();
           return itemOf(state, createEntity(state, given, { __proto__: null, 'X-Personium-Credential': password }));
         },
         changePassword(name, password) {

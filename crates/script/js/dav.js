@@ -2,17 +2,26 @@
 (function (host, need, js) {
   'use strict';
   const { text } = js;
-  const { invalid, guarded, stateOf, defineClass, make, lazy, textArgument, objectArgument, encodeName, joined, checked } = need('base');
+  const {
+    invalid, failure, guarded, stateOf, defineClass, make, lazy, textArgument, javaText, member, encodeName, joined, checked,
+  } = need('base');
 
-  // The body of a file from the argument of `put`: a text, a stream, or bytes.
-  const contentOf = (data, charset) => {
-    if (typeof data === 'string') {
-      return js.lower(charset) === 'utf-8' ? data : guarded(() => host.encode(data, charset));
+  // Uses a character set, which may be unknown.
+  const withCharset = (message, act) => guarded(() => {
+    try {
+      return act();
+    } catch (error) {
+      throw member(error, 'code') === 'charset' ? failure(0, message) : error;
     }
+  });
+  // The body of a file from the argument of `put`: a stream, bytes, or a value as a text.
+  const contentOf = (data, charset) => {
     const handle = guarded(() => host.handleOf(data));
     if (handle !== undefined) return handle;
     if (js.isBytes(data)) return data;
-    throw invalid();
+    const content = javaText(data);
+    if (content === null) throw invalid();
+    return js.lower(charset) === 'utf-8' ? content : withCharset('UnsupportedEncodingException', () => host.encode(content, charset));
   };
   const putFile = (state, file) => {
     const headers = { __proto__: null, 'Content-Type': file.contentType, 'If-Match': file.etag };
@@ -44,17 +53,16 @@
     },
     col(name) {
       const state = stateOf(this, 'dav');
-      const path = textArgument(name);
-      const url = joined(state.url, path);
-      return make('DavCollection', { family: 'dav', session: state.session, url: url, cellUrl: state.cellUrl, name: path });
+      const url = joined(state.url, textArgument(name));
+      return make('DavCollection', { family: 'dav', session: state.session, url: url, cellUrl: state.cellUrl, name: '' });
     },
     odata(name) {
       const state = stateOf(this, 'dav');
-      return need('odata').odataCollection(state.session, joined(state.url, textArgument(name)), name);
+      return need('odata').odataCollection(state.session, joined(state.url, textArgument(name)), '');
     },
     service(name) {
       const state = stateOf(this, 'dav');
-      return need('service').serviceCollection(state.session, joined(state.url, textArgument(name)), name);
+      return need('service').serviceCollection(state.session, joined(state.url, textArgument(name)), '');
     },
     getPath() {
       return stateOf(this, 'dav').url;
@@ -67,7 +75,7 @@
       const wanted = charset ? text(charset) : 'utf-8';
       const options = { __proto__: null, headers: js.create(null), accept: 'bytes' };
       const bytes = checked(state.session, 'GET', joined(state.url, textArgument(path)), options).body;
-      return guarded(() => host.decode(bytes, wanted));
+      return withCharset('io exception', () => host.decode(bytes, wanted));
     },
     getStream(path) {
       const state = stateOf(this, 'dav');
@@ -79,20 +87,38 @@
       const state = stateOf(this, 'dav');
       if (typeof given === 'string') {
         const path = textArgument(given);
-        putFile(state, { __proto__: null, path: path, contentType: textArgument(contentType), data: data, charset: 'UTF-8', etag: etag ? text(etag) : '*' });
+        putFile(state, { __proto__: null, path: path, contentType: javaText(contentType) || null, data: data, charset: 'UTF-8', etag: etag ? text(etag) : '*' });
         return;
       }
-      const file = objectArgument(given);
-      if (!file.path || !file.contentType || !file.data) throw invalid();
+      if (!given.path || !given.contentType || !given.data) throw invalid();
+      const charset = given.charset ? text(given.charset) : 'UTF-8';
+      const tag = given.etag ? text(given.etag) : '*';
+      try {
+        // Scripts see what was filled in.
+        given.charset = charset;
+        given.etag = tag;
+      } catch (_) { /* it is frozen */ }
       putFile(state, {
-        __proto__: null, path: textArgument(file.path), contentType: textArgument(file.contentType), data: file.data,
-        charset: file.charset ? text(file.charset) : 'UTF-8', etag: file.etag ? text(file.etag) : '*',
+        __proto__: null, path: javaText(given.path), contentType: javaText(given.contentType), data: given.data, charset: charset, etag: tag,
       });
     },
     del(path, etag) {
       const state = stateOf(this, 'dav');
       const headers = { __proto__: null, 'If-Match': etag ? text(etag) : '*' };
       checked(state.session, 'DELETE', joined(state.url, textArgument(path)), { __proto__: null, headers: headers });
+    },
+  }, undefined, {
+    __proto__: null,
+    // With the character set between type and content.
+    put(path, contentType, charset, data, etag) {
+      const state = stateOf(this, 'dav');
+      const hasCharset = arguments.length > 4;
+      const content = hasCharset ? data : charset;
+      const tag = hasCharset ? etag : data;
+      putFile(state, {
+        __proto__: null, path: textArgument(path), contentType: javaText(contentType) || null, data: content,
+        charset: hasCharset ? text(charset) : 'UTF-8', etag: tag ? text(tag) : '*',
+      });
     },
   });
   const withAcl = (object, state) => {

@@ -1,33 +1,48 @@
 // `_p`, its utilities, and the context object `pjvm`.
 (function (host, need, js) {
   'use strict';
-  const { text, parse, split, indexOf, slice, replace, lower, put, push, has, isArray, TypeErrorClass } = js;
+  const { text, number, parse, split, indexOf, replace, lower, put, push, has, isArray, javaError, TypeErrorClass } = js;
   const base = need('base');
-  const { guarded, settings, textArgument, failure, lazy } = base;
+  const { settings, textArgument, failure, lazy } = base;
 
-  const charsetOf = (given) => (given ? text(given) : 'utf-8');
+  // What Java says about an argument.
+  const decoded = (part, charset) => {
+    if (charset === null) throw javaError('java.lang.NullPointerException: null');
+    const wanted = text(charset);
+    try {
+      return host.percentDecode(part, wanted);
+    } catch (error) {
+      throw javaError(error.code === 'charset' ? 'java.io.UnsupportedEncodingException: ' + wanted : text(error.message));
+    }
+  };
+  const noText = (value, method) => new TypeErrorClass("cannot read property '" + method + "' of " + text(value));
+  const decodedText = (value, charset) => {
+    if (value === null) throw noText(value, 'toString');
+    return decoded(text(value), charset);
+  };
   const ESCAPES = { __proto__: null, '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&apos;' };
   const util = {
     queryParse(query, charset) {
-      const wanted = charsetOf(charset);
-      const decoded = (part) => guarded(() => host.percentDecode(part, wanted, true));
+      if (query === undefined || query === null) throw noText(query, 'split');
+      if (typeof query !== 'string' && typeof query !== 'object') throw new TypeErrorClass('not a function');
+      const wanted = charset === undefined || charset === null ? 'utf-8' : charset;
       const out = {};
-      if (query === undefined || query === null || query === '') return out;
       const pairs = split(text(query), '&');
       for (let at = 0; at < pairs.length; at += 1) {
-        const pair = pairs[at];
-        const equals = indexOf(pair, '=');
-        const name = decoded(equals < 0 ? pair : slice(pair, 0, equals));
-        const value = equals < 0 ? 'undefined' : decoded(slice(pair, equals + 1));
-        if (!has(out, name)) put(out, name, value, true);
-        else if (isArray(out[name])) push(out[name], value);
-        else put(out, name, [out[name], value], true);
+        // What follows a second equals sign does not count.
+        const parts = split(pairs[at], '=');
+        // As in the original, a part without equals sign is left out if it is empty or a number below 2.
+        if (parts.length === 1 && number(parts[0]) < 2) continue;
+        const name = decoded(parts[0], wanted);
+        const value = parts.length === 1 ? 'undefined' : decoded(parts[1], wanted);
+        const known = has(out, name) ? out[name] : '';
+        if (known === '') put(out, name, value, true);
+        else if (isArray(known)) push(known, value);
+        else put(out, name, [known, value], true);
       }
       return out;
     },
-    decodeURI(value, charset) {
-      return guarded(() => host.percentDecode(text(value), charsetOf(charset), false));
-    },
+    decodeURI: (value, charset) => decodedText(value, charset),
     obj2javaJson(value) {
       return value;
     },
@@ -54,7 +69,7 @@
     removeDefaultHeader(name) {
       delete settings.defaults[lower(textArgument(name))];
     },
-    decodeURI: util.decodeURI,
+    decodeURI: (value, charset) => decodedText(value, charset === undefined ? 'utf-8' : charset),
     newJSONObject(value) {
       try {
         return parse(text(value));
@@ -65,7 +80,7 @@
   };
 
   const members = {
-    localbox: () => need('access').as('client').cell().box(),
+    localbox: () => need('cell').boxOfCell(need('access').as('client').cell()),
     as: (given) => need('access').as(given),
     setPersoniumVersion(version) {
       settings.version = version === undefined || version === null ? null : text(version);

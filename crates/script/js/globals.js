@@ -14,9 +14,7 @@
   const require = (name) => {
     const text = host.readSource(name);
     if (text === null) {
-      const missing = new ErrorClass('io.personium.engine.PersoniumEngineException: 404 Not Found');
-      put(missing, 'name', 'JavaException', true);
-      throw missing;
+      throw js.javaError('io.personium.engine.PersoniumEngineException: 404 Not Found');
     }
     let module;
     try {

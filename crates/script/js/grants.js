@@ -84,24 +84,25 @@
 
   // The tokens of a session, all as texts.
   const tokensOf = (session, url) => {
-    const tokens = member(session, 'tokens') || { token_type: 'Bearer' };
+    const isGiven = session.token !== 'caller' && session.token !== 'service';
+    const tokens = member(session, 'tokens') || { token_type: isGiven ? 'null' : 'Bearer', expires_in: session.token === 'service' ? 3600 : 0 };
     const access = () => {
       if (session.token === 'caller') return host.context.callerToken;
       if (session.token === 'service') return guarded(() => host.tokenOfService(url));
       return session.token === null ? null : slice(session.token, 6);
     };
-    const shown = (name) => {
+    const shown = (name, absent) => {
       const value = member(tokens, name);
-      return text(value === undefined ? null : value);
+      return value === undefined || value === null ? absent : text(value);
     };
     return {
       access_token: text(access()),
-      expires_in: shown('expires_in'),
-      refresh_token: shown('refresh_token'),
-      refresh_token_expires_in: shown('refresh_token_expires_in'),
-      token_type: shown('token_type'),
+      expires_in: shown('expires_in', '0'),
+      refresh_token: shown('refresh_token', ''),
+      refresh_token_expires_in: shown('refresh_token_expires_in', '0'),
+      token_type: shown('token_type', 'null'),
     };
   };
 
-  return { __proto__: null, NONE, form, grantOf, granted, tokensOf };
+  return { __proto__: null, NONE, form, grantOf, granted, requestToken, tokensOf };
 })

@@ -1,7 +1,7 @@
 // The functions of the server as the library uses them, and what it uses of the language.
 (function (native, shared, need) {
   'use strict';
-  const { original, quoted, matches, handleOf, newStream } = shared;
+  const { original, quoted, matches, handleOf, newStream, javaError } = shared;
   const { apply, parse, text: textOf, isArray, keys, create, define, exec, ErrorClass, Bytes, isView } = original;
   const more = native.more(create(null), 'host');
   const { put, putMethods } = more;
@@ -128,6 +128,7 @@
     objectPrototype: original.objectPrototype,
     ErrorClass: ErrorClass,
     TypeErrorClass: original.TypeErrorClass,
+    javaError: javaError,
     ProxyClass: original.ProxyClass,
     fromCodePoint: original.fromCodePoint,
     toPrimitive: original.toPrimitive,
@@ -143,6 +144,8 @@
     split: split,
     replace: replaced,
     matches: matches,
+    exec: (pattern, value) => apply(exec, pattern, [value]),
+    wellFormed: wellFormedText,
     has: uncurried(original.hasOwn),
   };
 
@@ -222,7 +225,7 @@
     readLine: (handle, charset) => more.readLine(handle, textOf(charset)),
     decode: (bytes, charset) => more.decode(binaryText(bytes), textOf(charset)),
     encode: (text, charset) => more.encode(wellFormed(text), textOf(charset)),
-    percentDecode: (text, charset, plusIsBlank) => more.percentDecode(wellFormed(text), textOf(charset), plusIsBlank === true),
+    percentDecode: (text, charset) => more.percentDecode(wellFormed(text), textOf(charset)),
     base64: (bytes) => more.base64(binaryText(bytes)),
     fromBase64: (text) => more.fromBase64(textOf(text)),
     sendMail: (mail) => more.sendMail(wellFormed(mail)),

@@ -7,9 +7,9 @@
 
   const ADDRESSES_MAX = 50;
   const mailAddress = (given) => {
-    if (!isObject(given) || typeof given.address !== 'string' || given.address === '') fail('Invalid mail address');
+    if (!isObject(given) || typeof given.address !== 'string' || given.address === '') fail('Invalid mail address is detected.');
     const name = given.name;
-    if (name !== undefined && name !== null && typeof name !== 'string') fail('Invalid mail address');
+    if (name !== undefined && name !== null && typeof name !== 'string') fail('Invalid mail address is detected.');
     return { __proto__: null, address: given.address, name: name ? name : null };
   };
   // Lists without a prototype: `stringify` finds no `toJSON` of a script.
@@ -39,12 +39,12 @@
         envelopeFrom: mailText(given['envelope-from'], 'envelope-from') || null, headers: bareList(),
       };
       const recipients = mail.to.length + mail.cc.length + mail.bcc.length;
-      if (recipients === 0) fail('No mail recipients');
+      if (recipients === 0) fail('No mail recipients are specified in request.');
       if (recipients > ADDRESSES_MAX) fail('Number of recipients exceeds the limit(' + ADDRESSES_MAX + ').');
-      if (mail.replyTo.length === 0) fail('No reply-to address');
-      if (mail.from === null) fail('No from address');
-      if (mail.subject === '') fail('Empty subject');
-      if (mail.text === '') fail('Empty mail body');
+      if (mail.replyTo.length === 0) fail('At least one reply-to address is required.');
+      if (mail.from === null) fail('From address is not specified.');
+      if (mail.subject === '') fail('Empty subject is not permitted.');
+      if (mail.text === '') fail('Empty mail body is not permitted.');
       const headers = given.headers;
       if (headers !== undefined && headers !== null) {
         if (!isObject(headers)) fail('Invalid JSON. headers is not an object.');

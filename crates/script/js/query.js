@@ -1,18 +1,30 @@
 // Queries of OData, and the keys of entities.
 (function (host, need, js) {
   'use strict';
-  const { text, replace, keys } = js;
+  const { text, number, replace, keys } = js;
   const { invalid, stateOf, defineClass, make, encodeName, json } = need('base');
 
+  // `null` leaves an option out.
   const option = (name) => function (value) {
-    stateOf(this, 'query').options[name] = text(value);
+    const { options } = stateOf(this, 'query');
+    if (value === null) delete options[name];
+    else options[name] = text(value);
+    return this;
+  };
+  // The integer part of a number counts; what is not above zero is left out.
+  const count = (name) => function (value) {
+    const { options } = stateOf(this, 'query');
+    const given = number(value);
+    const whole = given - (given % 1);
+    if (whole <= 0) delete options[name];
+    else options[name] = text(whole > 0 ? whole : value);
     return this;
   };
   defineClass('Query', null, {
     filter: option('$filter'),
     select: option('$select'),
-    top: option('$top'),
-    skip: option('$skip'),
+    top: count('$top'),
+    skip: count('$skip'),
     expand: option('$expand'),
     orderby: option('$orderby'),
     inlinecount: option('$inlinecount'),

@@ -4,7 +4,7 @@
 // functions that were taken here, before the script runs, and objects without a prototype.
 (function (native) {
   'use strict';
-  const { apply, get } = Reflect;
+  const { apply, construct, get } = Reflect;
   const ErrorClass = Error;
   // The functions of the language, as they were.
   const original = {
@@ -58,6 +58,7 @@
     toPrimitive: Symbol.toPrimitive,
     toStringTag: Symbol.toStringTag,
   };
+  const errorClasses = { __proto__: null, Error, TypeError, RangeError, ReferenceError, SyntaxError, EvalError, URIError };
   const { parse, stringify, text: textOf, keys, create, define, exec } = original;
   const scope = globalThis;
   // A clock that is finer than scripts need.
@@ -71,10 +72,111 @@
     __proto__: null, value: value, writable: true, configurable: true, enumerable: enumerable,
   });
 
+  // Errors as Rhino has them. The message of one that a script makes is listed among its members, and so is in its JSON. Those of the
+  // engine have a place. Each class is called through a proxy, whose frame is not in the stack.
+  const madeByScripts = new WeakMap();
+  const ownFrame = '(personium:runtime.js';
+  const withMessage = (error) => {
+    const stack = error.stack;
+    const frame = typeof stack === 'string' ? apply(original.indexOf, stack, [ownFrame]) : -1;
+    if (frame >= 0) put(error, 'stack', apply(original.slice, stack, [apply(original.indexOf, stack, ['\n', frame]) + 1]), false);
+    if (apply(original.hasOwn, error, ['message'])) put(error, 'message', error.message, true);
+    apply(original.remember, madeByScripts, [error, true]);
+    return error;
+  };
+  const errorHandler = {
+    __proto__: null,
+    construct: (Class, given, target) => withMessage(construct(Class, given, target)),
+    apply: (Class, _, given) => withMessage(construct(Class, given)),
+  };
+  const isMadeByScripts = (value) => typeof value === 'object' && value !== null && apply(original.remembered, madeByScripts, [value]) === true;
+  let mainFile = '';
+  const placeOf = (error) => {
+    // Also of what inherits from such an error.
+    const isMade = isMadeByScripts(error) || isMadeByScripts(original.prototypeOf(error));
+    const stack = isMade ? '' : error.stack;
+    const found = typeof stack === 'string' ? apply(exec, /at (?:[^\n(]*\()?(?!personium:|<)([^\n():]+):([0-9]+)/, [stack]) : null;
+    if (found === null) return { __proto__: null, fileName: '', lineNumber: 0 };
+    const isModule = found[1] !== mainFile && apply(original.slice, found[1], [-3]) === '.js';
+    const file = isModule ? apply(original.slice, found[1], [0, -3]) : 'unnamed script';
+    return { __proto__: null, fileName: file, lineNumber: original.number(found[2]) };
+  };
+  const placeMember = (name) => define(ErrorClass.prototype, name, {
+    __proto__: null,
+    configurable: true,
+    enumerable: true,
+    get() {
+      return typeof this === 'object' && this !== null ? placeOf(this)[name] : undefined;
+    },
+    set(value) {
+      put(this, name, value, true);
+    },
+  });
+  placeMember('fileName');
+  placeMember('lineNumber');
+  // The members of an error of the engine that are in its JSON.
+  function toJSON() {
+    const out = {};
+    if (typeof this !== 'object' || this === null) return out;
+    if (!isMadeByScripts(this)) {
+      const place = placeOf(this);
+      put(out, 'message', this.message, true);
+      if (place.lineNumber > 0) {
+        put(out, 'fileName', place.fileName, true);
+        put(out, 'lineNumber', place.lineNumber, true);
+      }
+    }
+    const names = keys(this);
+    for (let at = 0; at < names.length; at += 1) put(out, names[at], this[names[at]], true);
+    return out;
+  }
+  const errorNames = keys(errorClasses);
+  for (let at = 0; at < errorNames.length; at += 1) {
+    const Class = errorClasses[errorNames[at]];
+    const Shown = new original.ProxyClass(Class, errorHandler);
+    put(Class.prototype, 'constructor', Shown, false);
+    if (Class !== ErrorClass) {
+      original.setPrototype(Class, scope.Error);
+      put(Class.prototype, 'toJSON', toJSON, false);
+    }
+    put(scope, errorNames[at], Shown, false);
+  }
+  // What Rhino has beyond the standard: methods of arrays and texts as functions, and comparisons of texts.
+  const asFunctions = (Class, prototype, names) => {
+    for (let at = 0; at < names.length; at += 1) {
+      const method = prototype[names[at]];
+      if (!(names[at] in Class)) put(Class, names[at], apply(original.bind, original.call, [method]), false);
+    }
+  };
+  asFunctions(Array, original.arrayPrototype, ['join', 'reverse', 'sort', 'push', 'pop', 'shift', 'unshift', 'splice', 'concat', 'slice',
+    'indexOf', 'lastIndexOf', 'every', 'filter', 'forEach', 'map', 'some', 'reduce', 'reduceRight']);
+  asFunctions(textOf, textOf.prototype, ['charAt', 'charCodeAt', 'indexOf', 'lastIndexOf', 'split', 'substring', 'toLowerCase', 'toUpperCase',
+    'substr', 'concat', 'slice', 'localeCompare', 'match', 'search', 'replace', 'trim']);
+  const comparisons = {
+    equals(other) {
+      return textOf(this) === textOf(other);
+    },
+    equalsIgnoreCase(other) {
+      return apply(original.lower, textOf(this), []) === apply(original.lower, textOf(other), []);
+    },
+  };
+  put(textOf.prototype, 'equals', comparisons.equals, false);
+  put(textOf.prototype, 'equalsIgnoreCase', comparisons.equalsIgnoreCase, false);
+
+  // The error that a script gets where a class of Java failed.
+  const javaError = (text) => {
+    const error = new ErrorClass(text);
+    put(error, 'message', text, true);
+    put(error, 'name', 'JavaException', false);
+    return error;
+  };
+
   // The files of the library, which are evaluated when they are used for the first time.
   const loaded = create(null);
   let contextText = '';
-  const shared = { __proto__: null, original: original, put: put, quoted: quoted, matches: matches, context: () => parse(contextText) };
+  const shared = { __proto__: null, original: original, put: put, quoted: quoted, matches: matches, javaError: javaError,
+    context: () => parse(contextText),
+  };
   const need = (name) => {
     if (loaded[name] === undefined) {
       const made = native.library(name + '.js');
@@ -123,16 +225,25 @@
 
   // The input of the request.
   class RequestInput {
+    // That of the first reading counts.
     #charset = null;
-    #charsetOr(given) {
-      if (this.#charset === null) this.#charset = given === undefined || given === null ? 'utf-8' : textOf(given);
-      return this.#charset;
+    #read(act, given) {
+      if (this.#charset === null && given.length > 0 && given[0] === null) throw javaError('java.lang.NullPointerException: charsetName');
+      const charset = this.#charset !== null ? this.#charset : (given.length > 0 ? textOf(given[0]) : 'utf-8');
+      try {
+        const read = act(0, charset);
+        this.#charset = charset;
+        return read;
+      } catch (error) {
+        if (error.code !== 'charset') throw error;
+        throw javaError('java.io.UnsupportedEncodingException: ' + charset);
+      }
     }
-    readAll(charset) {
-      return need('host').host.readText(0, this.#charsetOr(charset));
+    readAll() {
+      return this.#read(need('host').host.readText, arguments);
     }
-    readLine(charset) {
-      return need('host').host.readLine(0, this.#charsetOr(charset));
+    readLine() {
+      return this.#read(need('host').host.readLine, arguments);
     }
     stream() {
       return shared.newStream(0);
@@ -184,12 +295,13 @@
     try {
       if (error instanceof ErrorClass) stack = quoted(textOf(error.stack));
     } catch (_) { /* the stack cannot be shown */ }
-    return '{"text":' + text + ',"stack":' + stack + '}';
+    return '{"text":' + text + ',"stack":' + stack + ',"made":' + isMadeByScripts(error) + '}';
   };
 
   return {
-    start: (context, request) => {
+    start: (context, request, file) => {
       contextText = context;
+      mainFile = file;
       return requestOf(parse(request));
     },
     respond: respond,

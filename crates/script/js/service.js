@@ -1,8 +1,10 @@
 // Calls of services, events and logs.
 (function (host, need, js) {
   'use strict';
-  const { text, stringify } = js;
-  const { invalid, guarded, stateOf, defineClass, make, textArgument, objectArgument, joined, exchange, header, checked } = need('base');
+  const { text, stringify, indexOf, slice } = js;
+  const {
+    invalid, guarded, stateOf, defineClass, make, textArgument, javaText, objectArgument, encodePath, joined, exchange, header, checked,
+  } = need('base');
 
   // A response whose body is read when it is asked for.
   defineClass('Response', null, {
@@ -23,6 +25,11 @@
     bodyAsJson() {
       const state = stateOf(this, 'response');
       if (state.body === undefined) state.body = guarded(() => host.readText(state.answer.body, 'utf-8'));
+      try {
+        js.parse(state.body);
+      } catch (_) {
+        throw js.javaError('io.personium.client.DaoException: 0,parse exception: null');
+      }
       return state.body;
     },
     bodyAsStream() {
@@ -35,11 +42,18 @@
   defineClass('ServiceCollection', null, {
     call(name, body, contentType) {
       const state = stateOf(this, 'service');
-      if (body !== undefined && body !== null && typeof body !== 'string') throw invalid();
+      if (guarded(() => host.handleOf(body)) !== undefined || js.isBytes(body)) throw invalid();
       const options = { __proto__: null, headers: js.create(null), accept: 'stream' };
-      if (contentType) options.headers['Content-Type'] = text(contentType);
-      if (body) options.body = body;
-      return response(exchange(state.session, 'POST', joined(state.url, textArgument(name)), options));
+      const sent = javaText(body);
+      if (sent) options.body = sent;
+      const type = javaText(contentType) || (sent ? 'text/plain; charset=UTF-8' : '');
+      if (type) options.headers['Content-Type'] = type;
+      // The path may have a query.
+      const path = textArgument(javaText(name));
+      const query = indexOf(path, '?');
+      let url = joined(state.url, query < 0 ? path : slice(path, 0, query));
+      if (query >= 0) url += '?' + encodePath(slice(path, query + 1));
+      return response(exchange(state.session, 'POST', url, options));
     },
   }, (object, state) => {
     js.put(object, 'name', state.name, true);
@@ -76,7 +90,9 @@
       return headers;
     },
     getStatusCode() {
-      return stateOf(this, 'log').answer.status;
+      stateOf(this, 'log');
+      // As in the original, which never sets it.
+      return 0;
     },
   });
   const readLog = (manager, file, requestKey) => {

@@ -24,6 +24,7 @@ mod scripts_at_once;
 mod stream_table;
 mod syntax;
 mod text_encoding;
+mod throw_place;
 mod worker;
 mod written_value;
 

@@ -257,9 +257,8 @@ impl<'js> Functions<'js> {
         })?;
         self.add(
             "percentDecode",
-            |ctx: Ctx<'js>, text: String, charset: String, plus_is_blank: bool| {
-                let decoded = text_encoding::percent_decode(&text, &charset, plus_is_blank);
-                caught(&ctx, decoded)
+            |ctx: Ctx<'js>, text: String, charset: String| {
+                caught(&ctx, text_encoding::percent_decode(&text, &charset))
             },
         )?;
         self.add("base64", |ctx: Ctx<'js>, bytes: String| {

@@ -15,6 +15,7 @@ use crate::prepared::Prepared;
 use crate::response;
 use crate::running_script::{RunningScript, ScriptSlot};
 use crate::script_stop::ScriptStop;
+use crate::throw_place;
 
 /// The global that holds the value of the file of a script for a moment: the value of the expression that the file is.
 const MAIN: &str = "__personium_main";
@@ -73,10 +74,11 @@ fn run(prepared: Prepared, running: RunningScript, text: &ScriptText) -> Option<
     let outcome = prepared.context.with(|ctx| {
         let functions = prepared.functions.clone().restore(&ctx);
         match functions {
-            Ok(functions) => {
-                let outcome = steps(&ctx, &functions, &prepared.slot, text);
-                outcome.map_err(|error| describe(&ctx, &functions, &error, text))
-            }
+            Ok(functions) => match steps(&ctx, &functions, &prepared.slot, text) {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(ScriptFailure::refused("Server Error")),
+                Err(error) => Err(describe(&ctx, &functions, &error, (text, &prepared.slot))),
+            },
             Err(error) => Err(ScriptFailure::Engine(error.to_string())),
         }
     });
@@ -93,32 +95,35 @@ fn run(prepared: Prepared, running: RunningScript, text: &ScriptText) -> Option<
     Some(turn)
 }
 
-/// Evaluates the file, calls its function, and hands the result to the checks of the response.
+/// Evaluates the file, calls its function, and hands the result to the checks of the response. `false` if it is no function.
 fn steps<'js>(
     ctx: &Ctx<'js>,
     functions: &Object<'js>,
     slot: &ScriptSlot,
     text: &ScriptText,
-) -> rquickjs::Result<()> {
+) -> rquickjs::Result<bool> {
     let start: Function<'js> = functions.get("start")?;
-    let request: Value<'js> = start.call((text.context.as_str(), text.request.as_str()))?;
+    let facts = (
+        text.context.as_str(),
+        text.request.as_str(),
+        text.file.as_str(),
+    );
+    let request: Value<'js> = start.call(facts)?;
     let source = format!("{MAIN} = {}", text.source);
     ctx.eval_with_options::<(), _>(source, native::sloppy(text.file.clone()))?;
     let main: Value<'js> = ctx.globals().get(MAIN)?;
     ctx.globals().remove(MAIN)?;
     let Some(main) = main.as_function() else {
-        return Err(rquickjs::Exception::throw_type(
-            ctx,
-            "the script is not a function",
-        ));
+        return Ok(false);
     };
     let value: Value<'js> = main.call((request,))?;
     let value = settled(ctx, slot, value)?;
     if response::send_plain(ctx, slot, &value)? {
-        return Ok(());
+        return Ok(true);
     }
     let respond: Function<'js> = functions.get("respond")?;
-    respond.call((value,))
+    respond.call::<_, ()>((value,))?;
+    Ok(true)
 }
 
 /// Runs the pending jobs, and returns the value of a promise.
@@ -163,6 +168,9 @@ struct Description {
     text: String,
     #[serde(default)]
     stack: String,
+    /// Whether the script made the error itself.
+    #[serde(default)]
+    made: bool,
 }
 
 /// The failure for an uncaught error.
@@ -170,7 +178,7 @@ fn describe<'js>(
     ctx: &Ctx<'js>,
     functions: &Object<'js>,
     error: &rquickjs::Error,
-    text: &ScriptText,
+    (text, slot): (&ScriptText, &ScriptSlot),
 ) -> ScriptFailure {
     if !error.is_exception() {
         return ScriptFailure::refused(&error.to_string());
@@ -191,13 +199,29 @@ fn describe<'js>(
         refused,
         text: mut message,
         mut stack,
+        made,
     } = description;
     message.truncate(message.floor_char_boundary(MESSAGE_MAX_BYTES));
     stack.truncate(stack.floor_char_boundary(MESSAGE_MAX_BYTES));
     if let Some(refused) = refused {
         return ScriptFailure::refused(&refused);
     }
+    let modules = match slot.try_borrow() {
+        Ok(slot) => slot.as_ref().map(|script| script.modules.clone()),
+        Err(_) => None,
+    };
+    let modules = modules.unwrap_or_default();
+    let thrown = || {
+        let read = modules.iter();
+        let read = read.filter_map(|(name, text)| Some((name.as_str(), text.as_deref()?)));
+        let all = std::iter::once((UNNAMED, text.source.as_str())).chain(read);
+        throw_place::only_throw(all, made)
+    };
+    let thrown = (made || stack.is_empty()).then(thrown).flatten();
     let place = match native::stack_line(&stack) {
+        _ if thrown.is_some() => {
+            thrown.map_or_else(String::new, |(name, line)| format!("{name}#{line}"))
+        }
         Some((file, line)) if file == text.file => format!("{UNNAMED}#{line}"),
         Some((file, line)) => format!("{}#{line}", file.trim_end_matches(".js")),
         None if text.source.trim_end().contains('\n') => UNNAMED.to_owned(),

@@ -1,9 +1,11 @@
 //! Character sets of bodies, by the names that Java and the web have for them.
 
 use encoding_rs::{Encoding, UTF_8};
-use percent_encoding::percent_decode_str;
 
 use crate::host::{HostError, HostErrorKind};
+
+/// The beginning of the text for an escape that is not valid, which scripts may know.
+const INVALID_ESCAPE: &str = "org.apache.commons.codec.DecoderException: Invalid URL encoding: ";
 
 /// The encoding of a name.
 ///
@@ -68,19 +70,40 @@ pub(crate) fn encode(text: &str, charset: &str) -> Result<Vec<u8>, HostError> {
     }
 }
 
-/// The text of a percent-encoded text.
+/// The text of a percent-encoded text, in which `+` is a blank and what is not ASCII becomes `?`.
 ///
 /// # Errors
-/// As [`encoding`].
-pub(crate) fn percent_decode(
-    text: &str,
-    charset: &str,
-    plus_is_blank: bool,
-) -> Result<String, HostError> {
-    let bytes: Vec<u8> = match plus_is_blank {
-        true => percent_decode_str(&text.replace('+', " ")).collect(),
-        false => percent_decode_str(text).collect(),
+/// [`HostErrorKind::Argument`] for an escape that is not valid, with the text that scripts know for it; as [`encoding`].
+pub(crate) fn percent_decode(text: &str, charset: &str) -> Result<String, HostError> {
+    let invalid = |reason: String| {
+        let text = format!("{INVALID_ESCAPE}{reason}");
+        HostError::new(HostErrorKind::Argument, &text)
     };
+    encoding(charset)?;
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        bytes.push(match character {
+            '+' => b' ',
+            '%' => {
+                let mut value = 0;
+                for _ in 0..2 {
+                    let digit = characters.next().ok_or_else(|| invalid(String::new()))?;
+                    let found = digit
+                        .to_digit(16)
+                        .and_then(|digit| u8::try_from(digit).ok());
+                    value = value << 4
+                        | found.ok_or_else(|| {
+                            let code = if digit.is_ascii() { digit } else { '?' };
+                            invalid(format!("not a valid digit (radix 16): {}", u32::from(code)))
+                        })?;
+                }
+                value
+            }
+            character if character.is_ascii() => character as u8,
+            _ => b'?',
+        });
+    }
     decode(&bytes, charset)
 }
 
@@ -122,9 +145,21 @@ mod tests {
     }
 
     #[test]
-    fn percent_decoding_respects_the_character_set() {
-        assert_eq!(percent_decode("%93%FA+x", "MS932", true).unwrap(), "日 x");
-        assert_eq!(percent_decode("a+b%zz", "utf-8", false).unwrap(), "a+b%zz");
+    fn percent_decoding_respects_the_character_set_and_refuses_bad_escapes() {
+        assert_eq!(
+            percent_decode("%93%FA+x\u{e9}\u{65e5}", "MS932").unwrap(),
+            "日 x??"
+        );
+        for (text, reason) in [
+            ("%", ""),
+            ("a%e", ""),
+            ("%zz", "not a valid digit (radix 16): 122"),
+            ("%1日", "not a valid digit (radix 16): 63"),
+        ] {
+            let error = percent_decode(text, "utf-8").unwrap_err();
+            assert_eq!(error.message, format!("{INVALID_ESCAPE}{reason}"), "{text}");
+        }
+        assert!(percent_decode("", "nope").is_err());
     }
 
     #[test]

@@ -78,6 +78,11 @@ impl StubServer {
 
     /// Receives one request with a JSON body, or with none, and answers it with a status such as `200 OK` and a body.
     pub async fn receive(&self, status: &str, answer: &str) -> ReceivedRequest {
+        self.receive_bytes(status, answer.as_bytes()).await
+    }
+
+    /// As [`Self::receive`], with a body of bytes.
+    pub async fn receive_bytes(&self, status: &str, answer: &[u8]) -> ReceivedRequest {
         let (mut stream, _) = self.listener.accept().await.unwrap();
         let mut read = Vec::new();
         loop {
@@ -92,10 +97,11 @@ impl StubServer {
                 }
             {
                 let response = format!(
-                    "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{answer}",
+                    "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
                     answer.len()
                 );
-                stream.write_all(response.as_bytes()).await.unwrap();
+                let response = [response.as_bytes(), answer].concat();
+                stream.write_all(&response).await.unwrap();
                 return ReceivedRequest {
                     head: head.to_owned(),
                     body,

@@ -24,7 +24,7 @@ use personium_xml::{Element, XmlLimits};
 
 use self::host::ServiceHost;
 use self::script_log::ScriptLog;
-use self::source::{Source, Sources};
+use self::source::Sources;
 use self::streams::InputStream;
 use crate::body;
 use crate::request_context::CellRequest;
@@ -79,7 +79,11 @@ pub(super) async fn handle(
         Ok(table) => table,
         Err(invalid) => return Ok(refusal(503, &invalid.to_string())),
     };
-    let Some(route) = table.find(&target.rest.join("/")) else {
+    let mut path = target.rest.join("/");
+    if request.url.ends_with('/') {
+        path.push('/');
+    }
+    let Some(route) = table.find(&path) else {
         return Ok(refusal(404, "404 Not Found"));
     };
     if let Some(run) = &request.job {
@@ -90,10 +94,8 @@ pub(super) async fn handle(
         return Box::pin(job::accept(request, &target, &permit)).await;
     }
     let sources = Sources::of(&resource, &target);
-    let source = match sources.read(&route.source).await? {
-        Source::Text(text) => text,
-        Source::Missing => return Ok(refusal(404, "404 Not Found")),
-        Source::NotText => return Ok(refusal(404, "404 UserScript Encoding error")),
+    let Some(source) = sources.read(&route.source).await? else {
+        return Ok(refusal(404, "404 Not Found"));
     };
     let script = Script {
         file: route.source.clone(),
@@ -128,8 +130,12 @@ async fn run(
     let plugins = request.unit.plugins().current();
     let subject = script.subject.as_deref();
     let described =
-        script_request::describe(&mut request, target, &route, (subject, plugins.as_ref()))?;
-    let input = InputStream::new(request.take_body());
+        script_request::describe(&request, target, &route, (subject, plugins.as_ref()))?;
+    let body = request.take_body();
+    let input = InputStream::new(match has_body(&request.method) {
+        true => body,
+        false => body::empty(),
+    });
     let place = format!("{}/{}", target.target_box.name, script.file);
     let (key, cell) = (request.request_key.clone(), request.context.cell().id);
     let span = personium_trace::child("script.run");
@@ -186,6 +192,11 @@ async fn run(
             Err(Error::new(Code::ServiceConnect).with_source(chain(&failure).to_string()))
         }
     }
+}
+
+/// Whether scripts get the bodies of requests with a method.
+fn has_body(method: &Method) -> bool {
+    matches!(method.as_str(), "POST" | "PUT")
 }
 
 /// The failure of a job. `None` if its script has not begun.

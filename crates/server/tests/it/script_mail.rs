@@ -122,29 +122,38 @@ async fn mail_goes_to_the_server_of_a_property_file_of_the_original() {
     let unit = unit(folder.path(), &["host=127.0.0.1", &port]).await;
     assert_eq!(send(&unit, "{}").await, "");
     for (changes, error) in [
-        ("{to: [], cc: null, bcc: []}", "No mail recipients"),
+        (
+            "{to: [], cc: null, bcc: []}",
+            "No mail recipients are specified in request.",
+        ),
         (
             "{to: new Array(51).fill({address: 'a@example.com'})}",
             "Number of recipients exceeds the limit(50).",
         ),
-        ("{to: [{address: 'nobody'}]}", "Invalid mail address"),
+        (
+            "{to: [{address: 'nobody'}]}",
+            "Invalid mail address is detected.",
+        ),
         (
             "{to: [{address: 'a@example.com\\r\\nRCPT TO:<b@example.com>'}]}",
-            "Invalid mail address",
+            "Invalid mail address is detected.",
         ),
         (
             "{to: [{address: 'a@example.com', name: 'a\\r\\nBcc: b@example.com'}]}",
-            "Invalid mail address",
+            "Invalid mail address is detected.",
         ),
         ("{to: 'a@example.com'}", "Invalid JSON."),
-        ("{from: null}", "No from address"),
-        ("{'reply-to': []}", "No reply-to address"),
-        ("{subject: ''}", "Empty subject"),
+        ("{from: null}", "From address is not specified."),
+        (
+            "{'reply-to': []}",
+            "At least one reply-to address is required.",
+        ),
+        ("{subject: ''}", "Empty subject is not permitted."),
         (
             "{subject: 'a\\r\\nBcc: b@example.com'}",
             "the subject has more than one line",
         ),
-        ("{text: ''}", "Empty mail body"),
+        ("{text: ''}", "Empty mail body is not permitted."),
         ("{charset: 'klingon'}", "klingon"),
         (
             "{headers: {'X-A': 'a\\r\\nBcc: b@example.com'}}",

@@ -20,7 +20,7 @@ use personium_types::error::chain;
 use personium_types::{Code, Error, ExtensionValue};
 
 use super::script_log::ScriptLog;
-use super::source::{Source, Sources};
+use super::source::Sources;
 use super::streams::{InputStream, request_body};
 use crate::access;
 use crate::body::{self, Body};
@@ -249,11 +249,8 @@ impl ScriptHost for ServiceHost {
     }
 
     async fn read_source(&self, name: &str) -> Result<Option<String>, HostError> {
-        match self.sources.read(&format!("{name}.js")).await {
-            Ok(Source::Text(text)) => Ok(Some(text)),
-            Ok(Source::Missing | Source::NotText) => Ok(None),
-            Err(error) => Err(internal(&error)),
-        }
+        let text = self.sources.read(&format!("{name}.js")).await;
+        text.map_err(|error| internal(&error))
     }
 
     async fn service_token(&self, cell_url: &str) -> Result<String, HostError> {

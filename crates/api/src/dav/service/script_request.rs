@@ -84,7 +84,7 @@ struct RequestMembers<'a> {
     hidden_headers: ScriptHeaders,
 }
 
-/// Headers in the order in which they were added. The first value of a name wins.
+/// Headers in the order in which they were added. The first addition of a name wins.
 #[derive(Default)]
 struct ScriptHeaders(Vec<(Cow<'static, str>, String)>);
 
@@ -108,7 +108,7 @@ impl Serialize for ScriptHeaders {
 /// # Errors
 /// [`Code::ServiceConnect`] if it cannot be written as JSON.
 pub(super) fn describe(
-    request: &mut CellRequest,
+    request: &CellRequest,
     target: &Target,
     route: &RouteTarget,
     (subject, plugins): (Option<&str>, &PluginSet),
@@ -120,7 +120,9 @@ pub(super) fn describe(
     let urls = request.unit.urls();
     let box_name = target.target_box.name.as_str();
     let cell_name = request.context.cell().name.as_str();
-    let path = format!("/{cell_name}/{box_name}/service/{}", target.rest.join("/"));
+    let slash = if request.url.ends_with('/') { "/" } else { "" };
+    let path = target.rest.join("/");
+    let path = format!("/{cell_name}/{box_name}/service/{path}{slash}");
     let segments = request.path.raw.get(1..).unwrap_or_default();
     let service = segments.len().saturating_sub(target.rest.len());
     let service = segments.get(..service).unwrap_or_default().join("/");
@@ -228,8 +230,7 @@ fn caller_token(request: &CellRequest) -> Option<String> {
     Some(token.trim().to_owned())
 }
 
-fn headers(request: &mut CellRequest, target: &Target) -> ScriptHeaders {
-    let has_body = request.has_body() || request.announced_length() > 0;
+fn headers(request: &CellRequest, target: &Target) -> ScriptHeaders {
     let mut out = ScriptHeaders::default();
     let urls = request.unit.urls();
     let id = target.node().value().id.to_string();
@@ -243,15 +244,21 @@ fn headers(request: &mut CellRequest, target: &Target) -> ScriptHeaders {
     }
     out.add(path_based, urls.path_based().to_string());
     out.add("host", urls.authority());
-    for (name, value) in &request.headers {
+    for name in request.headers.keys() {
         let name = name.as_str();
         if !ADDED.contains(&name) && !matches!(name, "content-length" | "transfer-encoding") {
-            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            let values = request.headers.get_all(name).iter();
+            let mut values = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
+            let value = match name {
+                // HTTP/2 may send it in parts (RFC 9113, section 8.2.3).
+                "cookie" => values.collect::<Vec<_>>().join("; "),
+                _ => values.next_back().unwrap_or_default().into_owned(),
+            };
             out.add(name.to_owned(), value);
         }
     }
     out.add(REQUEST_KEY, request.request_key.clone());
-    if has_body || matches!(request.method.as_str(), "POST" | "PUT") {
+    if super::has_body(&request.method) {
         out.add("transfer-encoding", "chunked".to_owned());
     }
     out.add("connection", "keep-alive".to_owned());

@@ -15,14 +15,6 @@ const SOURCE_MAX_BYTES: u64 = 4 << 20;
 /// The sources of one service.
 pub(super) struct Sources(Resource);
 
-/// A source.
-pub(super) enum Source {
-    Text(String),
-    Missing,
-    /// It is not UTF-8.
-    NotText,
-}
-
 impl Sources {
     /// Those of the service that a path leads to.
     pub(super) fn of(resource: &Resource, target: &Target) -> Self {
@@ -33,19 +25,20 @@ impl Sources {
         Self(sources)
     }
 
-    /// Reads a file. Whoever may execute the service need not be allowed to read its sources.
+    /// The text of a file, with U+FFFD for what is not UTF-8; `None` if there is none. Whoever may execute the service need not be
+    /// allowed to read its sources.
     ///
     /// # Errors
     /// [`Code::BodyTooLarge`]; a failure of the store.
-    pub(super) async fn read(&self, name: &str) -> Result<Source> {
+    pub(super) async fn read(&self, name: &str) -> Result<Option<String>> {
         if name.is_empty() || name.contains('/') || is_dot_segment(name) {
-            return Ok(Source::Missing);
+            return Ok(None);
         }
         let mut resource = self.0.clone();
         resource.segments.push(name.to_owned());
         let target = resource.locate().await?;
         if !target.exists() || target.node().value().kind != NodeKind::File {
-            return Ok(Source::Missing);
+            return Ok(None);
         }
         let mut content = file::open(&resource, &target).await?.content;
         if content.length() > SOURCE_MAX_BYTES {
@@ -55,6 +48,9 @@ impl Sources {
         while let Some(chunk) = content.chunk_at(bytes.len() as u64).await? {
             bytes.extend_from_slice(&chunk);
         }
-        Ok(String::from_utf8(bytes).map_or(Source::NotText, Source::Text))
+        let text = String::from_utf8(bytes);
+        Ok(Some(text.unwrap_or_else(|error| {
+            String::from_utf8_lossy(error.as_bytes()).into_owned()
+        })))
     }
 }

@@ -6,37 +6,43 @@ use serde_json::json;
 use super::ScriptUnit;
 use crate::install::Archive;
 
+/// Returns name, code and the beginning of the message of what is thrown.
+const THROWN: &str = "function thrown(act) { try { act(); } catch (e) { return [e.name, String(e.code), e.message.slice(0, 56)]; } }";
+/// The beginning of a message, as Java has it.
+const DENIED: &str = "io.personium.client.DaoException: 403,{\"code\":\"PR403-AU-";
+
 #[tokio::test]
 async fn boxes_are_found_by_name_and_by_schema() {
     let unit = ScriptUnit::new().await;
     unit.unit.grant_to_everybody("c/app", &["D:read"]).await;
     let code = "var shown = function (b) { return [b.name, b.schema, b.getPath()]; };
-        return [shown(_p.localbox()), shown(cell.box()), shown(cell.box('app')), shown(cell.box('b')),
+        THROWN
+        return [shown(_p.localbox()), shown(cell.box()), shown(cell.box('b')), cell.box('app').schema,
           shown(cell.box('http://unit.example/appcell/')),
-          fails(function () { cell.box('http://no.example/'); })[0]];";
+          thrown(function () { cell.box('http://no.example/'); })[0]];";
     let schema = "http://unit.example/appcell/";
     let app = json!(["app", schema, "http://unit.example/c/app"]);
     let expected = json!([
         app,
         app,
-        app,
         ["b", "", "http://unit.example/c/b"],
+        "",
         app,
-        404
+        "JavaException"
     ]);
-    let mut out = unit.value(code).await;
-    if out[5] == json!(403) {
-        out[5] = json!(404);
-    }
-    assert_eq!(out, expected);
+    let code = code.replace("THROWN", THROWN);
+    assert_eq!(unit.value(&code).await, expected);
 }
 
 #[tokio::test]
 async fn box_of_the_application_is_found_in_another_cell() {
     let unit = ScriptUnit::new().await;
     let code = "var far = function () { return _p.as('serviceSubject').cell('d').box(); };
-        return [fails(far)[0], fails(function () { mine.box('http://unit.example/appcell/'); })];";
-    assert_eq!(unit.value(code).await[0], 403);
+        THROWN
+        return [thrown(far), fails(function () { _p.localbox().getString('none'); })[0]];"
+        .replace("THROWN", THROWN);
+    let out = unit.value(&code).await;
+    assert_eq!(out, json!([["JavaException", "undefined", DENIED], 403]));
     let app = r#"{"Name":"their","Schema":"http://unit.example/appcell/"}"#;
     unit.unit.create("d/__ctl/Box", app).await;
     unit.unit.grant_to_everybody("d/their", &["D:read"]).await;
@@ -60,7 +66,7 @@ async fn applications_are_installed_from_a_stream_and_from_a_url() {
         .send()
         .await
         .expect(201);
-    unit.unit.grant_to_everybody("c/b", &["D:read"]).await;
+    // The identity of the script may read it.
     let url = "http://unit.example/c/b/app.bar";
     let starts = [
         (
@@ -97,13 +103,13 @@ async fn failed_installations_throw() {
     let code = "var archive = function () { return cell.box('b').getStream('app.bar'); };
         return [fails(function () { mine.installBox('x', archive()); })[0], fails(function () { cell.installBox('app', archive()); })[0],
           fails(function () { cell.installBox('x', cell.box('app').getStream('svc/__src/run.js')); })[0],
-          fails(function () { cell.installBoxFromURL('x', 'http://unit.example/c/b/app.bar'); })[0],
+          fails(function () { mine.installBoxFromURL('x', 'http://unit.example/c/b/app.bar'); })[0],
           fails(function () { cell.installBox('x', 5); }), fails(function () { cell.installBox('', archive()); }), fails(function () { cell.installBox('x', ''); }),
           fails(function () { cell.ctl.box.retrieve('x'); })[0]];";
     let invalid = json!([0, "Invalid"]);
     assert_eq!(
         unit.value(code).await,
-        json!([403, 405, 400, 401, invalid, invalid, invalid, 404])
+        json!([403, 405, 400, 403, invalid, invalid, invalid, 404])
     );
 }
 
@@ -167,13 +173,15 @@ async fn cells_of_the_unit_are_not_managed_by_accounts() {
 #[tokio::test]
 async fn only_the_owner_says_who_represents_a_cell() {
     let unit = ScriptUnit::new().await;
-    let code = "return [fails(function () { mine.setOwnerRepresentativeAccounts('me'); })[0], fails(function () { cell.setOwnerRepresentativeAccounts('me'); }),
+    let code = "THROWN
+        return [thrown(function () { mine.setOwnerRepresentativeAccounts('me'); })[2], thrown(function () { cell.setOwnerRepresentativeAccounts('me'); }),
         fails(function () { cell.setOwnerRepresentativeAccounts(); }), _p.as({accessToken:'MASTER'}).cell().setOwnerRepresentativeAccounts('me<x/>'),
-        typeof _p.as('client').asCellOwner().unit.ctl.cell.create];"
+        typeof _p.as({accessToken:'MASTER'}).asCellOwner().unit.ctl.cell.create];"
+        .replace("THROWN", THROWN)
         .replace("MASTER", MASTER_TOKEN);
     let expected = json!([
-        403,
-        [403, "PR403-AU-0001"],
+        DENIED,
+        ["JavaException", "undefined", DENIED],
         [0, "Invalid"],
         null,
         "function"

@@ -185,20 +185,23 @@ async fn members_of_control_objects_are_those_of_the_entity() {
     let of_role = ["account", "extCell", "extRole", "relation"];
     assert_eq!(
         out[3],
-        links(&of_role, json!({"name": "r", "boxName": "null"}))
+        links(&of_role, json!({"name": "r", "boxName": "null", "id": ""}))
     );
     assert_eq!(
         out[4],
-        links(&of_role, json!({"name": "r", "boxName": "app"}))
+        links(&of_role, json!({"name": "r", "boxName": "app", "id": ""}))
     );
     assert_eq!(
         out[5],
-        links(&["role", "extCell"], json!({"name": "x", "boxName": "app"}))
+        links(
+            &["role", "extCell"],
+            json!({"name": "x", "boxName": "app", "id": ""})
+        )
     );
-    let external = json!({"url": "http://far.example/y/"});
+    let external = json!({"url": "http://far.example/y/", "id": "", "name": ""});
     assert_eq!(out[6], links(&["role", "relation"], external));
     let role = json!({
-        "name": "http://far.example/y/__role/__/z", "relationName": "x", "relationBoxName": "app",
+        "name": "http://far.example/y/__role/__/z", "relationName": "x", "relationBoxName": "app", "id": "",
     });
     assert_eq!(out[7], links(&["role"], role));
 }
@@ -207,7 +210,7 @@ async fn members_of_control_objects_are_those_of_the_entity() {
 async fn invalid_keys_and_objects_are_refused_without_a_request() {
     let unit = ScriptUnit::new().await;
     let code = "var m = cell.ctl.role;
-        return [undefined, null, '', 5, {}, [], {'_Box.Name':'b'}, {Name:5}].map(function (key) {
+        return [undefined, null, '', {}, [], {'_Box.Name':'b'}, {Name:''}].map(function (key) {
           return fails(function () { m.retrieve(key); }); }).concat([undefined, null, 'x', [], 5].map(function (value) {
           return fails(function () { m.create(value); }); }));";
     let out = unit.value(code).await;

@@ -53,7 +53,7 @@ const LIST: &str = "
      new _p.extension.MailSender(), new _p.extension.AWSSecurityTokenService(), request.input]
       .concat(made).forEach(look);
     cell.event.post({Type:'t'}); look(cell.currentLog.getString('default.log'));
-    out.OwnerAccessor = names(client.asCellOwner());
+    out.OwnerAccessor = names(_p.as({accessToken:pjvm.getClientToken()}).asCellOwner());
     out.Library = Object.getOwnPropertyNames(_p).sort();
     out.Utilities = Object.keys(_p.util); out.Context = Object.keys(pjvm); out.Extensions = Object.keys(_p.extension); out.ScriptRequest = Object.keys(request);
     Object.getOwnPropertyNames(_p).forEach(function (n) {

@@ -179,7 +179,7 @@ async fn queries_send_every_option() {
         return [ids(page), page.d.__count, Object.keys(set.query().select('t').top(1).run().d.results[0]).filter(function (n) { return n.charAt(0) !== '_'; }),
           ids(set.query().filter(\"startswith(t,'項目 1')\").orderby('n').run()), ids(set.query().filter(\"u eq 'it''s'\").top(2).orderby('n').run()),
           ids(set.query().q('項目 7').run()), set.query().inlinecount('none').run().d.__count === undefined,
-          fails(function () { set.query().filter('nosuch eq 1').run(); }), fails(function () { set.query().top(-1).run(); })[0],
+          fails(function () { set.query().filter('nosuch eq 1').run(); }), fails(function () { set.query().top(NaN).run(); })[0],
           fails(function () { box.odata('od').entitySet('Nosuch').query().run(); })[0]];";
     let expected = json!([
         [10, 9],
@@ -194,6 +194,22 @@ async fn queries_send_every_option() {
         404
     ]);
     assert_eq!(unit.value(code).await, expected);
+}
+
+#[tokio::test]
+async fn options_of_queries_that_are_null_or_not_above_zero_are_left_out() {
+    let unit = unit_with_items().await;
+    let code = "var set = box.odata('od').entitySet('Item');
+        for (var i = 0; i < 4; i++) set.create({__id:'i' + i, n:i});
+        var count = function (query) { return query.run().d.results.length; };
+        return [count(set.query().filter(null).expand(null).orderby(null).inlinecount(null).q(null).select(null)),
+          count(set.query().top(0)), count(set.query().top(-1)), count(set.query().skip(-1)), count(set.query().skip(0.9)),
+          count(set.query().top(2.7)), count(set.query().top('3')), count(set.query().top(1).top(0)), count(set.query().filter('n eq 1').filter(null)),
+          fails(function () { set.query().filter(undefined).run(); })[0]];";
+    assert_eq!(
+        unit.value(code).await,
+        json!([4, 4, 4, 4, 4, 2, 3, 4, 4, 400])
+    );
 }
 
 #[tokio::test]

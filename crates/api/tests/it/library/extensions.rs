@@ -77,19 +77,175 @@ async fn http_client_reads_the_own_unit_without_the_identity_of_the_script() {
     );
 }
 
+/// A script that sends a request with the methods of a client, and shows status, headers and body, or what is thrown.
+fn sends(call: &str) -> String {
+    format!(
+        "try {{ var h = new _p.extension.HttpClient(), r = h.{call}; return [r.status, r.body, JSON.parse(r.headers)]; }} catch (e) {{ return e.message; }}"
+    )
+}
+
 #[tokio::test]
-async fn http_client_follows_no_redirect() {
+async fn http_client_follows_redirects_and_keeps_credentials_from_other_hosts() {
     let unit = unit_with_network().await;
-    let (server, elsewhere) = (StubServer::start().await, StubServer::start().await);
-    let redirect = format!("307 Temporary Redirect\r\nlocation: {}", elsewhere.url());
-    let code = format!(
-        "var r = new _p.extension.HttpClient().post('{}', {{Authorization:'x'}}, 'application/json', '[1]');
-         return [r.status, JSON.parse(r.headers).Location];",
-        server.url()
+    let credentials = "{'X-A':'1', authorization:'secret', Cookie:'own=1'}";
+    for (call, status, follows) in [
+        ("get(URL, HEADERS)", "301 Moved Permanently", true),
+        ("get(URL, HEADERS)", "302 Found", true),
+        ("get(URL, HEADERS, false)", "303 See Other", true),
+        ("get(URL, HEADERS)", "307 Temporary Redirect", true),
+        ("get(URL, HEADERS)", "308 Permanent Redirect", true),
+        ("get(URL, HEADERS)", "300 Multiple Choices", false),
+        (
+            "post(URL, HEADERS, 'text/plain', '[1]')",
+            "303 See Other",
+            true,
+        ),
+        (
+            "put(URL, HEADERS, 'text/plain', '[1]')",
+            "303 See Other",
+            true,
+        ),
+        ("delete(URL, HEADERS)", "303 See Other", true),
+        (
+            "post(URL, HEADERS, 'text/plain', '[1]')",
+            "302 Found",
+            false,
+        ),
+        (
+            "put(URL, HEADERS, 'text/plain', '[1]')",
+            "307 Temporary Redirect",
+            false,
+        ),
+        ("delete(URL, HEADERS)", "301 Moved Permanently", false),
+    ] {
+        let (server, elsewhere) = (StubServer::start().await, StubServer::start().await);
+        let url = format!("'{}from/here?a=1'", server.url());
+        let code = sends(&call.replace("URL", &url).replace("HEADERS", credentials));
+        let near = format!("{status}\r\nset-cookie: sid=2; Path=/\r\nlocation: ../near?b=%41");
+        let far = format!(
+            "302 Found\r\nset-cookie: sid=3\r\nlocation: {}far",
+            elsewhere.url()
+        );
+        let exchange = async {
+            server.receive(&near, "").await;
+            if !follows {
+                return None;
+            }
+            let second = server.receive(&far, "").await;
+            Some((second, elsewhere.receive("200 OK", "end").await))
+        };
+        let (out, received) = tokio::join!(unit.value(&code), exchange);
+        let Some((near, far)) = received else {
+            assert_eq!(out[0], status[..3], "{call} {status}");
+            assert!(!elsewhere.is_called().await, "{call} {status}");
+            continue;
+        };
+        assert_eq!(
+            (&out[0], &out[1]),
+            (&json!("200"), &json!("end")),
+            "{call} {status}"
+        );
+        assert!(near.head.starts_with("GET /near?b=%41 "), "{}", near.head);
+        let sent = ["x-a", "authorization", "cookie"];
+        assert_eq!(
+            sent.map(|name| near.header(name)),
+            [Some("1"), Some("secret"), Some("own=1; sid=2")]
+        );
+        assert!(far.head.starts_with("GET /far "), "{}", far.head);
+        assert_eq!(sent.map(|name| far.header(name)), [Some("1"), None, None]);
+    }
+}
+
+#[tokio::test]
+async fn http_client_follows_no_redirect_to_where_it_may_not_go() {
+    let unit = unit_with_network().await;
+    for location in [
+        "file:///etc/passwd",
+        "ftp://x.example/",
+        "http://",
+        "http://me@127.0.0.1/",
+        "//[::",
+    ] {
+        let server = StubServer::start().await;
+        let code = sends(&format!("get('{}', {{}})", server.url()));
+        let redirect = format!("302 Found\r\nlocation: {location}");
+        let (out, _) = tokio::join!(unit.value(&code), server.receive(&redirect, ""));
+        let text = out.as_str().unwrap_or_default();
+        assert!(
+            text.starts_with("An error occurred. Cause: ["),
+            "{location}: {out}"
+        );
+    }
+    let server = StubServer::start().await;
+    let code = sends(&format!("get('{}', {{}})", server.url()));
+    let endless = async {
+        for _ in 0..11 {
+            server.receive("302 Found\r\nlocation: /again", "").await;
+        }
+    };
+    let (out, ()) = tokio::join!(unit.value(&code), endless);
+    assert_eq!(
+        out,
+        "An error occurred. Cause: [redirect: more than 10 redirects]"
     );
-    let (out, _) = tokio::join!(unit.value(&code), server.receive(&redirect, ""));
-    assert_eq!(out, json!(["307", elsewhere.url()]));
-    assert!(!elsewhere.is_called().await);
+    // The unit itself is another host: it gets no credentials, and its redirects are followed under the rules of addresses.
+    let unit = ScriptUnit::new().await;
+    let script =
+        "function (request) { return {status: 302, headers: {Location: LOCATION}, body: []}; }";
+    let code = "return new _p.extension.HttpClient().get('http://unit.example/c/app/svc/other', {Authorization: 'Bearer ' + pjvm.getClientToken()}).status;";
+    for (location, outcome) in [
+        ("'http://169.254.169.254/latest/'", "address"),
+        ("'http://127.0.0.1:1/'", "address"),
+        ("'http://10.0.0.1/'", "address"),
+    ] {
+        unit.put_script(&script.replace("LOCATION", location)).await;
+        let code = format!("try {{ {code} }} catch (e) {{ return e.message; }}");
+        let out = unit.value(&code).await;
+        assert_eq!(
+            out,
+            format!("An error occurred. Cause: [{outcome}: address not allowed]"),
+            "{location}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn http_client_reads_bodies_by_their_charset_and_unpacks_them() {
+    let unit = unit_with_network().await;
+    let (sjis, euc, utf8) = (b"\x93\xfa\x96\x7b", b"\xc6\xfc\xcb\xdc", "日本".as_bytes());
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, utf8).unwrap();
+    let gzip = gzip.finish().unwrap();
+    for (head, body) in [
+        (
+            "content-type: text/plain; charset=Shift_JIS",
+            sjis.as_slice(),
+        ),
+        ("content-type: text/plain;charset=\"ms932\"", sjis),
+        ("content-type: text/html; a=b; Charset=EUC-JP", euc),
+        ("content-type: text/plain; charset=none", utf8),
+        ("x-lower: 1", utf8),
+        ("content-encoding: gzip\r\ncontent-type: text/plain", &gzip),
+    ] {
+        let server = StubServer::start().await;
+        let code = sends(&format!(
+            "get('{}?q=日 %41'.replace(' ', '+'), {{}})",
+            server.url()
+        ));
+        let status = format!("200 OK\r\netag: \"1\"\r\nwww-authenticate: x\r\n{head}");
+        let (out, received) = tokio::join!(unit.value(&code), server.receive_bytes(&status, body));
+        assert_eq!(out[1], "日本", "{head}: {out}");
+        assert!(
+            out[2]["ETag"] == "\"1\"" && out[2]["WWW-Authenticate"] == "x",
+            "{out}"
+        );
+        assert!(out[2]["Content-Encoding"].is_null(), "{out}");
+        assert!(
+            received.head.starts_with("GET /?q=%E6%97%A5+%41 "),
+            "{}",
+            received.head
+        );
+    }
 }
 
 #[tokio::test]
@@ -97,8 +253,8 @@ async fn http_client_names_what_is_wrong() {
     let unit = ScriptUnit::new().await;
     let code = "var H = _p.extension.HttpClient, client = new H();
         var message = function (act) { try { act(); return null; } catch (e) { return [e.name, e.message]; } };
-        return [message(function () { client.get(); }), message(function () { client.post('http://x.example/', {}); }),
-          message(function () { client.post('http://x.example/', {}, 'text/plain'); }), message(function () { client.get('http://x.example/', 'x'); }),
+        return [message(function () { client.get(); }), message(function () { client.post('http://x.example/', {}, ''); }),
+          message(function () { client.post('http://x.example/', {}, 'text/plain', ''); }), message(function () { client.get('http://x.example/', 'x'); }),
           message(function () { new H('x'); }), message(function () { new H({IgnoreHostnameVerification:'x'}); }), message(function () { new H({DefaultHeaders:'x'}); }),
           typeof new H({IgnoreHostnameVerification:true}).get];";
     let error = |text: &str| json!(["Error", text]);

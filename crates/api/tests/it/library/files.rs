@@ -28,7 +28,7 @@ async fn files_are_put_read_listed_and_removed() {
         [format!("{app}/d/a.txt"), format!("{app}/d/b.txt")],
         [format!("{app}/d"), format!("{app}/svc")],
         format!("{app}/d"),
-        "d",
+        "",
         null,
         missing,
         missing,
@@ -109,13 +109,8 @@ async fn bytes_and_streams_are_stored_unchanged() {
         box.put({path:'b', contentType:'application/octet-stream', data:bytes.buffer});
         box.put('c', 'application/octet-stream', box.getStream('a'));
         var latin = function (path) { return box.getString(path, 'ISO-8859-1'); };
-        return [latin('a') === latin('b'), latin('a') === latin('c'), latin('a').length,
-          fails(function () { box.put('e', 'text/plain', 5); }), fails(function () { box.put('e', 'text/plain', {}); })];";
-    let invalid = json!([0, "Invalid"]);
-    assert_eq!(
-        unit.value(code).await,
-        json!([true, true, 256, invalid, invalid])
-    );
+        return [latin('a') === latin('b'), latin('a') === latin('c'), latin('a').length];";
+    assert_eq!(unit.value(code).await, json!([true, true, 256]));
     // An empty file would be taken for the whole stream.
     let twice = "var s = box.getStream('a'); box.put('once', 'a/b', s);
         var failed = false; try { box.put('again', 'a/b', s); } catch (e) { failed = true; }
@@ -127,6 +122,55 @@ async fn bytes_and_streams_are_stored_unchanged() {
         let stored = unit.unit.admin_request("GET", path).send().await;
         assert_eq!(stored.body, (0..=255).collect::<Vec<u8>>(), "{path}");
     }
+}
+
+#[tokio::test]
+async fn other_values_are_stored_as_their_texts() {
+    let unit = ScriptUnit::new().await;
+    let code = "return [5, true, {a: 1}, [1, 'b'], new String('s'), {toString: function () { return 't'; }}, undefined, false].map(function (data) {
+        box.put('a', 'text/plain', data);
+        var out = [box.getString('a')];
+        if (data) { box.put({path: 'b', contentType: 'text/plain', data: data}); out.push(box.getString('b')); }
+        return out.join(); }).concat([
+          fails(function () { box.put('a', 'text/plain', null); }), fails(function () { box.put('a', 'text/plain', {toString: function () { throw 1; }}); }),
+          fails(function () { box.put({path: 'b', contentType: 'text/plain', data: 'x', charset: 'none'}); }),
+          fails(function () { box.getString('a', 'none'); })]);";
+    let twice = |text: &str| json!(format!("{text},{text}"));
+    let invalid = json!([0, "Invalid"]);
+    let expected = json!([
+        twice("5"),
+        twice("true"),
+        twice("[object Object]"),
+        twice("1,b"),
+        twice("s"),
+        twice("t"),
+        "undefined",
+        "false",
+        invalid,
+        invalid,
+        [0, "UnsupportedEncodingException"],
+        [0, "io exception"]
+    ]);
+    assert_eq!(unit.value(code).await, expected);
+    let code = "var file = {path: 'c', contentType: 'text/plain', data: 'x'}; box.put(file); box.put(Object.freeze({path: 'd', contentType: 'a/b', data: 'x'}));
+        box.put('e', '', 'x'); box.put('f', null, 'x'); box.put('g', undefined, 'x');
+        // What scripts do that bring a copy of the library.
+        box.core.put('h', 'text/plain', 'MS932', '日', '*'); box.core.put('i', 'text/plain', 'x', '*');
+        var failed = fails(function () { box.put(new String('j'), 'text/plain', 'x'); });
+        return [file.charset, file.etag, ['d', 'e', 'f', 'g', 'i', new String('i')].map(function (path) { return box.getString(path); }).join(''),
+          box.getString('h', 'MS932'), failed, box.col(5).getPath(), cell.ctl.account.create({Name: 'numbers'}, 12345678).name,
+          [5, true, {Name: 77}].map(function (key) { return fails(function () { cell.ctl.role.retrieve(key); })[0]; }).join()];";
+    let expected = json!([
+        "UTF-8",
+        "*",
+        "xxxxxx",
+        "日",
+        [0, "Invalid"],
+        "http://unit.example/c/app/5",
+        "numbers",
+        "404,404,404"
+    ]);
+    assert_eq!(unit.value(code).await, expected);
 }
 
 #[tokio::test]
@@ -165,11 +209,11 @@ async fn names_of_files_may_have_any_character_that_the_unit_permits() {
 #[tokio::test]
 async fn incomplete_arguments_are_refused_without_a_request() {
     let unit = ScriptUnit::new().await;
-    let code = "return [[], [null], [{}], [{path:'a', contentType:'text/plain', data:''}], [{path:'', contentType:'text/plain', data:'x'}],
-          [{path:'a', data:'x'}], ['', 'text/plain', 'x'], ['a', '', 'x'], ['a', 'text/plain'], [[]]].map(function (given) {
+    let code = "return [[5], [{}], [{path:'a', contentType:'text/plain', data:''}], [{path:'', contentType:'text/plain', data:'x'}],
+          [{path:'a', data:'x'}], ['', 'text/plain', 'x'], [[]]].map(function (given) {
             return fails(function () { box.put.apply(box, given); }); }).concat([
           fails(function () { box.getString(); }), fails(function () { box.del(''); }), fails(function () { box.col(); }),
-          fails(function () { box.odata(5); }), fails(function () { box.service(null); }), fails(function () { box.mkCol(''); }),
+          fails(function () { box.service(null); }), fails(function () { box.mkCol(''); }),
           fails(function () { box.getString('svc/__src/run.js', 'no-such-charset'); })[0] === 0 ? [0, 'Invalid'] : 'other']);";
     for outcome in unit.value(code).await.as_array().unwrap() {
         assert_eq!(*outcome, json!([0, "Invalid"]));

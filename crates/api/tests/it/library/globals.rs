@@ -63,15 +63,123 @@ async fn globals_can_be_replaced_by_the_script() {
 async fn utilities_decode_and_escape() {
     let unit = ScriptUnit::new().await;
     let code = "var u = _p.util;
-        return [u.queryParse('a=1&b=%E6%97%A5&a=2&c&d=x+y&a=3&e=&=f'), u.queryParse(''), u.queryParse(null), u.queryParse(), u.queryParse('q=%93%FA', 'MS932'),
-          Object.keys(u.queryParse('__proto__=x')), ({}).x === undefined,
-          u.decodeURI('%93%FA+', 'MS932'), u.decodeURI('%E6%97%A5'), u.escape4xss('<a href=\"x\">\\'&'), u.escape4xss({a:'<'}), u.escape4xss(5),
-          u.obj2javaJson({a:1}), fails(function () { u.decodeURI('x', 'no-such'); })[0], fails(function () { u.queryParse('a=1', 'no-such'); })[0]];";
+        return [u.queryParse('a=1&b=%E6%97%A5&a=2&c&d=x+y&a=3&e=&=f'), u.queryParse(''), u.queryParse('q=%93%FA', 'MS932'), u.queryParse('f=a=b&&0&2&'),
+          u.queryParse('e=&e=1&e=', null), Object.keys(u.queryParse('__proto__=x')), ({}).x === undefined,
+          u.decodeURI('%93%FA+\u{e9}', 'MS932'), pjvm.decodeURI('%E6%97%A5+'), u.escape4xss('<a href=\"x\">\\'&'), u.escape4xss({a:'<'}), u.escape4xss(5),
+          u.obj2javaJson({a:1}), u.decodeURI(undefined, 'utf-8')];";
     let expected = json!([
-        {"a": ["1", "2", "3"], "b": "日", "c": "undefined", "d": "x y", "e": "", "": "f"}, {}, {}, {}, {"q": "日"},
-        ["__proto__"], true, "日+", "日", "&lt;a href=&quot;x&quot;&gt;&apos;&amp;", {"a": "<"}, 5, {"a": 1}, 0, 0
+        {"a": ["1", "2", "3"], "b": "日", "c": "undefined", "d": "x y", "e": "", "": "f"}, {}, {"q": "日"}, {"f": "a", "2": "undefined"},
+        {"e": ["1", ""]}, ["__proto__"], true, "日 ?", "日 ", "&lt;a href=&quot;x&quot;&gt;&apos;&amp;", {"a": "<"}, 5, {"a": 1}, "undefined"
     ]);
     assert_eq!(unit.value(code).await, expected);
+    let code = "return ['u.decodeURI(\"x\")', 'u.decodeURI(\"x\", \"nope\")', 'u.decodeURI(\"x\", null)', 'u.decodeURI(\"%zz\", \"utf-8\")', 'pjvm.decodeURI(\"a%E\")',
+          'u.queryParse(\"a=1\", \"nope\")', 'u.queryParse(\"a=%1y\")', 'u.queryParse()', 'u.queryParse(null)', 'u.decodeURI(null, \"utf-8\")'].map(function (call) {
+            try { new Function('u', 'return ' + call)(_p.util); } catch (e) { return [e.name, e.code === undefined, e.message.replace(/^.*: /, '')]; } });";
+    let java = |text: &str| json!(["JavaException", true, text]);
+    let none = |method: &str, of: &str| {
+        json!([
+            "TypeError",
+            true,
+            format!("cannot read property '{method}' of {of}")
+        ])
+    };
+    let expected = json!([
+        java("undefined"),
+        java("nope"),
+        java("null"),
+        java("122"),
+        java(""),
+        java("nope"),
+        java("121"),
+        none("split", "undefined"),
+        none("split", "null"),
+        none("toString", "null")
+    ]);
+    assert_eq!(unit.value(code).await, expected);
+    // The input can still be read, and its character set is that of the first reading.
+    let script =
+        "function (request) { var i = request.input;
+        var thrown = ['nope', undefined, null, ''].map(function (given) { try { i.readAll(given); } catch (e) { return [e.name, typeof e.code, e.message].join(); } });
+        return {status:200, headers:{}, body:[i.readLine('MS932'), i.readAll('nope'), thrown.join('|')]}; }";
+    unit.put_script(script).await;
+    let request = unit.caller.request("POST", "c/app/svc/other");
+    let response = request.body(b"\x93\xfa\n\x96\x7b").send().await;
+    let java = |text: &str| format!("JavaException,undefined,java.{text}");
+    let thrown = [
+        java("io.UnsupportedEncodingException: nope"),
+        java("io.UnsupportedEncodingException: undefined"),
+        java("lang.NullPointerException: charsetName"),
+        java("io.UnsupportedEncodingException: "),
+    ];
+    assert_eq!(response.text(), format!("日本{}", thrown.join("|")));
+}
+
+#[tokio::test]
+async fn errors_list_their_message_and_place() {
+    let unit = ScriptUnit::new().await;
+    let script = "function () {
+        var shown = function (e) { var all = []; for (var name in e) all.push(name); return [Object.keys(e).join(), all.join(), JSON.stringify(e), e.lineNumber, e.fileName]; };
+        var caught = function (act) { try { act(); } catch (e) { return e; } };
+        function Own(m) { this.message = m; } Own.prototype = new Error();
+        class Sub extends TypeError {}
+        var out = [new Error('m'), Error('m'), new RangeError(5), new Error(), new Error(undefined), new Own('m'), new Sub('m'),
+          caught(function () { throw new Error('m'); }),
+          caught(function () { null.x; }),
+          caught(function () { require('none'); })].map(shown);
+        out.push(new Sub('m') instanceof Error, Object.getPrototypeOf(TypeError) === Error, new Error('m').constructor === Error, String(Error('m')),
+          new Error('m', {cause: 1}).cause, /runtime|native/.test(new Error('m').stack), /other.js:11:/.test(new Error('m').stack),
+          JSON.stringify({e: new Error('m')}), Error.call({}, 'm').message, Error.length, Error.name, typeof Error.captureStackTrace,
+          Array.map([1], function (x) { return x + 1; }), String.replace('abc', 'b', 'x'), 'a'.equals('a'), 'a'.equalsIgnoreCase('A'), 'b'.equals('a'));
+        return {status:200, headers:{}, body:[JSON.stringify(out)]}; }";
+    unit.put_script(script).await;
+    let listed = |own: &str, all: &str, text: &str| json!([own, all, text, 0, ""]);
+    let made = |text: &str| listed("message", "message,fileName,lineNumber", text);
+    let plain = made(r#"{"message":"m"}"#);
+    let empty = listed("", "fileName,lineNumber", "{}");
+    let missing = r#"{"message":"io.personium.engine.PersoniumEngineException: 404 Not Found"}"#;
+    let expected = json!([
+        plain,
+        plain,
+        made(r#"{"message":"5"}"#),
+        empty,
+        empty,
+        plain,
+        plain,
+        plain,
+        [
+            "",
+            "fileName,lineNumber",
+            r#"{"message":"cannot read property 'x' of null","fileName":"unnamed script","lineNumber":8}"#,
+            8,
+            "unnamed script"
+        ],
+        [
+            "message",
+            "message,fileName,lineNumber",
+            missing,
+            9,
+            "unnamed script"
+        ],
+        true,
+        true,
+        true,
+        "Error: m",
+        1,
+        false,
+        true,
+        r#"{"e":{"message":"m"}}"#,
+        "m",
+        1,
+        "Error",
+        "function",
+        [2],
+        "axc",
+        true,
+        true,
+        false
+    ]);
+    let response = unit.call_script().await.expect(200).json();
+    assert_eq!(response, expected);
 }
 
 #[tokio::test]

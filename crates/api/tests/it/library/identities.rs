@@ -30,7 +30,15 @@ async fn client_is_the_caller() {
     assert_eq!(out[0], "http://unit.example/c/");
     assert_eq!(out[1]["access_token"], unit.caller.token());
     assert_eq!(out[1]["token_type"], "Bearer");
-    assert_eq!(out[1]["refresh_token"], "null");
+    let others = ["expires_in", "refresh_token", "refresh_token_expires_in"];
+    assert_eq!(others.map(|name| out[1][name].clone()), ["0", "", "0"]);
+    let code = "return [_p.as({accessToken:'x'}).cell(), cell].map(function (c) { var t = c.getToken(); delete t.access_token; return t; });";
+    let tokens = |expires: &str, kind: &str| json!({"expires_in": expires, "refresh_token": "", "refresh_token_expires_in": "0", "token_type": kind});
+    let expected = json!([tokens("0", "null"), tokens("3600", "Bearer")]);
+    assert_eq!(unit.value(code).await, expected);
+    let refused = "return ['client', 'serviceSubject'].map(function (who) { return fails(function () { _p.as(who).asCellOwner(); }); });";
+    let unsupported = json!([400, "unsupported_grant_type"]);
+    assert_eq!(unit.value(refused).await, json!([unsupported, unsupported]));
     assert_eq!(
         (&out[2], &out[3]),
         (&json!(""), &json!(unit.caller.token()))

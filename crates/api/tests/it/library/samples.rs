@@ -219,7 +219,7 @@ async fn failures_of_core_methods_become_exceptions_of_the_library() {
     for at in [0, 1] {
         assert_eq!(
             (&out[at][0], &out[at][1]),
-            (&json!("Error"), &json!(404)),
+            (&json!("JavaException"), &json!(404)),
             "{out}"
         );
         assert!(
@@ -227,7 +227,7 @@ async fn failures_of_core_methods_become_exceptions_of_the_library() {
             "{out}"
         );
     }
-    assert_eq!(out[2], json!(["Error", 0, "Invalid"]));
+    assert_eq!(out[2], json!(["JavaException", 0, "Invalid"]));
     assert_eq!(out[3], json!([404, "PR404-OD-0002"]));
 }
 

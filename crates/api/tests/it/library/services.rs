@@ -27,12 +27,12 @@ async fn call_of_a_service_returns_its_response_whatever_its_status() {
         "",
         ["POST", "日本", "text/plain;charset=utf-8", "1"],
         "string",
-        ["POST", "", null, "3"],
+        ["POST", "undefined", "undefined", "3"],
         "2",
         404,
         "404 Not Found",
         404,
-        "other"
+        ""
     ]);
     assert_eq!(unit.value(code).await, expected);
 }
@@ -58,10 +58,43 @@ async fn call_of_a_service_needs_exec_of_the_identity() {
 }
 
 #[tokio::test]
-async fn bodies_of_calls_are_texts() {
+async fn values_are_sent_as_their_texts() {
     let unit = ScriptUnit::new().await;
-    let code = "return [5, {}, [], true].map(function (body) { return fails(function () { box.service('svc').call('run', body, 'text/plain'); }); })
-        .concat([fails(function () { box.service('svc').call('', 'x', 'text/plain'); })]);";
+    let echo = "function (request) { return {status:200, headers:{}, body:[[request.input.readAll(), request.headers['content-type'],
+        request.queryString].join('|')]}; }";
+    unit.put_script(echo).await;
+    let code = "var call = function (name, body, type) { return box.service('svc').call(name, body, type).bodyAsString(); };
+        return [5, true, {a: 1}, [1, 'b'], '', null, undefined].map(function (body) { return call('other', body, 'a/b'); }).concat([
+          call('other', 'x', null), call('other', 'x', ''), call('other', 'x'), call('other', '', null), call('other?/a=日&b=%41', 'x', 'a/b'),
+          call(5, 'x', 'a/b'), call(undefined, 'x', 'a/b')]);";
+    let typed = |text: &str| format!("{text}|a/b|");
+    let plain = "x|text/plain; charset=UTF-8|";
+    let missing = "404 Not Found";
+    let expected = json!([
+        typed("5"),
+        typed("true"),
+        typed("[object Object]"),
+        typed("1,b"),
+        typed(""),
+        typed(""),
+        typed("undefined"),
+        plain,
+        plain,
+        "x|undefined|",
+        "||",
+        "x|a/b|/a=%E6%97%A5&b=%41",
+        missing,
+        missing
+    ]);
+    assert_eq!(unit.value(code).await, expected);
+    let code = "var r = box.service('svc').call('none', 'x', 'a/b'); try { r.bodyAsJson(); } catch (e) { return [e.name, e.message, r.bodyAsString()]; }";
+    let thrown = "io.personium.client.DaoException: 0,parse exception: null";
+    assert_eq!(
+        unit.value(code).await,
+        json!(["JavaException", thrown, missing])
+    );
+    let code = "return ['', null].map(function (name) { return fails(function () { box.service('svc').call(name, 'x', 'text/plain'); }); })
+        .concat([request.input.stream(), new Uint8Array(1)].map(function (body) { return fails(function () { box.service('svc').call('other', body, 'a/b'); }); }));";
     for outcome in unit.value(code).await.as_array().unwrap() {
         assert_eq!(*outcome, json!([0, "Invalid"]));
     }
@@ -123,7 +156,7 @@ async fn logs_are_read_as_text_and_as_stream() {
           fails(function () { cell.currentLog.getString(); })];";
     let denied = json!([403, "PR403-AU-0002"]);
     let expected = json!([
-        200,
+        0,
         true,
         "text/csv",
         true,

@@ -46,12 +46,13 @@ async fn bytecode_and_modules_of_the_engine_are_not_loaded() {
     let stored = unit.admin_request("PUT", path).body(bytes).send().await;
     assert_eq!(stored.status, 201, "{}", stored.text());
     let run_bytes = unit.admin_request("GET", "c/b/svc/t").send().await;
-    assert_eq!(run_bytes.status, 404);
-    assert_eq!(run_bytes.text(), "404 UserScript Encoding error");
+    assert_eq!(run_bytes.status, 500);
+    let text = run_bytes.text();
+    assert!(text.starts_with("Server Error : "), "{text}");
     let stored = unit.admin_request("PUT", "c/b/svc/__src/code.js");
     stored.body(bytes).send().await.expect(201);
     let text = failure_of(&unit, "function(r) { require('code'); }").await;
-    assert!(text.contains("404 Not Found"), "{text}");
+    assert!(text.contains("syntax error (code#1)"), "{text}");
     let ascii: Vec<u8> = bytes.iter().map(|byte| byte & 0x7f).collect();
     let stored = unit.admin_request("PUT", "c/b/svc/__src/code.js");
     stored.body(ascii).send().await.expect(204);

@@ -262,6 +262,26 @@ async fn uncaught_errors_are_answered_with_their_text_and_line() {
         ),
         ("function(r) { throw 'str'; }", "str (unnamed script#1)"),
         (
+            "function(r) {\n\n  throw {a: 1}; }",
+            "[object Object] (unnamed script#3)",
+        ),
+        (
+            "function(r) {\n var e = new Error('x');\n\n throw e; }",
+            "Error: x (unnamed script#4)",
+        ),
+        (
+            "function(r) {\n throw new Error('a'\n + 'b'); }",
+            "Error: ab (unnamed script#2)",
+        ),
+        (
+            "function(r) {\n try { null.x; } catch (e) {}\n if (r.none) throw 1;\n nothing(); }",
+            "ReferenceError: nothing is not defined (unnamed script#4)",
+        ),
+        (
+            "function(r) {\n if (r.none) throw 1;\n throw 'x'; }",
+            "x (unnamed script)",
+        ),
+        (
             "function(r) { throw {a: 1}; }",
             "[object Object] (unnamed script#1)",
         ),
@@ -292,10 +312,13 @@ async fn uncaught_errors_are_answered_with_their_text_and_line() {
         "function(r) {\n\n  return (; }",
         "var f = function(r) {}",
         "exports.init = function(r) {}",
-        "42",
     ] {
         let text = failure_of(&unit, script).await;
         assert!(text.starts_with("Server Error : "), "{script}: {text}");
+    }
+    for script in ["42", "'x'", "({a: 1})", "null"] {
+        let text = failure_of(&unit, script).await;
+        assert_eq!(text, "Server Error : Server Error", "{script}");
     }
     let syntax = failure_of(&unit, "function(r) {\n\n  return (; }").await;
     assert!(

@@ -38,7 +38,14 @@ async fn first_route_that_matches_the_whole_path_answers() {
             "{path}"
         );
     }
-    for path in ["none", "one/two", "relay/12", "gone"] {
+    for path in [
+        "none",
+        "one/two",
+        "one/",
+        "relay/12/test/",
+        "relay/12",
+        "gone",
+    ] {
         let response = unit
             .admin_request("GET", &format!("c/b/svc/{path}"))
             .send()
@@ -72,18 +79,22 @@ async fn broken_registration_fails_for_its_service_only() {
 }
 
 #[tokio::test]
-async fn script_that_is_not_utf8_or_empty_is_refused() {
+async fn script_that_is_not_utf8_runs_with_replacements_and_an_empty_one_is_refused() {
     let unit = unit().await;
-    let request = unit.admin_request("PUT", "c/b/svc/__src/t.js");
-    request
-        .body(b"function(r) { '\xff' }")
-        .send()
-        .await
-        .expect_success();
+    for (file, text) in [
+        (
+            "t.js",
+            b"function(r) { /* \x93\xfa */ return {status: 200, headers: {}, body: ['\xff', require('m').a]}; }".as_slice(),
+        ),
+        ("m.js", b"exports.a = '\x96\x7b'; // \xff"),
+    ] {
+        let request = unit.admin_request("PUT", &format!("c/b/svc/__src/{file}"));
+        request.body(text).send().await.expect_success();
+    }
     let response = unit.admin_request("GET", "c/b/svc/t").send().await;
     assert_eq!(
         (response.status.as_u16(), response.text().as_str()),
-        (404, "404 UserScript Encoding error")
+        (200, "\u{fffd}\u{fffd}{")
     );
     let empty = run(&unit, "").await;
     assert_eq!(empty.status, 500);
