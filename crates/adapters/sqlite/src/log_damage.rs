@@ -418,7 +418,7 @@ mod tests {
         }
     }
 
-    /// What a power cut leaves of a file: each sector is that of before, or that of the writes that were not synced.
+    /// The content of a file after a power cut: each sector is that of before, or that of the writes that were not synced.
     fn torn(synced: &[u8], written: &[u8], dice: &mut Dice) -> Vec<u8> {
         let likely = 1 + dice.roll(8);
         let mut left = Vec::new();

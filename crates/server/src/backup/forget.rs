@@ -62,7 +62,7 @@ pub(super) struct WantedCells<'a> {
     pub(super) ends_interrupted: bool,
 }
 
-/// What was removed from back-ups.
+/// The numbers of a removal from back-ups.
 pub(super) struct Forgotten {
     /// The number of cells.
     pub(super) removed: usize,

@@ -11,7 +11,7 @@ use crate::program;
 use crate::storage_unit::copy;
 use crate::verified_unit::expect_whole;
 
-/// What only the cell `alice` has, in a record and in a file body.
+/// The text that only the cell `alice` has, in a record and in a file body.
 const NEEDLE: &str = "only-alice-has-this";
 
 fn settings(line: &str) -> String {
