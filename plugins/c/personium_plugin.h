@@ -3,22 +3,7 @@
 #ifndef PERSONIUM_PLUGIN_H
 #define PERSONIUM_PLUGIN_H
 
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-/* A text in UTF-8. It does not end with a zero byte. */
-struct text {
-    const char *data;
-    size_t size;
-};
-
-/* A form field of a token request, or a setting. */
-struct field {
-    struct text name;
-    struct text value;
-};
+#include "personium_component.h"
 
 /* A token request. */
 struct login {
@@ -66,10 +51,6 @@ struct answer {
 /* The function that a plugin defines. Its memory is fresh for each call and vanishes with it: nothing has to be freed. */
 static struct answer authenticate(const struct login *login);
 
-static inline struct text text_of(const char *text) {
-    return (struct text){text, strlen(text)};
-}
-
 /* An account is authenticated. */
 static inline struct answer account_of(struct text name, struct text account_type) {
     struct answer answer = {0};
@@ -91,26 +72,6 @@ static inline struct answer refused(enum oauth_error error, const char *descript
     answer.of.refusal.error = error;
     answer.of.refusal.description = text_of(description);
     return answer;
-}
-
-/* The first value of a field or of a setting; empty if there is none. */
-static inline struct text value_of(const struct field *fields, size_t count, const char *name) {
-    for (size_t i = 0; i < count; i++) {
-        if (fields[i].name.size == strlen(name) && memcmp(fields[i].name.data, name, fields[i].name.size) == 0) {
-            return fields[i].value;
-        }
-    }
-    return text_of("");
-}
-
-__attribute__((export_name("cabi_realloc"))) void *cabi_realloc(void *old, size_t old_size, size_t alignment, size_t size) {
-    (void)old_size;
-    (void)alignment;
-    void *memory = size == 0 ? (void *)alignment : realloc(old, size);
-    if (memory == NULL) {
-        __builtin_trap();
-    }
-    return memory;
 }
 
 __attribute__((export_name("personium:authentication/authenticator@1.0.0#authenticate"))) const struct answer *

@@ -18,6 +18,16 @@ const RUST: Language = Language {
     command: "-o module.wasm plugins/rust/extension.rs",
     source: "rust/extension.rs",
 };
+const C: Language = Language {
+    name: "extension-c",
+    command: "-o module.wasm plugins/c/extension.c",
+    source: "c/extension.c",
+};
+const PYTHON: Language = Language {
+    name: "extension-python",
+    command: "--python-path plugins/python extension",
+    source: "python/extension.py",
+};
 /// The time that a unit may take to follow a change of its folder of plugins.
 const FOLLOW_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -153,6 +163,23 @@ async fn extensions_of_the_page_are_called_on_threads_and_in_workers() {
         let text = response.text();
         assert_eq!(response.status, 500, "{text}");
         assert!(text.contains("more than 50 requests"), "{text}");
+    }
+}
+
+/// Their code differs from that of the others, the unit does not: one isolation is enough.
+#[tokio::test]
+async fn extensions_in_c_and_python_have_the_methods_of_the_page() {
+    let place = PluginPlace::new();
+    for (language, class) in [(C, "InC"), (PYTHON, "InPython")] {
+        place.write(
+            &format!("{class}.wasm"),
+            build(&language, &template(&language)),
+        );
+        place.write(&format!("{class}.toml"), description(class));
+    }
+    let unit = unit(&place, "thread").await;
+    for class in ["InC", "InPython"] {
+        call_all(&unit, class).await;
     }
 }
 

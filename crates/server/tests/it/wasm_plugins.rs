@@ -51,9 +51,11 @@ const LANGUAGES: [Language; 4] = [
 ];
 const TEMPLATES: &str = "../../plugins";
 /// The files of that folder that sources need.
-const PARTS: [&str; 5] = [
+const PARTS: [&str; 7] = [
     "wit/authentication.wit",
+    "c/personium_component.h",
     "c/personium_plugin.h",
+    "c/personium_extension.h",
     "rust/personium_plugin.rs",
     "wit/extension/extension.wit",
     "rust/personium_extension.rs",
