@@ -111,7 +111,7 @@ fn show_timer(shown: &ShownTimer) -> Value {
         "EventInfo": text("EventInfo"),
         "boxId": shown.rule.in_box.as_ref().map(|found| found.id.to_string()),
         "count": shown.timer.fired,
-        "interval": shown.timer.plan.interval_ms,
+        "interval": shown.timer.plan.interval_ms.unwrap_or(0),
         "nextTime": shown.timer.plan.due,
     })
 }

@@ -82,7 +82,7 @@ async fn invalid_filters_are_refused() {
         ("s eq 'a", "OD-0003"),
         ("s eq 'a' and", "OD-0003"),
         ("c eq null", "OD-0003"),
-        ("c/city eq 'a'", "OD-0003"),
+        ("c/city eq 'a'", "OD-0045"),
         ("a.b eq 'a'", "OD-0003"),
         ("none eq 'a'", "OD-0045"),
         ("_B eq 'a'", "OD-0045"),

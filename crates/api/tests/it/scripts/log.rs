@@ -163,9 +163,9 @@ async fn script_cannot_forge_lines() {
     );
     assert_eq!(run(&unit, &script).await.status, 200);
     let log = log(&unit).await;
-    // The text is one value: its quotes are doubled.
+    // The text is one value in one line: its quotes are doubled, its line break is escaped.
     assert!(
-        log.ends_with("\"x\"\"\n2024-01-31T09:15:30Z,[INFO ],\"\"k\"\",\"\"true\"\"\"\n"),
+        log.ends_with("\"x\"\"\\n2024-01-31T09:15:30Z,[INFO ],\"\"k\"\",\"\"true\"\"\"\n"),
         "{log}"
     );
 }
