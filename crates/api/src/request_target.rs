@@ -45,16 +45,17 @@ pub(crate) fn check(head: &Parts, addressee: &Addressee) -> Result<()> {
 /// Whether a request of HTTP/2 has a `Host` that differs from its `:authority`: a proxy before and the unit could take it for
 /// requests of different cells.
 fn names_two_hosts(head: &Parts) -> bool {
-    let authority = head.uri.authority();
-    head.version == Version::HTTP_2
-        && authority.is_some_and(|authority| {
-            let differs = |host: &HeaderValue| {
-                !host
-                    .as_bytes()
-                    .eq_ignore_ascii_case(authority.as_str().as_bytes())
-            };
-            head.headers.get_all(header::HOST).iter().any(differs)
-        })
+    let Some(authority) = head.uri.authority() else {
+        return false;
+    };
+    let port = match head.uri.scheme_str() {
+        Some("http") => ":80",
+        _ => ":443",
+    };
+    let host_of = |text: &[u8]| text.strip_suffix(port.as_bytes()).unwrap_or(text).to_vec();
+    let expected = host_of(authority.as_str().as_bytes());
+    let differs = |host: &HeaderValue| !host_of(host.as_bytes()).eq_ignore_ascii_case(&expected);
+    head.version == Version::HTTP_2 && head.headers.get_all(header::HOST).iter().any(differs)
 }
 
 /// Whether it is a file among the snapshots of a cell.

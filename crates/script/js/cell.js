@@ -48,20 +48,21 @@
     if (schema === null) throw failure(0, 'the box of the application is not known');
     return findBox(state, schema);
   };
-  // The content of an archive. It is fetched with the identity of the cell from this unit, and without any from others.
-  const contentOf = (given, session) => {
+  // The content of an archive. It is fetched with the identity of the session from the cell that it is for, and without any from
+  // everywhere else: a service there would get the token.
+  const contentOf = (given, state) => {
     if (typeof given !== 'string') {
       const handle = guarded(() => host.handleOf(given));
       if (handle === undefined) throw invalid();
       return handle;
     }
-    const isOwn = indexOf(given, host.context.unitUrl) === 0;
-    return checked(isOwn ? session : need('grants').NONE, 'GET', textArgument(given), { __proto__: null, headers: js.create(null), accept: 'stream' }).body;
+    const isOwn = indexOf(given, state.url) === 0;
+    return checked(isOwn ? state.session : need('grants').NONE, 'GET', textArgument(given), { __proto__: null, headers: js.create(null), accept: 'stream' }).body;
   };
   const install = (cell, name, given) => {
     const state = stateOf(cell, 'cell');
     const box = need('dav').boxOf(state.session, state.url, { name: textArgument(name), schema: '' });
-    const options = { __proto__: null, headers: { __proto__: null, 'Content-Type': 'application/zip' }, body: contentOf(given, state.session) };
+    const options = { __proto__: null, headers: { __proto__: null, 'Content-Type': 'application/zip' }, body: contentOf(given, state) };
     checked(state.session, 'MKCOL', state.url + encodeName(name), options);
     return box;
   };

@@ -85,6 +85,7 @@
     },
     put(given, contentType, data, etag) {
       const state = stateOf(this, 'dav');
+      if (given === undefined || given === null || (typeof given === 'string' && arguments.length < 3)) throw invalid();
       if (typeof given === 'string') {
         const path = textArgument(given);
         putFile(state, { __proto__: null, path: path, contentType: javaText(contentType) || null, data: data, charset: 'UTF-8', etag: etag ? text(etag) : '*' });

@@ -137,6 +137,8 @@
       const answer = send(sent.method, at, { __proto__: null, headers: headers, body: sent.body, stream: true });
       const location = headerOf(answer, 'location');
       if (location === null || !isRedirect(sent.method, answer.status)) return answer;
+      // The body is read, so that it is not kept until the script ends.
+      try { bodyText(answer); } catch (_) { /* it is nothing to the script */ }
       if (count === REDIRECTS_MAX) fail('An error occurred. Cause: [redirect: more than ' + REDIRECTS_MAX + ' redirects]');
       const from = partsOf(at);
       const to = from === null ? null : resolved(from, escaped(location));
@@ -160,8 +162,9 @@
     const result = { status: text(answer.status), headers: stringify(headers) };
     if (stream) {
       put(result, 'body', host.newStream(answer.body), true);
-    } else if (answer.status !== 204 && answer.status !== 304) {
-      put(result, 'body', bodyText(answer), true);
+    } else {
+      const body = bodyText(answer);
+      if (answer.status !== 204 && answer.status !== 304) put(result, 'body', body, true);
     }
     return result;
   };

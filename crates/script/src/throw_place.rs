@@ -20,7 +20,14 @@ pub(crate) fn only_throw<'a>(
 
 /// The number of `throw` in a line.
 fn throws(line: &str, with_errors: bool) -> usize {
-    let code = line.split_once("//").map_or(line, |(code, _)| code);
+    // The slashes of a URL are no comment.
+    let comment = line.match_indices("//");
+    let mut comment =
+        comment.filter(|(at, _)| !line.get(..*at).is_some_and(|code| code.ends_with(':')));
+    let code = comment
+        .next()
+        .and_then(|(at, _)| line.get(..at))
+        .unwrap_or(line);
     let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '$' | '.');
     let counts = |(at, word): (usize, &str)| {
         let before = code.get(..at).unwrap_or_default();
@@ -58,6 +65,7 @@ mod tests {
                 Some(2),
             ),
             ("throw 1\nthrow 2", false, None),
+            ("get('http://x'); throw a;\nthrow b", false, None),
             ("", false, None),
         ] {
             let found = only_throw([("t", text)], with_errors);

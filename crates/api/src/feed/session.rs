@@ -73,10 +73,12 @@ impl Session {
                 _ = pings.tick() => self.ping().await,
                 message = self.socket.next() => match message {
                     Some(Ok(Message::Close(_))) => {
+                        self.listener = None;
                         return Box::pin(web_socket::close_after_peer(self.socket)).await;
                     }
                     Some(Ok(message)) => self.receive(message).await,
                     Some(Err(error)) => {
+                        self.listener = None;
                         return Box::pin(web_socket::close_after_error(self.socket, error)).await;
                     }
                     None => return,

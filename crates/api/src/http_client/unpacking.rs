@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use bytes::Bytes;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
-use http::header;
+use http::{StatusCode, header};
 
 use super::fetched::{FetchError, FetchLimit, FetchedResponse};
 use crate::body;
@@ -13,7 +13,7 @@ use crate::body;
 const STEP_BYTES: usize = 64 << 10;
 
 /// The response as it was before its body was compressed with gzip or deflate, without the headers that no longer hold. Responses with
-/// other codings stay.
+/// other codings stay, and those with a part of the content.
 ///
 /// # Errors
 /// [`FetchError::Response`] if the body is not what its header says, is larger than the limit, or has no memory.
@@ -25,7 +25,10 @@ pub fn unpacked(
     let coding = coding.and_then(|value| value.to_str().ok()).map(str::trim);
     let packed = response.body.clone();
     let mut decoder: Box<dyn Read + '_> = match coding.map(str::to_ascii_lowercase).as_deref() {
-        _ if packed.is_empty() => return Ok(response),
+        // A part of what was compressed cannot be unpacked.
+        _ if packed.is_empty() || response.status == StatusCode::PARTIAL_CONTENT => {
+            return Ok(response);
+        }
         Some("gzip" | "x-gzip") => Box::new(MultiGzDecoder::new(&*packed)),
         Some("deflate") if is_zlib(&packed) => Box::new(ZlibDecoder::new(&*packed)),
         Some("deflate") => Box::new(DeflateDecoder::new(&*packed)),

@@ -33,7 +33,8 @@ pub(crate) struct ODataRequest {
 
 /// The query of a request as its events show it. The secret of a cookie is for nobody else.
 fn shown_query(query: &str) -> Option<&str> {
-    (!query.is_empty() && !query.contains("p_cookie_peer")).then_some(query)
+    let mut names = url::form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name);
+    (!query.is_empty() && !names.any(|name| name == "p_cookie_peer")).then_some(query)
 }
 
 impl Deref for ODataRequest {

@@ -65,10 +65,12 @@ impl TopicSession {
                 () = tokio::time::sleep(left) => self.end().await,
                 message = self.socket.next() => match message {
                     Some(Ok(Message::Close(_))) => {
+                        self.subscription = None;
                         return Box::pin(web_socket::close_after_peer(self.socket)).await;
                     }
                     Some(Ok(message)) => self.receive(message).await,
                     Some(Err(error)) => {
+                        self.subscription = None;
                         return Box::pin(web_socket::close_after_error(self.socket, error)).await;
                     }
                     None => return,

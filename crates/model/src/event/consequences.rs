@@ -68,6 +68,7 @@ impl<'a> Consequences<'a> {
     /// Adds what the rules do that an event matches. `event` is in the form that logs and requests show.
     pub(super) fn apply(&mut self, event: &Event, matching: &[Arc<EventRule>]) -> Result<()> {
         let at = self.unit.now_ms();
+        let mut logged = None;
         for (index, rule) in matching.iter().enumerate() {
             if self.output_bytes > OUTPUT_MAX_BYTES {
                 let skipped = matching.len() - index;
@@ -80,8 +81,9 @@ impl<'a> Consequences<'a> {
             }
             match rule.action {
                 RuleAction::Log(level) => {
-                    let event = log::with_request_key(self.unit, event);
-                    let line = log::line(&event, level, at);
+                    let event =
+                        logged.get_or_insert_with(|| log::with_request_key(self.unit, event));
+                    let line = log::line(event, level, at);
                     self.output_bytes += line.len();
                     self.lines.push(line);
                 }

@@ -105,8 +105,23 @@ pub(super) fn with_request_key<'e>(unit: &Unit, event: &'e Event) -> Cow<'e, Eve
     })
 }
 
+/// Adds a character of a value.
+fn push_escaped(out: &mut String, c: char) {
+    match c {
+        '"' => out.push_str("\"\""),
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        c if c != '\t' && (c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) => {
+            // Writing to a string cannot fail.
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+        }
+        c => out.push(c),
+    }
+}
+
 /// The line of an event: comma-separated values in quotes, with quotes doubled; `null` without quotes for a missing value. Line breaks in
-/// values are `\n` and `\r`: a client that posts events could write lines that look like others.
+/// values are `\n` and `\r`, other control characters but the tabulator, and the line ends of Unicode, are like `\u001b`: a client that
+/// posts events could write lines that look like others.
 pub(super) fn line(event: &Event, level: LogLevel, at: i64) -> String {
     let time = iso_time(at);
     let time = time
@@ -131,9 +146,10 @@ pub(super) fn line(event: &Event, level: LogLevel, at: i64) -> String {
         // Writing to a string cannot fail.
         let _ = match value {
             Some(text) => {
-                let text = text.replace('"', "\"\"");
-                let text = text.replace('\n', "\\n").replace('\r', "\\r");
-                write!(out, ",\"{text}\"")
+                out.push_str(",\"");
+                text.chars().for_each(|c| push_escaped(&mut out, c));
+                out.push('"');
+                Ok(())
             }
             None => write!(out, ",null"),
         };

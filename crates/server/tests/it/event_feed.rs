@@ -210,8 +210,11 @@ async fn close_frames_are_answered_and_violations_of_the_protocol_have_codes() {
     let mut stream = TcpStream::connect(("127.0.0.1", unit.port()))
         .await
         .unwrap();
-    let request = "GET /wscell/__event HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let port = unit.port();
+    let request = format!(
+        "GET /wscell/__event HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
     stream.write_all(request.as_bytes()).await.unwrap();
     // A text without a mask.
     stream.write_all(b"\x81\x02{}").await.unwrap();

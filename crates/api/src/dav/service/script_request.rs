@@ -252,6 +252,8 @@ fn headers(request: &CellRequest, target: &Target) -> ScriptHeaders {
             let value = match name {
                 // HTTP/2 may send it in parts (RFC 9113, section 8.2.3).
                 "cookie" => values.collect::<Vec<_>>().join("; "),
+                // The one that the request was authenticated by.
+                "authorization" => values.next().unwrap_or_default().into_owned(),
                 _ => values.next_back().unwrap_or_default().into_owned(),
             };
             out.add(name.to_owned(), value);

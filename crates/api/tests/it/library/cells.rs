@@ -3,7 +3,7 @@
 use personium_testkit::{MASTER_TOKEN, wait_until};
 use serde_json::json;
 
-use super::ScriptUnit;
+use super::{ScriptUnit, register};
 use crate::install::Archive;
 
 /// Returns name, code and the beginning of the message of what is thrown.
@@ -111,6 +111,37 @@ async fn failed_installations_throw() {
         unit.value(code).await,
         json!([403, 405, 400, 403, invalid, invalid, invalid, 404])
     );
+}
+
+/// A service there could use the token of the script.
+#[tokio::test]
+async fn archives_of_other_cells_are_read_without_the_identity_of_the_script() {
+    let unit = ScriptUnit::new().await;
+    let script = "function (request) {
+      console.log('got ' + request.headers.authorization);
+      return { status: 200, headers: {}, body: ['no archive'] };
+    }";
+    for (cell, in_cell) in [("d", "their"), ("c", "our")] {
+        let service = format!("{cell}/{in_cell}/svc");
+        unit.unit.create_box(cell, in_cell).await;
+        unit.unit.create_collection(&service, "service").await;
+        register(&unit.unit, &service, None, &[("t", "t.js")]).await;
+        let source = format!("{service}/__src/t.js");
+        unit.unit.put_file(&source, script).await;
+        unit.unit.grant_to_everybody(&service, &["p:exec"]).await;
+        let code = format!(
+            "return ['client', 'serviceSubject'].map(function (who) {{
+               return fails(function () {{ _p.as(who).cell().installBoxFromURL('x', 'http://unit.example/{service}/t'); }})[0]; }});"
+        );
+        assert_eq!(unit.value(&code).await, json!([403, 400]), "{cell}");
+        let log = unit
+            .unit
+            .admin_request("GET", &format!("{cell}/__log/current/default.log"));
+        let log = log.send().await.text();
+        assert_eq!(log.matches("got ").count(), 2, "{log}");
+        let with_token = if cell == "c" { 2 } else { 0 };
+        assert_eq!(log.matches("got Bearer").count(), with_token, "{log}");
+    }
 }
 
 #[tokio::test]

@@ -210,7 +210,7 @@ async fn names_of_files_may_have_any_character_that_the_unit_permits() {
 async fn incomplete_arguments_are_refused_without_a_request() {
     let unit = ScriptUnit::new().await;
     let code = "return [[5], [{}], [{path:'a', contentType:'text/plain', data:''}], [{path:'', contentType:'text/plain', data:'x'}],
-          [{path:'a', data:'x'}], ['', 'text/plain', 'x'], [[]]].map(function (given) {
+          [{path:'a', data:'x'}], ['', 'text/plain', 'x'], [[]], [], [null], ['a', 'text/plain']].map(function (given) {
             return fails(function () { box.put.apply(box, given); }); }).concat([
           fails(function () { box.getString(); }), fails(function () { box.del(''); }), fails(function () { box.col(); }),
           fails(function () { box.service(null); }), fails(function () { box.mkCol(''); }),
