@@ -6,7 +6,8 @@
 //!
 //! - The checksum of a frame goes on from that of the frame before it. A frame that follows the end of a commit was written when that commit was
 //!   on the disk, if commits are synced. So a whole frame after the end of a commit, both behind the break, says that something was lost. What
-//!   power cuts leave has none: of a commit that was not synced, the end is the last frame.
+//!   power cuts leave has none: of a commit that was not synced, the end is the last frame. A log is synced before it is used again, since the
+//!   last commit of a process that was killed may not have been.
 //! - One of the numbers by which the header and the frames belong together is wrong by one bit. What power cuts leave is whole sectors of other
 //!   content, in which these numbers are quite different. The content itself can differ by one bit: it may be that of a commit that a former
 //!   power cut undid.
@@ -40,8 +41,11 @@ pub(crate) fn log_of(database: &Path) -> PathBuf {
 /// Each commit must have been synced before the next one. A log that was cut, and one of which only the last commit was changed, cannot be told
 /// from what a power cut leaves.
 ///
+/// A log without damage is on the disk when this returns. A process that was killed can have written a commit and not synced it, and SQLite syncs
+/// none that it finds.
+///
 /// # Errors
-/// If the log cannot be read.
+/// If the log cannot be read or synced.
 pub(crate) fn find(database: &Path) -> io::Result<Option<String>> {
     let log = log_of(database);
     let file = match File::open(&log) {
@@ -50,6 +54,10 @@ pub(crate) fn find(database: &Path) -> io::Result<Option<String>> {
     };
     let mut reader = BufReader::with_capacity(BUFFER_BYTES, file);
     let found = find_break(&mut reader)?;
+    let file = reader.into_inner();
+    if found.is_none() && file.metadata()?.len() > 0 {
+        file.sync_data()?;
+    }
     Ok(found.map(|frame| {
         let part = match frame {
             0 => "its header".to_owned(),
