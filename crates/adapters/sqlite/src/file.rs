@@ -1,7 +1,6 @@
 //! A database file and its connections.
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -59,9 +58,19 @@ pub(crate) struct DbFile {
     pub(crate) queue: Mutex<WriteQueue>,
     /// Whether the verification of the file was begun or is not needed.
     pub(crate) is_verified: AtomicBool,
-    /// The damage of the log from before the first connection.
-    log_damage: OnceLock<Option<String>>,
+    /// The log from before the first connection.
+    earlier_log: Mutex<EarlierLog>,
     structure: KnownStructure,
+}
+
+/// What is known of the log that a former process has left.
+#[derive(Debug, Default)]
+enum EarlierLog {
+    #[default]
+    Unread,
+    Whole,
+    /// Its damage.
+    Damaged(String),
 }
 
 /// The version of the structure of an open file, so that a read needs no statement for it.
@@ -117,7 +126,7 @@ impl DbFile {
             writer: Mutex::default(),
             queue: Mutex::default(),
             is_verified: AtomicBool::new(false),
-            log_damage: OnceLock::new(),
+            earlier_log: Mutex::default(),
             structure: KnownStructure::default(),
         }
     }
@@ -125,22 +134,30 @@ impl DbFile {
     /// Checks that the log has no damage, before anything opens the file: whoever does reads the log up to there, and forgets the rest.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] if acknowledged commits cannot be read.
+    /// [`StoreError::Corrupt`] if acknowledged commits cannot be read; another error if the log cannot be read, which is tried again.
     pub(crate) fn expect_whole_log(&self, settings: &SqliteSettings) -> Result<()> {
         // Without a sync of each commit, a power cut can leave any part of a log.
         if settings.sync != CommitSync::Full {
             return Ok(());
         }
-        let damage = self.log_damage.get_or_init(|| {
-            log_damage::find(&self.path).unwrap_or_else(|error| {
-                tracing::debug!(file = %self.path.display(), %error, "failed to verify a log");
-                None
-            })
-        });
-        match damage {
-            None => Ok(()),
-            Some(what) => Err(StoreError::Corrupt(ErrorDetail::new(what.clone()))),
+        // Locked while the log is read: nobody writes to it meanwhile.
+        let mut log = self.earlier_log.lock();
+        if matches!(*log, EarlierLog::Unread) {
+            let found = log_damage::find(&self.path).map_err(|error| {
+                let path = log_damage::log_of(&self.path);
+                io_error(format!("failed to verify {}", path.display()), error)
+            })?;
+            *log = found.map_or(EarlierLog::Whole, EarlierLog::Damaged);
         }
+        match &*log {
+            EarlierLog::Damaged(what) => Err(StoreError::Corrupt(ErrorDetail::new(what.clone()))),
+            EarlierLog::Unread | EarlierLog::Whole => Ok(()),
+        }
+    }
+
+    /// Notes that this process has made the file, so that no former process has left a log.
+    pub(crate) fn note_created(&self) {
+        *self.earlier_log.lock() = EarlierLog::Whole;
     }
 
     /// The version of the structure, if a connection to the file was opened before.
@@ -373,4 +390,33 @@ fn upgrade(db: &Connection) -> rusqlite::Result<()> {
         db.pragma_update(None, FORMAT_PRAGMA, sql::FORMAT)?;
     }
     db.execute_batch(sql::COMMIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn log_that_cannot_be_read_is_an_error_until_it_can_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = SqliteSettings::new(folder.path());
+        let file = DbFile::new(Space::Unit, folder.path().join("unit.db"));
+        let log = log_damage::log_of(&file.path);
+        // A folder can be opened as a file and not read.
+        fs::create_dir(&log).unwrap();
+        for _ in 0..2 {
+            let error = file.expect_whole_log(&settings).unwrap_err();
+            assert!(matches!(error, StoreError::Down(_)), "{error:?}");
+        }
+        fs::remove_dir(&log).unwrap();
+        file.expect_whole_log(&settings).unwrap();
+        // From then on the log is that of this process.
+        fs::create_dir(&log).unwrap();
+        file.expect_whole_log(&settings).unwrap();
+        let made = DbFile::new(Space::Unit, file.path.clone());
+        made.note_created();
+        made.expect_whole_log(&settings).unwrap();
+    }
 }

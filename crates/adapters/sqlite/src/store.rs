@@ -271,14 +271,15 @@ impl RecordStore for SqliteStore {
         let found = spawn_blocking(move || {
             // The file is neither closed nor removed meanwhile.
             let _shared = file.connections_lock.read();
-            if let Err(StoreError::Corrupt(what)) = file.expect_whole_log(&engine.settings) {
-                return Ok(Some(what.to_string()));
+            match file.expect_whole_log(&engine.settings) {
+                Err(StoreError::Corrupt(what)) => return Ok(Some(what.to_string())),
+                other => other?,
             }
-            let what = verification::find_hiding_damage(&file.path);
-            what.map(|what| what.map(|what| format!("{} is damaged ({what})", file.path.display())))
+            let what = verification::find_hiding_damage(&file.path)
+                .map_err(|error| sqlite_error("failed to verify a file".to_owned(), error))?;
+            Ok(what.map(|what| format!("{} is damaged ({what})", file.path.display())))
         });
-        let found = found.await.map_err(panicked)?;
-        found.map_err(|error| sqlite_error("failed to verify a file".to_owned(), error))
+        found.await.map_err(panicked)?
     }
 
     async fn check(&self) -> Result<()> {

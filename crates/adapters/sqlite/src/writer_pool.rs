@@ -254,6 +254,7 @@ fn create_file(engine: &Engine, file: &DbFile) -> Result<()> {
         storage.change_failed(&engine.folder, health, error)
     })?;
     if is_new {
+        file.note_created();
         engine.verification.created(&file.space);
     }
     Ok(())
