@@ -220,6 +220,11 @@ impl DataFolder {
         Ok(condition)
     }
 
+    /// Whether the file bodies are in a folder, and not in an object store.
+    pub(crate) const fn has_bodies_in_folder(&self) -> bool {
+        matches!(self.bodies, BodyPlace::Folder { .. })
+    }
+
     /// Returns why the folder of file bodies cannot be that of the unit in the data folder: it is missing, or has no mark
     /// although the data folder has one. A share that is not mounted looks like that.
     #[must_use]

@@ -148,7 +148,7 @@ pub async fn start(
         admin: admin_listener,
     };
     let limits = http_limits(config, budget.connections_max);
-    let background_runtime = start_background_runtime(&unit);
+    let background_runtime = start_background_runtime(&components, &unit);
     let mut running = spawn(
         &components,
         unit,
@@ -221,8 +221,14 @@ fn start_watchdog(config: &Config, stalls: Arc<Stalls>) -> Option<StallWatchdog>
     started.map_err(failed).ok()
 }
 
-/// Starts the runtime of the work that goes on beside requests.
-fn start_background_runtime(unit: &Unit) -> Option<BackgroundRuntime> {
+/// Starts the runtime of the work that goes on beside requests, if the stores are files.
+///
+/// The clients of a database and of an object store spawn tasks that requests use too. Such a task belongs to the runtime of its first caller.
+fn start_background_runtime(components: &Components, unit: &Unit) -> Option<BackgroundRuntime> {
+    components.records.sqlite()?;
+    if !components.folder.has_bodies_in_folder() {
+        return None;
+    }
     let started = BackgroundRuntime::start();
     let failed =
         |error| tracing::warn!(%error, "exports and imports will run on the threads of requests");
