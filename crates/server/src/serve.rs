@@ -65,7 +65,7 @@ pub struct RunningUnit {
     http_server: JoinHandle<()>,
     background: Vec<JoinHandle<()>>,
     watchdog: Option<StallWatchdog>,
-    /// Ends when this is dropped.
+    /// The runtime of the work beside requests, if that is separate.
     background_runtime: Option<BackgroundRuntime>,
     records: Arc<dyn RecordStore>,
     /// The time for requests and jobs of services to end.
@@ -323,6 +323,10 @@ impl RunningUnit {
         for task in self.background {
             // Nothing of it goes on after the server node has left.
             let _ = task.await;
+        }
+        self.unit.finish_commits().await;
+        if let Some(runtime) = self.background_runtime {
+            runtime.end().await;
         }
         components::leave_unit(&self.unit).await;
         close(&*self.records).await;
