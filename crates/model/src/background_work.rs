@@ -7,8 +7,8 @@ use personium_types::{Code, Error, Result};
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// The runtime of background work: one of its own, whose threads give way to those of requests. Without one, the work runs on the runtime of
-/// its caller.
+/// The runtime of background work: one of its own, with few threads of the same priority as those of requests. Without one, the work runs on the
+/// runtime of its caller.
 #[derive(Debug, Default)]
 pub struct BackgroundWork(OnceLock<Handle>);
 
