@@ -28,6 +28,17 @@ pub(crate) fn write_new(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     sync_folder_of(path)
 }
 
+/// Writes a file that must not exist yet. After a crash there is all of it or none. What lies beside it as `.new` is removed.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`], or another error of the file or of one beside it.
+pub(crate) fn write_new_whole(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let mut new = NewFile::beside(path)?;
+    new.file.set_permissions(fs::Permissions::from_mode(mode))?;
+    new.file.write_all(text.as_bytes())?;
+    new.put_in_free_place()
+}
+
 /// Replaces the content of a file; owner and mode stay. After a crash it has the old content or the new one.
 ///
 /// # Errors
@@ -84,6 +95,16 @@ impl<'p> NewFile<'p> {
         fs::rename(&self.path, self.place)?;
         sync_folder_of(self.place)
     }
+
+    /// As [`put_in_place`](Self::put_in_place), if nothing is there yet.
+    fn put_in_free_place(self) -> io::Result<()> {
+        self.file.sync_all()?;
+        // A hard link, unlike a rename, never replaces a file.
+        let linked = fs::hard_link(&self.path, self.place);
+        fs::remove_file(&self.path)?;
+        linked?;
+        sync_folder_of(self.place)
+    }
 }
 
 /// Writes the entry of a file in its folder to the disk.
@@ -122,5 +143,18 @@ mod tests {
         assert_eq!(new.file.metadata().unwrap().mode() & 0o777, PRIVATE_MODE);
         new.put_in_place().unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "");
+    }
+
+    #[test]
+    fn new_file_is_whole_and_replaces_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, beside) = (folder.path().join("a"), folder.path().join("a.new"));
+        fs::write(&beside, "a part that an interrupted run has le").unwrap();
+        write_new_whole(&file, "one", 0o640).unwrap();
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o640);
+        let error = write_new_whole(&file, "other", 0o640).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&file).unwrap(), "one");
+        assert!(!beside.exists());
     }
 }

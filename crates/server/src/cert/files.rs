@@ -56,12 +56,21 @@ pub(super) fn refuse_existing(path: &Path) -> Result<(), CertError> {
 
 /// Writes a file that must not exist yet.
 pub(super) fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), CertError> {
-    written_file::write_new(path, text, mode).map_err(|source| match source.kind() {
+    written_file::write_new(path, text, mode).map_err(|source| not_written(path, source))
+}
+
+/// As [`write_new`]; after a crash there is all of it or none. What lies beside it as `.new` is removed.
+pub(super) fn write_new_whole(path: &Path, text: &str, mode: u32) -> Result<(), CertError> {
+    written_file::write_new_whole(path, text, mode).map_err(|source| not_written(path, source))
+}
+
+fn not_written(path: &Path, source: io::Error) -> CertError {
+    match source.kind() {
         io::ErrorKind::AlreadyExists => CertError::Exists {
             path: path.to_owned(),
         },
         _ => error(path, source),
-    })
+    }
 }
 
 /// Replaces the content of a file; owner and mode stay. After a crash it has the old content or the new one.

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use personium_token::trust::{CertificateDetails, RsaBits, UnitKey, generate_rsa_key};
+use personium_token::trust::{
+    CertificateDetails, IssuanceError, RsaBits, UnitKey, generate_rsa_key,
+};
 
 use super::renew::{check_same_subject, details_of_first, wanted};
 use super::{CertError, KeyPairFiles, certificate_text, description, files, load_authority, trust};
@@ -43,6 +45,39 @@ impl ChangedFiles {
             next,
         }
     }
+
+    /// Whether the pair that is prepared, or the certificate that is left of it, is that of the unit.
+    fn is_in_place(&self) -> Result<bool, CertError> {
+        let (current, next) = (&self.current, &self.next);
+        let is_same = |one: &Path, other: &Path| -> Result<bool, CertError> {
+            Ok(files::read(one)? == files::read(other)?)
+        };
+        if !files::exists(&next.certificate)? || !is_same(&next.certificate, &current.certificate)?
+        {
+            return Ok(false);
+        }
+        Ok(!files::exists(&next.key)? || is_same(&next.key, &current.key)?)
+    }
+
+    /// Removes the pair that was prepared. The certificate is last: it tells what is left.
+    fn remove_next(&self) -> Result<(), CertError> {
+        for path in [&self.next.key, &self.next.certificate] {
+            if files::exists(path)? {
+                files::remove(path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the operator is told when the pair is in place.
+    fn changed(&self) -> String {
+        format!(
+            "{}: the new key, which a running unit uses after SIGHUP\n\
+             remove {} from x509.root when an hour is over, or at once if the key before was stolen\n",
+            self.current.key.display(),
+            self.former.display()
+        )
+    }
 }
 
 fn with_end(path: &Path, end: &str) -> PathBuf {
@@ -63,8 +98,15 @@ pub fn change_key(
     change: &KeyChange,
 ) -> Result<String, CertError> {
     let files = ChangedFiles::of(loaded);
-    let mut notes = prepare(&files, change)?;
     let next = &files.next;
+    if files.is_in_place()? {
+        // The change ended before it had removed the pair.
+        files.remove_next()?;
+        if !change.prepare_only {
+            return Ok(files.changed());
+        }
+    }
+    let mut notes = prepare(&files, change)?;
     if change.prepare_only {
         notes.push_str(&format!(
             "give {} to the units that trust the one before (personium cert trust), and run this again without --prepare\n",
@@ -79,7 +121,7 @@ pub fn change_key(
     if before != certificate {
         match files::exists(&files.former)? {
             true => files::replace(&files.former, &before)?,
-            false => files::write_new(&files.former, &before, files::PUBLIC_MODE)?,
+            false => files::write_new_whole(&files.former, &before, files::PUBLIC_MODE)?,
         }
     }
     // Before the new pair is in place: tokens of the key before are accepted without a gap. Nobody accepts those of an expired certificate.
@@ -90,15 +132,8 @@ pub fn change_key(
     }
     files::replace(&current.key, &key)?;
     files::replace(&current.certificate, &certificate)?;
-    for path in [&next.key, &next.certificate] {
-        files::remove(path)?;
-    }
-    notes.push_str(&format!(
-        "{}: the new key, which a running unit uses after SIGHUP\n\
-         remove {} from x509.root when an hour is over, or at once if the key before was stolen\n",
-        current.key.display(),
-        files.former.display()
-    ));
+    files.remove_next()?;
+    notes.push_str(&files.changed());
     Ok(notes)
 }
 
@@ -153,13 +188,18 @@ fn prepare(files: &ChangedFiles, change: &KeyChange) -> Result<String, CertError
     if !files::exists(&next.key)? {
         let key = generate_rsa_key(bits_of(&details))
             .map_err(|error| CertError::issue(next.key.display(), error))?;
-        files::write_new(&next.key, &key, files::PRIVATE_MODE)?;
+        files::write_new_whole(&next.key, &key, files::PRIVATE_MODE)?;
     }
     let key = files::read_text(&next.key)?;
-    let text = certificate_text(&key, &spec, authority.as_ref())
-        .map_err(|error| CertError::issue(next.key.display(), error))?;
+    let text = certificate_text(&key, &spec, authority.as_ref()).map_err(|error| match error {
+        IssuanceError::Key => CertError::Refused(format!(
+            "{}: {error}; remove it, and run this again",
+            next.key.display()
+        )),
+        other => CertError::issue(next.key.display(), other),
+    })?;
     check_same_subject(&details, &text)?;
-    files::write_new(&next.certificate, &text, files::PUBLIC_MODE)?;
+    files::write_new_whole(&next.certificate, &text, files::PUBLIC_MODE)?;
     Ok(description(&next.certificate, &text))
 }
 

@@ -497,6 +497,35 @@ fn unit_gets_another_key_of_the_same_size_and_an_interrupted_change_goes_on() {
     folder.cert(&change);
     assert_eq!(read("unit.crt.former"), next[1]);
     assert_eq!(read("unit.properties"), settings);
+    // The change ends before it has removed both files, or after the key.
+    for left in [&["unit.key", "unit.crt"][..], &["unit.crt"]] {
+        for more in [&[][..], &["--prepare"]] {
+            let pair = [read("unit.key"), read("unit.crt")];
+            for file in left {
+                std::fs::write(folder.path(&format!("{file}.next")), read(file)).unwrap();
+            }
+            folder.cert(&[&change[..], more].concat());
+            assert_eq!([read("unit.key"), read("unit.crt")], pair);
+            let is_prepared = !more.is_empty();
+            for file in ["unit.key.next", "unit.crt.next"] {
+                assert_eq!(folder.path(file).exists(), is_prepared, "{file}");
+                if is_prepared {
+                    assert!(!pair.contains(&read(file)));
+                    std::fs::remove_file(folder.path(file)).unwrap();
+                }
+            }
+        }
+    }
+    // The key is written in part.
+    std::fs::write(folder.path("unit.key.next.new"), &old_key[..300]).unwrap();
+    folder.cert(&prepare);
+    assert!(!folder.path("unit.key.next.new").exists());
+    for file in ["unit.key.next", "unit.crt.next"] {
+        std::fs::remove_file(folder.path(file)).unwrap();
+    }
+    std::fs::write(folder.path("unit.key.next"), &old_key[..300]).unwrap();
+    folder.refused(&prepare, "remove it, and run this again");
+    std::fs::remove_file(folder.path("unit.key.next")).unwrap();
     // A pair that does not belong together, and an authority whose key is elsewhere.
     folder.cert(&prepare);
     let pair = [read("unit.key"), read("unit.crt")];
