@@ -410,6 +410,12 @@ mod tests {
             let error = file.expect_whole_log(&settings).unwrap_err();
             assert!(matches!(error, StoreError::Down(_)), "{error:?}");
         }
+        // Without synced commits it is not judged.
+        let unsynced = SqliteSettings {
+            sync: CommitSync::Normal,
+            ..settings.clone()
+        };
+        file.expect_whole_log(&unsynced).unwrap();
         fs::remove_dir(&log).unwrap();
         file.expect_whole_log(&settings).unwrap();
         // From then on the log is that of this process.
