@@ -14,6 +14,7 @@ use personium_types::Result;
 
 use crate::accept;
 use crate::box_export::ARCHIVE;
+use crate::headers::ERASE;
 use crate::masking;
 use crate::request_context::RequestContext;
 use crate::response::Response;
@@ -159,6 +160,7 @@ pub(crate) fn operation_on_unit(request: &RequestContext) -> Option<String> {
 pub(crate) fn operation_on_cell(request: &RequestContext) -> Option<String> {
     let (method, path) = (&request.method, request.path.decoded.as_slice());
     let operation = match (path, method.as_str()) {
+        ([], "DELETE") if request.header(ERASE) == Some("true") => "cell.erase",
         ([], "DELETE") => "cell.delete",
         ([], "PROPPATCH") => "cell.properties",
         ([], "ACL") => "cell.acl",

@@ -24,6 +24,7 @@ use super::errors;
 use super::request::ODataRequest;
 use super::response::{entity_view, no_content, version_2};
 use crate::answer;
+use crate::headers::ERASE;
 use crate::response::{Response, WithHeader};
 
 /// `POST {Set}`
@@ -267,13 +268,14 @@ fn permit_repointed_links(request: &ODataRequest, set: &SetRef) -> Result<Option
 /// `DELETE {Set}({key})`
 ///
 /// # Errors
-/// The refusal of the request.
+/// The refusal of the request; [`Code::HeaderIllegal`] if it asks for the erasure of a cell, which is done at the cell itself.
 pub(super) async fn delete(
     request: &ODataRequest,
     set: &SetRef,
     key: &EntityKey,
 ) -> Result<Response> {
     let permit = request.permit(set, AccessKind::Write)?;
+    refuse_erasure(request, set)?;
     let check = |entity: &Entity| request.check_owner(entity);
     odata::delete(
         &request.root,
@@ -284,4 +286,14 @@ pub(super) async fn delete(
     )
     .await?;
     Ok(no_content(None))
+}
+
+/// Refuses what would keep back-ups of a cell that was to be removed from them.
+fn refuse_erasure(request: &ODataRequest, set: &SetRef) -> Result<()> {
+    match request.header(ERASE) {
+        Some(value) if set.control == Some(ControlSet::Cell) && value != "false" => {
+            Err(Error::new(Code::HeaderIllegal).with(ERASE).with(value))
+        }
+        _ => Ok(()),
+    }
 }

@@ -44,6 +44,32 @@ async fn entries_of(unit: &TestUnit, [method, path, body]: [&str; 3]) -> (u16, V
 const ACL: &str = r#"<D:acl xmlns:D="DAV:" xmlns:p="urn:x-personium:xmlns"/>"#;
 
 #[tokio::test]
+async fn erasure_of_a_cell_has_its_own_operation_and_is_refused_where_it_would_be_a_removal() {
+    let unit = TestUnit::new().await;
+    unit.admin_request("POST", "__ctl/Cell")
+        .body(r#"{"Name":"e"}"#)
+        .send()
+        .await
+        .expect(201);
+    let erasing = |path: &str| {
+        let request = unit.admin_request("DELETE", path);
+        request.headers(&[
+            ("x-personium-recursive", "true"),
+            ("x-personium-erase", "true"),
+        ])
+    };
+    let refused = erasing("__ctl/Cell('e')").send().await.expect(400);
+    assert!(refused.text().contains("PR400-OD-0041"));
+    let before = lines(&unit).await.len();
+    erasing("e").send().await.expect(204);
+    let found = entries(&unit, before).await;
+    assert_eq!(found.len(), 2, "{found:?}");
+    for entry in found {
+        assert_eq!(entry["operation"], "cell.erase", "{entry}");
+    }
+}
+
+#[tokio::test]
 async fn each_administration_has_an_entry_before_and_one_with_its_outcome() {
     let unit = TestUnit::new().await;
     let link = format!("{{\"uri\":\"{}__ctl/Role('r')\"}}", cell_url("c"));
