@@ -3,6 +3,7 @@
 //! A generation has each cell as it was at one moment. File bodies never change and have ids that no other one ever has, so a body that is
 //! there is not copied again; a cell without a commit since the last generation is not read again.
 
+mod erasures;
 mod file_stamps;
 mod forget;
 pub(crate) mod generation_writer;
@@ -27,7 +28,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use personium_model::erased_cell::ErasedCell;
 use personium_model::records::Records;
 use personium_model::{keys, unit_mark};
 use personium_store::Space;
@@ -128,46 +128,6 @@ async fn forget_in(
     forget::forget(store, &living, of, unit.note(audited)).await
 }
 
-/// Removes the cells from the generations that were removed from the unit for good after the oldest one was begun. Returns what is said of it.
-///
-/// # Errors
-/// A text for the operator. The next back-up tries it again.
-async fn forget_erased(unit: &UnitReader, store: &BackupStore) -> BackupResult<String> {
-    let records = Records::new(Arc::clone(&unit.records), Space::Unit);
-    let erased = ErasedCell::list(&records).await;
-    let erased = erased.map_err(|error| chain(&error))?;
-    let (generations, _) = store.generations().await?;
-    let Some(oldest) = generations.first() else {
-        return Ok(String::new());
-    };
-    // Names are times.
-    let is_in_reach = |cell: &ErasedCell| new_name(cell.time_ms, None) >= oldest.name;
-    if !erased.iter().any(|(_, cell)| is_in_reach(cell)) {
-        return Ok(String::new());
-    }
-    let living = cells(unit, &BackupScope::Unit).await?;
-    let audited = AuditedCommand {
-        operation: FORGET_OPERATION,
-        target: format!("cells that were removed for good in {}", store.place),
-    };
-    let is_wanted =
-        |id: &CellId, name: &str| erased.iter().any(|(own, cell)| cell.is(own, id, name));
-    let wanted = forget::WantedCells {
-        is_wanted: &is_wanted,
-        now_ms: system::clock().now_ms(),
-        ends_interrupted: false,
-    };
-    let note = unit.note(&audited);
-    let done = forget::forget_where(store, &living, wanted, note).await?;
-    Ok(match done.removed {
-        0 => String::new(),
-        number => format!(
-            "{number} cells that were removed for good were removed from {} generations.\n",
-            done.generations
-        ),
-    })
-}
-
 /// The cells of a part of the unit.
 async fn cells(unit: &UnitReader, scope: &BackupScope) -> BackupResult<BTreeSet<CellId>> {
     let snapshot = unit.records.snapshot(&Space::Unit).await;
@@ -254,7 +214,7 @@ async fn make_generation(
     stores: Option<String>,
 ) -> BackupResult<(String, bool)> {
     let progress = Progress::new("backup", system::clock());
-    let erased = Box::pin(forget_erased(unit, store)).await;
+    let erased = Box::pin(erasures::follow(unit, store)).await;
     let (generations, wrong) = store.generations().await?;
     for text in wrong {
         progress.note(&text);

@@ -183,6 +183,7 @@ pub async fn remove_cell(unit: &Arc<Unit>, context: &CellContext, permit: &Permi
 pub async fn erase_cell(unit: &Arc<Unit>, context: &CellContext, permit: &Permit) -> Result<()> {
     let erased = ErasedCell {
         name: context.cell().name.clone(),
+        owner: context.cell().owner.clone(),
         time_ms: unit.now_ms(),
     };
     remove_whole_cell(unit, context, permit, Some(&erased)).await

@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use personium_model::cell::OWNER;
+use personium_model::entity::StoredEntity;
+use personium_model::erased_cell::ErasedCells;
 use personium_model::keys::{self, ControlSet, SetKey};
-use personium_model::records::count_of;
+use personium_model::records::{count_of, decode};
 use personium_store::{JournalEntry, Key, Space, StoreError};
 use personium_types::error::chain;
 use personium_types::{BlobId, CellId};
@@ -21,6 +24,8 @@ use super::{BackupResult, Generation, retention, summary};
 /// The end of the name of the list of cells that are being removed.
 const FORGOTTEN: &str = "forget";
 
+const SEGMENT_MISSING: &str = "a segment of the journal of the unit is missing";
+
 /// Removes the cells with this name or id from all generations, but for those that the unit has. Returns the text that is shown.
 ///
 /// Each generation is rewritten and replaced at once, so whatever interrupts this leaves only whole ones. What the former ones had is removed at
@@ -34,116 +39,185 @@ pub(super) async fn forget(
     (name, now_ms): (&str, i64),
     note: impl Future<Output = BackupResult>,
 ) -> BackupResult<String> {
-    let is_wanted = |id: &CellId, of: &str| of == name || id.to_string() == name;
-    let wanted = WantedCells {
-        is_wanted: &is_wanted,
-        now_ms,
-        ends_interrupted: true,
-    };
-    let forgotten = forget_where(store, living, wanted, note).await?;
-    match (forgotten.removed, forgotten.living) {
-        (0, false) => Err(format!("no generation has a cell {name}")),
-        (0, true) => Err(format!(
+    let found = FoundCells::find(store, living, WantedCells::Named(name)).await?;
+    if found.removed.is_empty() && found.is_living {
+        return Err(format!(
             "the unit has the cell {name}: remove it there first, or the next back-up has it again"
-        )),
-        _ => Ok(format!(
-            "The cell {name} was removed from {} generations.\n",
-            forgotten.generations
+        ));
+    }
+    let is_found = !found.removed.is_empty();
+    if is_found {
+        note.await?;
+    }
+    // What an interrupted removal has left is removed also if there is no such cell.
+    let generations = found.remove(store, now_ms).await?;
+    match is_found {
+        false => Err(format!("no generation has a cell {name}")),
+        true => Ok(format!(
+            "The cell {name} was removed from {generations} generations.\n"
         )),
     }
 }
 
 /// The cells that are to be removed.
-pub(super) struct WantedCells<'a> {
-    /// Whether it is one of them, by id and name.
-    pub(super) is_wanted: &'a (dyn Fn(&CellId, &str) -> bool + Sync),
-    pub(super) now_ms: i64,
-    /// Whether what an interrupted removal has left is removed also if there is none of them.
-    pub(super) ends_interrupted: bool,
+#[derive(Clone, Copy)]
+pub(super) enum WantedCells<'a> {
+    /// Those with this name or id.
+    Named(&'a str),
+    /// Those that were removed for good, and those that they have replaced.
+    Erased(&'a ErasedCells),
 }
 
-/// The numbers of a removal from back-ups.
-pub(super) struct Forgotten {
-    /// The number of cells.
-    pub(super) removed: usize,
-    /// The number of generations that had one.
-    pub(super) generations: usize,
-    /// Whether the unit has a cell that was to be removed.
-    pub(super) living: bool,
-}
-
-/// Removes these cells, as [`forget`] does.
-///
-/// # Errors
-/// A text for the operator.
-pub(super) async fn forget_where(
-    store: &BackupStore,
-    living: &BTreeSet<CellId>,
-    wanted: WantedCells<'_>,
-    note: impl Future<Output = BackupResult>,
-) -> BackupResult<Forgotten> {
-    let (is_wanted, now_ms) = (wanted.is_wanted, wanted.now_ms);
-    let (generations, wrong) = store.generations().await?;
-    if !wrong.is_empty() {
-        return Err(format!("nothing is removed, since {}", wrong.join(", ")));
-    }
-    let mut manifests = Vec::new();
-    for generation in &generations {
-        manifests.push((generation, store.manifest(generation).await?));
-    }
-    let (passes, wrong) = store.passes().await?;
-    if !wrong.is_empty() {
-        return Err(format!("nothing is removed, since {}", wrong.join(", ")));
-    }
-    let mut lists = Vec::new();
-    for pass in passes {
-        let list = store.pass_list(&pass).await?;
-        lists.push((pass, list));
-    }
-    let mut named: BTreeSet<CellId> = manifests
-        .iter()
-        .flat_map(|(_, manifest)| &manifest.cells)
-        .filter(|(id, entry)| is_wanted(id, &entry.name))
-        .map(|(id, _)| *id)
-        .collect();
-    for segment in lists.iter().flat_map(|(_, list)| &list.segments) {
-        let id = segment.cell();
-        named.extend(id.filter(|id| is_wanted(id, &segment.name)));
-    }
-    let removed: BTreeSet<CellId> = named.difference(living).copied().collect();
-    let is_living = named.len() > removed.len();
-    if removed.is_empty() && (is_living || !wanted.ends_interrupted) {
-        return Ok(Forgotten {
-            removed: 0,
-            generations: 0,
-            living: is_living,
-        });
-    }
-    if !removed.is_empty() {
-        note.await?;
-    }
-    // The next back-up or removal goes on with what an interrupted one has left.
-    let mut begun = store.begin_list(&format!("{FORGOTTEN}-{now_ms}")).await?;
-    let noted: Vec<CellId> = removed.iter().copied().collect();
-    store.note(&mut begun, &noted).await?;
-    // What says that a change is one of the cells comes before it, so it is removed after it: an interruption loses nothing of that.
-    let states = states(store, &manifests, &lists, &removed).await?;
-    for (pass, state) in lists.into_iter().zip(states).rev() {
-        Box::pin(replace_pass(store, pass, (&removed, state))).await?;
-    }
-    let mut changed = 0;
-    for (generation, manifest) in manifests.into_iter().rev() {
-        if removed.iter().any(|id| manifest.cells.contains_key(id)) {
-            Box::pin(replace(store, (generation, manifest), &removed)).await?;
-            changed += 1;
+impl WantedCells<'_> {
+    /// Whether a cell is one of them by its id and name alone.
+    fn has(&self, id: &CellId, name: &str) -> bool {
+        match self {
+            Self::Named(wanted) => name == *wanted || id.to_string() == *wanted,
+            Self::Erased(erased) => erased.get(id).is_some(),
         }
     }
-    Box::pin(retention::clean(store, None, "")).await?;
-    Ok(Forgotten {
-        removed: removed.len(),
-        generations: changed,
-        living: is_living,
-    })
+}
+
+/// The cells of back-ups that are to be removed, and the lists of what has them.
+pub(super) struct FoundCells {
+    /// Their ids, without those of living cells.
+    pub(super) removed: BTreeSet<CellId>,
+    /// Whether the unit has a cell that was to be removed.
+    is_living: bool,
+    manifests: Vec<(Generation, Manifest)>,
+    lists: Vec<(JournalPass, PassList)>,
+}
+
+impl FoundCells {
+    /// Finds them in all generations and passes.
+    ///
+    /// # Errors
+    /// A text for the operator, also if a generation or a pass cannot be read.
+    pub(super) async fn find(
+        store: &BackupStore,
+        living: &BTreeSet<CellId>,
+        wanted: WantedCells<'_>,
+    ) -> BackupResult<Self> {
+        let (generations, wrong) = store.generations().await?;
+        if !wrong.is_empty() {
+            return Err(format!("nothing is removed, since {}", wrong.join(", ")));
+        }
+        let mut manifests = Vec::new();
+        for generation in generations {
+            let manifest = store.manifest(&generation).await?;
+            manifests.push((generation, manifest));
+        }
+        let (passes, wrong) = store.passes().await?;
+        if !wrong.is_empty() {
+            return Err(format!("nothing is removed, since {}", wrong.join(", ")));
+        }
+        let mut lists = Vec::new();
+        for pass in passes {
+            let list = store.pass_list(&pass).await?;
+            lists.push((pass, list));
+        }
+        let mut named: BTreeSet<CellId> = manifests
+            .iter()
+            .flat_map(|(_, manifest)| &manifest.cells)
+            .filter(|(id, entry)| wanted.has(id, &entry.name))
+            .map(|(id, _)| *id)
+            .collect();
+        for segment in lists.iter().flat_map(|(_, list)| &list.segments) {
+            let id = segment.cell();
+            named.extend(id.filter(|id| wanted.has(id, &segment.name)));
+        }
+        if let WantedCells::Erased(erased) = wanted {
+            add_replaced(store, &manifests, &lists, erased, &mut named).await?;
+        }
+        let removed: BTreeSet<CellId> = named.difference(living).copied().collect();
+        Ok(Self {
+            is_living: named.len() > removed.len(),
+            removed,
+            manifests,
+            lists,
+        })
+    }
+
+    /// Removes them. Returns the number of generations that had one.
+    ///
+    /// # Errors
+    /// A text for the operator.
+    pub(super) async fn remove(self, store: &BackupStore, now_ms: i64) -> BackupResult<usize> {
+        let Self {
+            removed,
+            manifests,
+            lists,
+            ..
+        } = self;
+        // The next back-up or removal goes on with what an interrupted one has left.
+        let mut begun = store.begin_list(&format!("{FORGOTTEN}-{now_ms}")).await?;
+        let noted: Vec<CellId> = removed.iter().copied().collect();
+        store.note(&mut begun, &noted).await?;
+        // What says that a change is one of the cells comes before it, so it is removed after it: an interruption loses nothing of that.
+        let states = states(store, &manifests, &lists, &removed).await?;
+        for (pass, state) in lists.into_iter().zip(states).rev() {
+            Box::pin(replace_pass(store, pass, (&removed, state))).await?;
+        }
+        let mut changed = 0;
+        for (generation, manifest) in manifests.into_iter().rev() {
+            if removed.iter().any(|id| manifest.cells.contains_key(id)) {
+                Box::pin(replace(store, (&generation, manifest), &removed)).await?;
+                changed += 1;
+            }
+        }
+        Box::pin(retention::clean(store, None, "")).await?;
+        Ok(changed)
+    }
+}
+
+/// Adds the cells that erased ones have replaced, by the name and the owner in the catalogues of generations and in their changes.
+async fn add_replaced(
+    store: &BackupStore,
+    manifests: &[(Generation, Manifest)],
+    lists: &[(JournalPass, PassList)],
+    erased: &ErasedCells,
+    named: &mut BTreeSet<CellId>,
+) -> BackupResult {
+    let catalogue = keys::entities(&SetKey::control(ControlSet::Cell));
+    let prefix = catalogue.start.as_bytes().len();
+    let mut add = |key: &Key, value: &[u8]| {
+        if !catalogue.contains(key) {
+            return;
+        }
+        let id = keys::last_text(key, prefix).and_then(|id| id.parse::<CellId>().ok());
+        let stored = decode::<StoredEntity>(value);
+        if let (Some(id), Ok(stored)) = (id, stored) {
+            let owner = stored.hidden.get(OWNER).map(String::as_str);
+            let name = stored.text("Name").unwrap_or_default();
+            if erased.find(&id, &name, owner).is_some() {
+                named.insert(id);
+            }
+        }
+    };
+    for (generation, manifest) in manifests {
+        let files = manifest.unit_space.files();
+        let mut reader = SpaceRecordReader::new(&store.files, &Space::Unit, files);
+        let failed =
+            |error: StoreError| format!("the generation {}: {}", generation.name, chain(&error));
+        while let Some((key, value)) = reader.next().await.map_err(failed)? {
+            add(&key, &value);
+        }
+    }
+    for (pass, list) in lists {
+        let failed = |error: StoreError| format!("the journal {}: {}", pass.name, chain(&error));
+        for segment in list.segments.iter().filter(|s| s.space == Space::Unit) {
+            let body = store.files.open(&Space::Unit, &segment.file).await;
+            let body = body.map_err(failed)?;
+            let body = body.ok_or_else(|| failed(damaged(SEGMENT_MISSING)))?;
+            let mut reader = SegmentReader::new(body);
+            while let Some((_, entry)) = reader.next().await.map_err(failed)? {
+                for (key, value) in entry.decode().map_err(failed)?.changes {
+                    add(&key, value.as_deref().unwrap_or_default());
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Replaces a generation by one without these cells.
@@ -177,7 +251,7 @@ type NamedKeys = BTreeSet<Key>;
 /// Returns the keys before each pass.
 async fn states(
     store: &BackupStore,
-    manifests: &[(&Generation, Manifest)],
+    manifests: &[(Generation, Manifest)],
     lists: &[(JournalPass, PassList)],
     removed: &BTreeSet<CellId>,
 ) -> BackupResult<Vec<NamedKeys>> {
@@ -280,7 +354,7 @@ async fn strip(
     mut writer: Option<&mut SegmentWriter>,
 ) -> Result<bool, StoreError> {
     let body = store.files.open(&Space::Unit, segment).await?;
-    let body = body.ok_or_else(|| damaged("a segment of the journal of the unit is missing"))?;
+    let body = body.ok_or_else(|| damaged(SEGMENT_MISSING))?;
     let mut reader = SegmentReader::new(body);
     let mut has_any = false;
     while let Some((_, entry)) = reader.next().await? {

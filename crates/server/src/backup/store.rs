@@ -29,6 +29,8 @@ use crate::file_system::SyncedFolder;
 
 const LOCK_FILE: &str = "lock";
 const GENERATIONS_DIR: &str = "generations";
+/// The file with the erasures of cells that were followed here.
+const ERASURES_FILE: &str = "generations/followed.erasures";
 /// The end of the name of the file of a complete generation.
 const COMPLETE: &str = "json";
 /// The end of the name of the file of a pass.
@@ -363,6 +365,23 @@ impl BackupStore {
     pub(super) async fn end_removal(&self, name: &str) -> BackupResult {
         self.check_lock()?;
         self.small_files.remove(&path(name, REMOVED)).await
+    }
+
+    /// The list of the erasures of cells that were followed here completely; `None` if there is none.
+    ///
+    /// # Errors
+    /// A text for the operator.
+    pub(super) async fn followed_erasures(&self) -> BackupResult<Option<Vec<u8>>> {
+        self.small_files.find(ERASURES_FILE, MAX_LIST_BYTES).await
+    }
+
+    /// Replaces the list of the erasures of cells that were followed here.
+    ///
+    /// # Errors
+    /// A text for the operator if the file cannot be written, or the lock was lost; then the former one is there.
+    pub(super) async fn put_followed_erasures(&self, list: Vec<u8>) -> BackupResult {
+        self.confirm_lock().await?;
+        self.small_files.write(ERASURES_FILE, list).await
     }
 
     /// Reads the list of a generation.

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use personium_model::cell::OWNER;
 use personium_model::cell_restoration::{CellRestoration, RestoredCounts, RestoredPlace};
 use personium_model::entity::StoredEntity;
-use personium_model::erased_cell::ErasedCell;
+use personium_model::erased_cell::ErasedCells;
 use personium_model::keys::{self, ControlSet, SetKey};
 use personium_model::records::decode;
 use personium_model::{PermitTarget, unit_mark};
@@ -165,11 +166,11 @@ pub(super) async fn restore(
     if mark.as_deref() != Some(&manifest.unit) {
         return Err("the back-ups are those of another unit".to_owned());
     }
-    let erased = ErasedCell::list(&unit.records()).await.map_err(failed)?;
-    let erased = erased
-        .iter()
-        .find(|(own, erased)| erased.is(own, &id, &cell.name));
-    if let Some((_, erased)) = erased
+    let records = opened.records();
+    let entry = find_entry(&records, &id).await?;
+    let erased = ErasedCells::read(&unit.records()).await.map_err(failed)?;
+    let owner = entry.hidden.get(OWNER).map(String::as_str);
+    if let Some(erased) = erased.find(&id, &cell.name, owner)
         && !cell.erased
     {
         let time = iso_time(erased.time_ms);
@@ -178,8 +179,6 @@ pub(super) async fn restore(
             cell.name
         ));
     }
-    let records = opened.records();
-    let entry = find_entry(&records, &id).await?;
     let name = cell.new_name.as_ref().unwrap_or(&cell.name);
     let place = place(api, name, cell.replace).await?;
     let restoration = CellRestoration::begin(unit, id).await.map_err(failed)?;

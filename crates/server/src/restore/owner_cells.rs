@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use personium_model::erased_cell::ErasedCell;
+use personium_model::erased_cell::ErasedCells;
 use personium_store::Space;
 use personium_types::CellId;
 use personium_types::error::chain;
@@ -110,10 +110,9 @@ async fn restore_all(
     progress: &Progress,
 ) -> BackupResult<String> {
     let (mut living, mut of_others) = (Vec::new(), Vec::new());
-    let erased = ErasedCell::list(&api.unit.records()).await;
+    let erased = ErasedCells::read(&api.unit.records()).await;
     let erased = erased.map_err(|error| chain(&error))?;
-    let is_erased =
-        |id: &CellId, name: &str| erased.iter().any(|(own, cell)| cell.is(own, id, name));
+    let is_erased = |id: &CellId, name: &str| erased.find(id, name, Some(owner)).is_some();
     let (gone, found): (Vec<_>, Vec<_>) =
         (found.into_iter()).partition(|(id, name)| is_erased(id, name));
     for (_, name) in &found {

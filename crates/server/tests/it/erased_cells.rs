@@ -43,8 +43,20 @@ impl Owned {
     }
 
     async fn create(&self, cell: &str, text: &str) {
+        self.create_of(&self.owner, cell, text).await;
+    }
+
+    /// The account `users#other`.
+    async fn other(&self) -> TestClient {
+        let to = [("p_target", self.unit.url())];
+        let token = self.unit.login_as("users", "other", &to).await;
+        let token = token["access_token"].as_str().unwrap();
+        self.unit.with_token(token)
+    }
+
+    async fn create_of(&self, owner: &TestClient, cell: &str, text: &str) {
         let body = json!({ "Name": cell }).to_string();
-        let created = self.owner.request("POST", "__ctl/Cell").body(body);
+        let created = owner.request("POST", "__ctl/Cell").body(body);
         created.send().await.expect(201);
         let unit = &self.unit;
         unit.create_account(cell, r#"{"Name":"me"}"#).await;
@@ -78,13 +90,17 @@ impl Owned {
     }
 
     fn has_needle(&self, folder: &str) -> bool {
-        has_needle(&self.unit.folder().join(folder))
+        self.has(folder, NEEDLE)
+    }
+
+    fn has(&self, folder: &str, text: &str) -> bool {
+        has_text(&self.unit.folder().join(folder), text)
     }
 }
 
-fn has_needle(folder: &Path) -> bool {
+fn has_text(folder: &Path, text: &str) -> bool {
     let found = Command::new("grep")
-        .args(["-rqs", NEEDLE])
+        .args(["-rqs", text])
         .arg(folder)
         .status();
     found.unwrap().code() == Some(0)
@@ -113,11 +129,7 @@ async fn cell_that_its_owner_erases_is_left_nowhere_and_comes_back_only_if_that_
     let of_cell = of_cell["access_token"].as_str().unwrap();
     let account = unit.with_token(of_cell).request("DELETE", "alice");
     erasing(account, "true").send().await.expect(403);
-    let strange = unit
-        .login_as("users", "other", &[("p_target", unit.url())])
-        .await;
-    let strange = strange["access_token"].as_str().unwrap();
-    let other = unit.with_token(strange).request("DELETE", "alice");
+    let other = owned.other().await.request("DELETE", "alice");
     erasing(other, "true").send().await.expect(403);
     let nobody = unit.request("DELETE", "alice");
     erasing(nobody, "true").send().await.expect(401);
@@ -192,4 +204,51 @@ async fn removal_without_the_header_keeps_back_ups() {
     let (done, text) = owned.backup("backups", &[]);
     assert!(done && !text.contains("for good"), "{text}");
     assert!(owned.has_needle("backups"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn erasure_removes_no_cell_of_the_same_name_that_another_owner_had() {
+    const OF_OTHER: &str = "only-the-other-alice-has-this";
+    let mut owned = Owned::start().await;
+    let (done, first) = owned.backup("backups", &[]);
+    assert!(done, "{first}");
+    let first = first.split("Generation ").nth(1).unwrap();
+    let first = first.split(':').next().unwrap().to_owned();
+    let removed = owned.owner.request("DELETE", "alice");
+    erasing(removed, "false").send().await.expect(204);
+    let other = owned.other().await;
+    owned.create_of(&other, "alice", OF_OTHER).await;
+    assert!(owned.backup("backups", &[]).0);
+    assert!(owned.has_needle("backups") && owned.has("backups", OF_OTHER));
+    let erased = other.request("DELETE", "alice");
+    erasing(erased, "true").send().await.expect(204);
+    let (done, text) = owned.backup("backups", &[]);
+    assert!(
+        done && text.contains("1 cells that were removed for good were removed from 1 generations"),
+        "{text}"
+    );
+    assert!(owned.has_needle("backups") && !owned.has("backups", OF_OTHER));
+    assert!(owned.has("backups/generations/followed.erasures", " "));
+
+    // The first owner gets the cell back, without being told that it was removed for good.
+    owned.unit.terminate();
+    assert!(owned.unit.wait());
+    let to = owned.side.settings().to_owned();
+    let options = ["--generation", &first, "--cell", "alice", "--to", &to];
+    let (done, text) = owned.restore("backups", &options);
+    assert!(done, "{text}");
+    expect_whole(&owned.side);
+    owned.unit.restart();
+    let row = owned.unit.admin_request("GET", "alice/box/data/Row('r')");
+    let row = row.header("accept", "application/json").send().await;
+    assert!(row.expect(200).text().contains(NEEDLE));
+
+    // What the same owner erases is removed with its former cells of that name.
+    let erased = owned.owner.request("DELETE", "alice");
+    erasing(erased, "true").send().await.expect(204);
+    let (done, text) = owned.backup("backups", &[]);
+    assert!(done && text.contains("for good"), "{text}");
+    assert!(!owned.has_needle("backups"));
+    let (done, text) = owned.backup("backups", &[]);
+    assert!(done && !text.contains("for good"), "{text}");
 }
