@@ -63,7 +63,7 @@ pub(crate) struct DbFile {
     structure: KnownStructure,
 }
 
-/// What is known of the log that a former process has left.
+/// The knowledge about the log that a former process has left.
 #[derive(Debug, Default)]
 enum EarlierLog {
     #[default]

@@ -69,7 +69,7 @@ impl ChangedFiles {
         Ok(())
     }
 
-    /// What the operator is told when the pair is in place.
+    /// The text for the operator when the pair is in place.
     fn changed(&self) -> String {
         format!(
             "{}: the new key, which a running unit uses after SIGHUP\n\
