@@ -151,6 +151,7 @@ impl PassList {
         let mut list = Self::default();
         while let Some(line) = lines.next().await? {
             if list.add(&line).ok_or_else(unreadable)? {
+                lines.expect_end().await?;
                 return Ok(list);
             }
         }

@@ -159,6 +159,7 @@ impl Manifest {
         let mut lines = ReadLines::default();
         while let Some(line) = list.next().await? {
             if lines.add(&line).ok_or_else(unreadable)? {
+                list.expect_end().await?;
                 return lines.into_manifest().ok_or_else(unreadable);
             }
         }

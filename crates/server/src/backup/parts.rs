@@ -111,6 +111,17 @@ impl ListReader {
             }
         }
     }
+
+    /// Refuses what follows the last line: the checksums of a body whose end is damaged look like content.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if there is something; another failure of the store.
+    pub(super) async fn expect_end(&mut self) -> Result<()> {
+        match self.next().await? {
+            None => Ok(()),
+            Some(_) => Err(damaged("a list goes on after its end")),
+        }
+    }
 }
 
 /// Stores a list. Returns its id.
