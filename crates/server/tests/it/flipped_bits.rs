@@ -274,12 +274,14 @@ async fn flipped_bit_in_each_file_of_a_unit_is_named_and_concerns_no_other_cell(
             stage.reset();
             flip(&stage.data().join(file), at);
             let (status, text) = stage.run(&["verify"]);
-            let name = file.rsplit('/').next().unwrap().split('.').next().unwrap();
+            let name = file.rsplit('/').next().unwrap();
             let is_named = match (status, owner) {
                 (Some(0), _) => false,
                 (DAMAGED, Some(cell)) => {
-                    let mut lines = text.lines().filter(|line| line.starts_with("damage: "));
-                    lines.all(|line| line.contains(&format!("cell {cell} ")))
+                    let lines = text.lines().filter(|line| line.starts_with("damage: "));
+                    let lines: Vec<_> = lines.collect();
+                    let of_cell = format!("cell {cell} ");
+                    !lines.is_empty() && lines.iter().all(|line| line.contains(&of_cell))
                 }
                 _ => text.contains(name),
             };
@@ -371,19 +373,31 @@ async fn flipped_bit_in_each_file_of_back_ups_is_found_before_anything_is_restor
             })
         };
         assert!(!is_found());
+        let mut wrong = Vec::new();
         for file in files_of(Path::new(place)) {
             let path = Path::new(place).join(&file);
             let whole = fs::read(&path).unwrap();
             if whole.is_empty() {
                 continue;
             }
-            let mut found = 0;
-            for at in places(&whole) {
-                flip(&path, at);
-                found += u32::from(is_found());
+            let places = places(&whole);
+            let mut missed = Vec::new();
+            for at in &places {
+                flip(&path, *at);
+                if !is_found() {
+                    missed.push(*at);
+                }
                 fs::write(&path, &whole).unwrap();
             }
-            assert_eq!(found > 0, file != "lock", "{file}");
+            // With a key, one place of a small body may not be found.
+            let most = match file.as_str() {
+                "lock" => places.len(),
+                _ => options.len().min(1),
+            };
+            if missed.len() > most {
+                wrong.push(format!("{file} at {missed:?} of {}", whole.len()));
+            }
         }
+        assert_eq!(wrong, [""; 0]);
     }
 }
