@@ -250,20 +250,22 @@ fn check_link_request(request: &Properties, kind: ClassKind) -> Result<(), Entit
     }
 }
 
+/// The members of a request object about a rule: properties of the rule.
+pub const RULE_MEMBERS: [&str; 7] = [
+    "Name",
+    "EventSubject",
+    "EventType",
+    "EventObject",
+    "EventInfo",
+    "Action",
+    "TargetUrl",
+];
+
 /// The rule that a request object of the type `rule.add` asks for, in the box with this name.
 #[must_use]
 pub fn requested_rule(request: &Properties, box_name: Option<&str>) -> Properties {
     let mut rule = Properties::with_capacity(9);
-    let names = [
-        "Name",
-        "EventSubject",
-        "EventType",
-        "EventObject",
-        "EventInfo",
-        "Action",
-        "TargetUrl",
-    ];
-    for name in names {
+    for name in RULE_MEMBERS {
         rule.set(name, request.value(name).clone());
     }
     rule.set("EventExternal", false);

@@ -6,7 +6,7 @@ use personium_odata::body::{Intent, Route};
 use personium_odata::constraint::urls_in_list;
 use personium_odata::control::{BOX_BOUND, BOX_SCHEMA, message_to_send};
 use personium_odata::edm::ID;
-use personium_odata::entity_rules::{MessageCheck, MessageSide, check_message};
+use personium_odata::entity_rules::{MessageCheck, MessageSide, RULE_MEMBERS, check_message};
 use personium_odata::value::{Properties, Value, push_json_value};
 use personium_types::{Code, Error, NodeId, Result};
 
@@ -95,15 +95,7 @@ fn delivered(request: &Properties, message: &str) -> Properties {
     let kind = request.text("RequestType").unwrap_or_default();
     let is_rule = kind.starts_with("rule.");
     let members: &[&str] = match is_rule {
-        true => &[
-            "Name",
-            "EventSubject",
-            "EventType",
-            "EventObject",
-            "EventInfo",
-            "Action",
-            "TargetUrl",
-        ],
+        true => &RULE_MEMBERS,
         false => &["Name", "ClassUrl", "TargetUrl"],
     };
     let mut out = Properties::new();
