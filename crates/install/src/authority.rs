@@ -93,13 +93,12 @@ impl InstallAuthority {
             claim,
         };
         let started = (request.origin, started_at_ms);
-        Ok(Installer::new(
-            unit,
-            &self.0,
-            target,
-            request.package,
-            started,
-        ))
+        let installer = Installer::new(unit, &self.0, target, request.package, started);
+        // In version 1 it is the first event, in version 2 the event of the request is.
+        if installer.package.is_legacy() {
+            installer.report_start().await;
+        }
+        Ok(installer)
     }
 
     /// Creates the box and the record of its installation in one batch. A crash at any time afterwards leaves enough to remove

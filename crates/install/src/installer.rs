@@ -158,6 +158,12 @@ impl Installer {
         }
     }
 
+    /// Reports that the installation has begun.
+    pub(crate) async fn report_start(&self) {
+        self.post_event("PL-BI-1000", &self.box_url(), "Bar installation started.")
+            .await;
+    }
+
     /// Reports folders of the archive, by their names: their collections exist already.
     pub(crate) async fn report_folders(&self, names: &[String]) {
         for names in names.chunks(EVENTS_PER_CONTEXT / 2) {

@@ -104,9 +104,8 @@ impl Installer {
     }
 
     async fn install(&self) -> InstallResult {
-        self.post_event("PL-BI-1000", &self.box_url(), "Bar installation started.")
-            .await;
         if !self.package.is_legacy() {
+            self.report_start().await;
             // The manifest was read before and is not part of the total.
             self.set_done_entries(0);
         } else if let Some(manifest) = self.package.find(paths::MANIFEST) {
