@@ -85,6 +85,7 @@ pub use cell::Cell;
 pub use cell_context::{BoxInfo, CellContext, RoleInfo};
 pub use commit::PostCommit;
 pub use memory_budget::{MemoryBudget, Reservation};
+pub use monotonic_ids::new_request_key;
 /// A reader of a stored body.
 pub use personium_store::BlobReader;
 pub use posted_event::PostedEvent;

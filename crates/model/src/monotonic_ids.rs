@@ -43,9 +43,17 @@ impl MonotonicIds {
     }
 }
 
-/// A random id of 22 characters, for a chain of events.
+/// A random id of 22 characters.
 pub(crate) fn random_id(random: &dyn Random) -> String {
     URL_SAFE_NO_PAD.encode(random.uuid().as_bytes())
+}
+
+/// A new key of a request, in logs and events: 23 characters, the fifth is `_`.
+#[must_use]
+pub fn new_request_key(random: &dyn Random) -> String {
+    let id = random_id(random);
+    let (begin, end) = id.split_at_checked(4).unwrap_or((&id, ""));
+    format!("{begin}_{end}")
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use self::import::LogImport;
 use super::record::Event;
 use crate::commit::Invalidation;
-use crate::monotonic_ids::random_id;
+use crate::monotonic_ids::new_request_key;
 use crate::records::{self, Records, Versioned};
 use crate::{CellContext, Permit, PermitTarget, Unit, keys};
 
@@ -97,10 +97,8 @@ pub(super) fn with_request_key<'e>(unit: &Unit, event: &'e Event) -> Cow<'e, Eve
     if event.request_key.is_some() {
         return Cow::Borrowed(event);
     }
-    let id = random_id(unit.random());
-    let (begin, end) = id.split_at_checked(4).unwrap_or((&id, ""));
     Cow::Owned(Event {
-        request_key: Some(format!("{begin}_{end}")),
+        request_key: Some(new_request_key(unit.random())),
         ..event.clone()
     })
 }
@@ -143,16 +141,14 @@ pub(super) fn line(event: &Event, level: LogLevel, at: i64) -> String {
         &event.object,
         &event.info,
     ] {
-        // Writing to a string cannot fail.
-        let _ = match value {
+        match value {
             Some(text) => {
                 out.push_str(",\"");
                 text.chars().for_each(|c| push_escaped(&mut out, c));
                 out.push('"');
-                Ok(())
             }
-            None => write!(out, ",null"),
-        };
+            None => out.push_str(",null"),
+        }
     }
     out.push('\n');
     out

@@ -6,7 +6,7 @@ use personium_token::trust::{
     CertificateDetails, IssuanceError, RsaBits, UnitKey, generate_rsa_key,
 };
 
-use super::renew::{check_same_subject, details_of_first, wanted};
+use super::renew::{check_same_subject, details_of_first, has_same_issuer, wanted};
 use super::{CertError, KeyPairFiles, certificate_text, description, files, load_authority, trust};
 use crate::config::LoadedConfig;
 use crate::key_files;
@@ -168,12 +168,7 @@ fn prepare(files: &ChangedFiles, change: &KeyChange) -> Result<String, CertError
     let before = files::read_text(&current.certificate)?;
     let details = details_of_first(&current.certificate, &before)?;
     let authority = change.authority.as_ref().map(load_authority).transpose()?;
-    let issuer = authority
-        .as_ref()
-        .map_or(&details.info.subject, |authority| {
-            &authority.certificate_info().subject
-        });
-    if *issuer != details.info.issuer {
+    if !has_same_issuer(&details, authority.as_ref()) {
         return Err(CertError::Refused(format!(
             "{} was issued by {}: make a request by `personium cert csr --key {} --request FILE`, have it signed there, and put the certificate \
              into {}; then run this again",

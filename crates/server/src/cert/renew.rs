@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use personium_token::trust::{CertificateDetails, CertificatePurpose};
+use personium_token::trust::{Authority, CertificateDetails, CertificatePurpose};
 use personium_types::time::iso_time;
 
 use super::{
@@ -40,12 +40,7 @@ pub fn renew(config: &Config, renewal: &Renewal) -> Result<String, CertError> {
     let before = files::read_text(path)?;
     let details = details_of_first(path, &before)?;
     let authority = renewal.authority.as_ref().map(load_authority).transpose()?;
-    let issuer = authority
-        .as_ref()
-        .map_or(&details.info.subject, |authority| {
-            &authority.certificate_info().subject
-        });
-    if *issuer != details.info.issuer {
+    if !has_same_issuer(&details, authority.as_ref()) {
         return Err(CertError::Refused(format!(
             "{} was issued by {}: renew it there, with a request by `personium cert csr --key {}`",
             path.display(),
@@ -65,6 +60,14 @@ pub fn renew(config: &Config, renewal: &Renewal) -> Result<String, CertError> {
         description(path, &text),
         iso_time(details.info.not_after_ms),
     ))
+}
+
+/// Whether a certificate would get the issuer that it has: this authority, or itself.
+pub(super) fn has_same_issuer(details: &CertificateDetails, authority: Option<&Authority>) -> bool {
+    let issuer = authority.map_or(&details.info.subject, |authority| {
+        &authority.certificate_info().subject
+    });
+    *issuer == details.info.issuer
 }
 
 /// The first certificate of a file with this text.
