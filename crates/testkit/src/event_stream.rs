@@ -6,7 +6,7 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::{Body, TestClient};
+use crate::{Body, BoxError, TestClient};
 
 /// The time within which something must arrive.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -37,16 +37,35 @@ impl EventStream {
         Self::open_at(client, &path, last_id).await
     }
 
+    /// As [`Self::open`]; `None` if the unit does not answer, or refuses.
+    pub async fn try_open(client: &TestClient, cell: &str, last_id: Option<&str>) -> Option<Self> {
+        let path = format!("{cell}/__event?type=*&object=*");
+        let response = Self::request(client, &path, last_id).await.ok()?;
+        (response.status() == 200).then(|| Self::of(response, last_id))
+    }
+
     /// Begins to read what a path streams with the token of the client.
     pub async fn open_at(client: &TestClient, path: &str, last_id: Option<&str>) -> Self {
+        let response = Self::request(client, path, last_id).await.unwrap();
+        assert_eq!(response.status(), 200);
+        Self::of(response, last_id)
+    }
+
+    async fn request(
+        client: &TestClient,
+        path: &str,
+        last_id: Option<&str>,
+    ) -> Result<http::Response<Body>, BoxError> {
         let mut request = client
             .request("GET", path)
             .header("accept", "text/event-stream");
         if let Some(id) = last_id {
             request = request.header("last-event-id", id);
         }
-        let response = request.send_streaming().await.unwrap();
-        assert_eq!(response.status(), 200);
+        request.send_streaming().await
+    }
+
+    fn of(response: http::Response<Body>, last_id: Option<&str>) -> Self {
         Self {
             body: response.into_body(),
             received: Vec::new(),

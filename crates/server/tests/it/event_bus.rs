@@ -1,20 +1,21 @@
-//! The contract of the brokers that carry the events of a unit to other systems, ActiveMQ and Kafka. Both pass the same cases.
+//! The contract of what carries the events of a unit to others: the feeds of a unit of one process and of several server nodes over
+//! PostgreSQL, and the brokers ActiveMQ and Kafka. All pass the same cases.
 
 mod activemq;
+mod broker;
 mod cases;
+mod feed;
 mod kafka;
+mod nodes_feed;
+mod process_feed;
 
-use personium_testkit::{ProcessUnitBuilder, wait_until};
+use personium_testkit::TestClient;
 use serde_json::{Value, json};
 
 pub(crate) use self::activemq::{Consumer, TOPIC};
-use crate::storage_unit::StorageUnit;
-
-/// The largest number of events of a cell that wait for a broker.
-const WAITING_MAX: u32 = 40;
 
 /// An event as somebody outside of the unit gets it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct BusEvent {
     /// The URL of its cell.
     cell: String,
@@ -28,13 +29,13 @@ struct BusEvent {
 }
 
 impl BusEvent {
-    /// An event in the format for other systems.
-    fn of_broker(event: &Value) -> Self {
+    /// An event of a cell, as JSON with the members that all formats have.
+    fn new(cell: &str, id: String, event: &Value) -> Self {
         let text = |name: &str| event[name].as_str().unwrap().to_owned();
         assert!(event["Timestamp"].as_i64().unwrap() > 1_600_000_000_000);
         Self {
-            cell: text("Cell"),
-            id: text("Id"),
+            cell: cell.to_owned(),
+            id,
             kind: text("Type"),
             is_external: event["External"] == true,
             info: text("Info"),
@@ -43,10 +44,33 @@ impl BusEvent {
     }
 }
 
-/// A broker that carries the events of a unit to other systems.
+/// The failures while events are posted, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outage {
+    /// The carrier of the events dies by SIGKILL.
+    Down,
+    /// While it is down, a process of the unit dies by SIGKILL too.
+    ProcessKilled,
+    /// Everything is started again, and then something is stuck: it accepts what comes and answers nothing.
+    Stuck,
+    /// The process that is stuck goes on.
+    Over,
+}
+
+/// The refusal of an event by somebody outside of the unit, which the unit sets aside.
+struct Refusal {
+    /// The action that failed.
+    action: &'static str,
+    /// The rule whose action it is, if it is one of a rule.
+    rule: Value,
+    /// A part of the reason.
+    reason: &'static str,
+}
+
+/// Something that carries the events of a unit to others, with that unit.
 trait EventBus {
-    /// Adds its settings to those of a unit.
-    fn configure(&self, unit: ProcessUnitBuilder) -> ProcessUnitBuilder;
+    /// A client of the unit with the master token.
+    fn admin(&self) -> TestClient;
 
     /// Begins to read the events of the cells `c` and `d` from now on.
     async fn listen(&mut self);
@@ -54,47 +78,59 @@ trait EventBus {
     /// The next event. Connects again where that is necessary, and goes on after the last one.
     async fn next(&mut self) -> BusEvent;
 
-    /// Ends it by SIGKILL, with all connections.
-    fn kill(&mut self);
+    /// Whether events that say that somebody has read are carried too.
+    fn carries_reads(&self) -> bool;
 
-    /// Starts it again.
-    fn start_again(&mut self);
+    /// Lets something fail.
+    async fn fail(&mut self, outage: Outage);
 
-    /// Makes it slow: it accepts what comes and answers nothing.
-    fn pause(&self);
+    /// Whether the unit may refuse events now, because its store is away.
+    fn may_refuse(&self) -> bool;
 
-    /// Lets it go on.
-    fn resume(&self);
+    /// Waits until nothing waits to be carried, and checks that nothing was lost, if the unit counts that.
+    async fn expect_all_carried(&self) {}
 
-    /// A part of the reason why it refuses a large event.
-    fn refusal(&self) -> &'static str;
+    /// Lets events whose information begins with this text be refused outside of the unit. Returns how that is listed.
+    async fn refuse(&mut self, beginning: &str) -> Refusal;
+
+    /// Whether those who listen get an event that was refused.
+    fn carries_refused(&self) -> bool;
+
+    /// Checks that one event was counted as set aside.
+    async fn expect_one_set_aside(&self);
+
+    /// Posts more events to the cell `c` than are kept. Checks that what is missing is told, and that the others come.
+    async fn check_more_than_is_kept(&mut self);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn activemq_keeps_the_contract_of_the_event_bus() {
     let bus = tokio::task::spawn_blocking(activemq::ActiveMqBus::start);
-    cases::check(bus.await.unwrap()).await;
+    cases::check(broker::BrokerUnit::start(bus.await.unwrap()).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kafka_keeps_the_contract_of_the_event_bus() {
     let bus = tokio::task::spawn_blocking(kafka::KafkaBus::start);
+    cases::check(broker::BrokerUnit::start(bus.await.unwrap()).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn feed_of_one_process_keeps_the_contract_of_the_event_bus() {
+    let bus = tokio::task::spawn_blocking(process_feed::ProcessFeed::start);
     cases::check(bus.await.unwrap()).await;
 }
 
-/// Posts an external event to a cell.
-async fn post(unit: &StorageUnit, cell: &str, info: &str) {
-    let event = json!({"Type": "app.did", "Object": "o", "Info": info}).to_string();
-    let path = format!("{cell}/__event");
-    let admin = unit.admin();
-    let posted = admin.admin_request("POST", &path).body(event).send().await;
-    posted.expect(200);
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn feed_of_several_nodes_over_postgresql_keeps_the_contract_of_the_event_bus() {
+    let bus = tokio::task::spawn_blocking(nodes_feed::NodesFeed::start);
+    cases::check(bus.await.unwrap()).await;
 }
 
-/// Waits until so many events wait for the broker.
-async fn wait_for_waiting(unit: &StorageUnit, at_least: u64) {
-    wait_until("it is shown how many events wait", async || {
-        unit.metric("personium_event_bus_waiting").await >= at_least
-    })
-    .await;
+/// Posts an external event to a cell. Whether it was acknowledged.
+async fn post(admin: &TestClient, cell: &str, info: &str) -> bool {
+    let event = json!({"Type": "app.did", "Object": "o", "Info": info}).to_string();
+    let path = format!("{cell}/__event");
+    let posted = admin.admin_request("POST", &path).body(event).try_send();
+    posted.await.is_ok_and(|answer| answer.status == 200)
 }

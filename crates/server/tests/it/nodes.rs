@@ -37,8 +37,8 @@ const CLIENTS: usize = 6;
 const PREFIX: &str = "io.personium.core.";
 
 /// A unit of several nodes behind the web layer. Dropping it ends all of them.
-struct Nodes {
-    nodes: Vec<ProcessUnit>,
+pub(crate) struct Nodes {
+    pub(crate) nodes: Vec<ProcessUnit>,
     nginx: Nginx,
     _folder: TempDir,
     _cluster: Option<Arc<PostgresCluster>>,
@@ -57,6 +57,13 @@ impl Nodes {
     /// Starts nodes over a database server, with file bodies in a folder.
     fn start_over(cluster: &PostgresCluster) -> Self {
         Self::start_with(&database_settings(cluster), |_, node| node)
+    }
+
+    /// As [`Self::start_over`]; requests of rules may go to private addresses.
+    pub(crate) fn start_with_private_networks(cluster: &PostgresCluster) -> Self {
+        let lines = database_settings(cluster);
+        let lines = format!("{lines}{PREFIX}outgoing.privateNetworks.enabled=true\n");
+        Self::start_with(&lines, |_, node| node)
     }
 
     /// Starts nodes with these lines of settings, and what `add` adds to each. If the lines name no place of file bodies, they

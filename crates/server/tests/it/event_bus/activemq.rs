@@ -9,7 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{BusEvent, EventBus, WAITING_MAX};
+use super::BusEvent;
+use super::broker::{Broker, WAITING_MAX, published};
 
 const WAIT: Duration = Duration::from_secs(120);
 /// The name of a topic that ActiveMQ gives to each consumer as a queue of its own.
@@ -88,7 +89,7 @@ impl ActiveMqBus {
     }
 }
 
-impl EventBus for ActiveMqBus {
+impl Broker for ActiveMqBus {
     fn configure(&self, unit: ProcessUnitBuilder) -> ProcessUnitBuilder {
         unit.setting("io.personium.core.eventbus.mq", "activemq")
             .setting("io.personium.core.eventbus.broker", self.broker.url())
@@ -118,7 +119,7 @@ impl EventBus for ActiveMqBus {
             ] {
                 assert_eq!(frame.header(header).unwrap_or_default(), event[member]);
             }
-            return BusEvent::of_broker(&event);
+            return published(&event);
         }
     }
 

@@ -7,7 +7,8 @@ use std::path::Path;
 use personium_testkit::{Kafka, KafkaReader, ProcessUnitBuilder};
 use serde_json::Value;
 
-use super::{BusEvent, EventBus, WAITING_MAX};
+use super::BusEvent;
+use super::broker::{Broker, WAITING_MAX, published};
 use crate::program::expect_refused_start;
 
 const TOPIC: &str = "personium_event_topic";
@@ -36,7 +37,7 @@ impl KafkaBus {
     }
 }
 
-impl EventBus for KafkaBus {
+impl Broker for KafkaBus {
     fn configure(&self, unit: ProcessUnitBuilder) -> ProcessUnitBuilder {
         let (certificate, key) = self.broker.client_certificate();
         let password = self.broker.certificate().with_file_name("password");
@@ -78,7 +79,7 @@ impl EventBus for KafkaBus {
         // All events of a cell are in one partition.
         let of_cell = self.partitions.entry(record.key);
         assert_eq!(*of_cell.or_insert(record.partition), record.partition);
-        BusEvent::of_broker(&event)
+        published(&event)
     }
 
     fn kill(&mut self) {
