@@ -12,6 +12,7 @@ use crate::cell::IMPORT_FAILED;
 use crate::cell_deletion::CellDeletion;
 use crate::commit::Invalidation;
 use crate::entity::StoredEntity;
+use crate::event::feed;
 use crate::file::{self, FileHeaders, Upload};
 use crate::keys::{self, ControlSet, SetKey};
 use crate::listing::Members;
@@ -172,6 +173,7 @@ impl CellReplacement {
             }
         }
         transfer::commit(&self.new.records(), copied).await?;
+        feed::begin_replacement(&self.unit, &self.old, &self.new.records()).await?;
         timer_index::announce_all(&self.unit, &self.new.records(), &self.new.cell().id).await?;
         let found = self.find_entry().await?;
         let name = found.value.text("Name").ok_or(Code::OdataInconsistent)?;
@@ -197,6 +199,7 @@ impl CellReplacement {
         };
         let post_commit = PostCommit::invalidating(&old_cell, Invalidation::Cell)
             .invalidate_cell_name(name)
+            .end_feed(self.old)
             .collect_removed_cell(self.old);
         Ok((post_commit, rest))
     }

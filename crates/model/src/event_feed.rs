@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -131,11 +131,17 @@ pub(crate) struct CellFeed {
     pub(crate) cursor: tokio::sync::Mutex<FeedCursor>,
     /// The number of listeners, and of those who are about to listen.
     interested: AtomicUsize,
+    /// Whether nothing is added any more.
+    is_complete: AtomicBool,
 }
 
 impl CellFeed {
     pub(crate) fn is_wanted(&self) -> bool {
         self.interested.load(Ordering::Acquire) > 0
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.is_complete.load(Ordering::Acquire)
     }
 }
 
@@ -201,6 +207,7 @@ impl EventFeed {
                 news: Notify::new(),
                 cursor: tokio::sync::Mutex::new(FeedCursor::New),
                 interested: AtomicUsize::new(0),
+                is_complete: AtomicBool::new(false),
             })
         });
         feed.interested.fetch_add(1, Ordering::AcqRel);
@@ -237,6 +244,14 @@ impl EventFeed {
         if self.listeners() > 0
             && let Some(feed) = self.feeds.read().get(cell)
         {
+            feed.news.notify_one();
+        }
+    }
+
+    /// Says that nothing is added to the feed of a cell any more. It ends when the rest was passed on.
+    pub(crate) fn end_after_rest(&self, cell: &CellId) {
+        if let Some(feed) = self.feeds.read().get(cell) {
+            feed.is_complete.store(true, Ordering::Release);
             feed.news.notify_one();
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use personium_model::auth::bearer;
+use personium_model::event::feed;
 use personium_model::{Access, CellContext, Permit, Unit};
 use personium_types::{CellId, Operation, Result};
 
@@ -81,7 +82,12 @@ impl EventReader {
 
     /// Checks the token again. Whether its bearer may still read the events.
     async fn renew(&mut self) -> Result<bool> {
-        let Some(context) = self.unit.find_cell_by_id(&self.cell).await? else {
+        let context = match self.unit.find_cell_by_id(&self.cell).await? {
+            Some(context) => Some(context),
+            // After an import, the cell has another id.
+            None => feed::find_replacement(&self.unit, self.context.cell()).await?,
+        };
+        let Some(context) = context else {
             return Ok(false);
         };
         match Self::find(&self.unit, context, self.token.clone()).await? {

@@ -12,6 +12,7 @@ use personium_types::{Code, Operation, Result};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::tungstenite::{Bytes, Message, Utf8Bytes};
 
+use super::import_event;
 use super::protocol::{Answer, ClientMessage, PostedByClient, Subscription, text_of};
 use super::reader::EventReader;
 use crate::event_cause::event_by;
@@ -87,7 +88,7 @@ impl Session {
                     Ok(event) => self.pass_on(&event).await,
                     Err(FeedEnd::TooSlow) => Ok(Next::Close(Some("reader is too slow"))),
                     Err(FeedEnd::Missed) => Ok(Next::Close(Some("events were missed"))),
-                    Err(FeedEnd::Stopped) => Ok(Next::Close(None)),
+                    Err(FeedEnd::Stopped) => Box::pin(self.go_on_after_import()).await,
                 },
             };
             match next {
@@ -110,10 +111,10 @@ impl Session {
     /// Sends a ping. Closes a connection that does not answer pings, or is not authenticated or not any more.
     async fn ping(&mut self) -> Result<Next> {
         let age = self.age();
-        let is_overdue = match self.reader {
-            None => age >= AUTHENTICATION_TIMEOUT,
-            Some(_) => !self.may_read().await?,
-        };
+        if self.reader.is_some() && !self.may_read().await? {
+            return Box::pin(self.go_on_after_import()).await;
+        }
+        let is_overdue = self.reader.is_none() && age >= AUTHENTICATION_TIMEOUT;
         if is_overdue || self.unanswered_pings > UNANSWERED_PINGS_MAX {
             return Ok(Next::Close(None));
         }
@@ -130,6 +131,30 @@ impl Session {
     /// The seconds for which the token is accepted.
     fn seconds_left(&self) -> u64 {
         TOKEN_SECS.saturating_sub(self.age().as_secs())
+    }
+
+    /// Goes on with the feed of the cell that an import has put in the place of this one. Closes the connection if there is none, or
+    /// if the client may not read any more; then it gets the event of the import before.
+    async fn go_on_after_import(&mut self) -> Result<Next> {
+        let (unit, cell) = (&self.cell.unit, self.cell.context.cell());
+        if self.listener.is_none() {
+            return Ok(Next::Close(None));
+        }
+        let Some((context, mut listener)) = feed::listen_to_replacement(unit, cell).await? else {
+            return Ok(Next::Close(None));
+        };
+        if self.may_read().await? {
+            self.cell.context = context;
+            self.listener = Some(listener);
+            return Ok(Next::Continue);
+        }
+        if let Some(event) = import_event(&mut listener).await
+            && self.subscriptions.iter().any(|it| it.selects(&event))
+            && let Ok(text) = Utf8Bytes::try_from(text_of(&event))
+        {
+            self.send(Message::Text(text)).await;
+        }
+        Ok(Next::Close(None))
     }
 
     /// Whether the client may still read the events.
@@ -288,7 +313,7 @@ impl Session {
             return Ok(Next::Continue);
         }
         if !self.may_read().await? {
-            return Ok(Next::Close(None));
+            return Box::pin(self.go_on_after_import()).await;
         }
         Ok(match Utf8Bytes::try_from(text_of(event)) {
             Ok(text) => self.send(Message::Text(text)).await,

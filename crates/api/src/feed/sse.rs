@@ -1,15 +1,18 @@
 //! The feed as Server-Sent Events (WHATWG HTML, section 9.2).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderValue, StatusCode, header};
 use personium_model::event::feed::{self, FeedListener};
-use personium_model::event_feed::FeedEnd;
+use personium_model::event_feed::{FeedEnd, FeedEvent};
+use personium_model::{Cell, Unit};
 use personium_types::{Code, Error, Operation, Result};
 use tokio::time::{Interval, interval};
 
+use super::import_event;
 use super::protocol::{Subscription, text_of};
 use super::reader::EventReader;
 use crate::access;
@@ -45,6 +48,9 @@ pub(crate) fn accepts_event_stream(request: &CellRequest) -> bool {
 
 /// A client that reads the feed.
 struct EventStreamClient {
+    unit: Arc<Unit>,
+    /// The cell that the listener listens to.
+    cell: Cell,
     listener: FeedListener,
     reader: EventReader,
     subscription: Subscription,
@@ -57,7 +63,7 @@ struct EventStreamClient {
 enum StreamStep {
     Chunk(Bytes),
     /// The last one.
-    Last(&'static str),
+    Last(Bytes),
     /// Nothing: it may not read any more, or the cell is gone.
     End,
 }
@@ -93,6 +99,8 @@ pub(crate) async fn stream(request: CellRequest) -> Result<Response> {
         },
     };
     let client = EventStreamClient {
+        unit: Arc::clone(&request.unit),
+        cell: request.context.cell().clone(),
         listener,
         reader,
         subscription,
@@ -103,7 +111,7 @@ pub(crate) async fn stream(request: CellRequest) -> Result<Response> {
         let mut client = client?;
         let (chunk, client) = match client.next().await {
             StreamStep::Chunk(chunk) => (chunk, Some(client)),
-            StreamStep::Last(text) => (Bytes::from_static(text.as_bytes()), None),
+            StreamStep::Last(text) => (text, None),
             StreamStep::End => return None,
         };
         Some((Ok::<_, BoxError>(chunk), client))
@@ -118,6 +126,25 @@ pub(crate) async fn stream(request: CellRequest) -> Result<Response> {
 }
 
 impl EventStreamClient {
+    /// Goes on with the feed of the cell that an import has put in the place of this one. Returns the end if there is none, or if the
+    /// client may not read any more: then it is the event of the import.
+    async fn go_on_after_import(&mut self) -> Option<StreamStep> {
+        let replacement = feed::listen_to_replacement(&self.unit, &self.cell).await;
+        let Ok(Some((context, mut listener))) = replacement else {
+            return Some(StreamStep::End);
+        };
+        if matches!(self.reader.may_read().await, Ok(true)) {
+            self.cell = context.cell().clone();
+            self.listener = listener;
+            return None;
+        }
+        let event = import_event(&mut listener).await;
+        let event = event.filter(|event| self.subscription.selects(event));
+        Some(event.map_or(StreamStep::End, |event| {
+            StreamStep::Last(text_with_id(&event))
+        }))
+    }
+
     async fn next(&mut self) -> StreamStep {
         if std::mem::take(&mut self.has_gap) {
             return StreamStep::Chunk(Bytes::from_static(GAP.as_bytes()));
@@ -129,8 +156,13 @@ impl EventStreamClient {
                 event = self.listener.next() => Some(event),
                 _ = self.comments.tick() => None,
             };
-            if !matches!(self.reader.may_read().await, Ok(true)) {
-                return StreamStep::End;
+            let is_over = matches!(event, Some(Err(FeedEnd::Stopped)));
+            if is_over || !matches!(self.reader.may_read().await, Ok(true)) {
+                match Box::pin(self.go_on_after_import()).await {
+                    Some(end) => return end,
+                    None if is_over => continue,
+                    None => {}
+                }
             }
             let event = match event {
                 Some(Ok(event)) => event,
@@ -139,16 +171,23 @@ impl EventStreamClient {
                     let id = self.listener.position();
                     return StreamStep::Chunk(format!(":\nid: {id}\n\n").into());
                 }
-                Some(Err(FeedEnd::TooSlow)) => return StreamStep::Last(TOO_SLOW),
-                Some(Err(FeedEnd::Missed)) => return StreamStep::Last(GAP),
+                Some(Err(FeedEnd::TooSlow)) => {
+                    return StreamStep::Last(Bytes::from_static(TOO_SLOW.as_bytes()));
+                }
+                Some(Err(FeedEnd::Missed)) => {
+                    return StreamStep::Last(Bytes::from_static(GAP.as_bytes()));
+                }
                 Some(Err(FeedEnd::Stopped)) => return StreamStep::End,
             };
             if self.subscription.selects(&event) {
-                let id = format!("id: {}\ndata: ", event.position);
-                return StreamStep::Chunk(
-                    [id.as_bytes(), &*text_of(&event), b"\n\n"].concat().into(),
-                );
+                return StreamStep::Chunk(text_with_id(&event));
             }
         }
     }
+}
+
+/// An event with the id from which a client resumes after it.
+fn text_with_id(event: &FeedEvent) -> Bytes {
+    let id = format!("id: {}\ndata: ", event.position);
+    [id.as_bytes(), &*text_of(event), b"\n\n"].concat().into()
 }

@@ -53,6 +53,8 @@ enum PostCommitAction {
     Enqueue(OutboxPartition),
     /// Wakes those who listen to the events of a cell.
     WakeFeed(CellId),
+    /// Lets the feed of a removed cell end.
+    EndFeed(CellId),
     /// Wakes those who wait for messages of a cell.
     WakeReceivers(CellId),
 }
@@ -136,6 +138,12 @@ impl PostCommit {
     #[must_use]
     pub(crate) fn wake_feed(self, cell: CellId) -> Self {
         self.with(PostCommitAction::WakeFeed(cell))
+    }
+
+    /// Adds that the feed of a removed cell ends, after what it still has.
+    #[must_use]
+    pub(crate) fn end_feed(self, cell: CellId) -> Self {
+        self.with(PostCommitAction::EndFeed(cell))
     }
 
     /// Adds that those are woken who wait for messages of a cell.
@@ -250,6 +258,7 @@ impl PostCommit {
                 PostCommitAction::OwnOutbox(cell, node) => unit.outbox().own(cell, node),
                 PostCommitAction::Enqueue(partition) => unit.outbox().enqueue(partition),
                 PostCommitAction::WakeFeed(cell) => unit.event_feed().wake(&cell),
+                PostCommitAction::EndFeed(cell) => unit.event_feed().end_after_rest(&cell),
                 PostCommitAction::WakeReceivers(cell) => unit.message_news().wake(&cell),
             }
         }

@@ -8,6 +8,7 @@
 mod listener;
 mod membership;
 mod reader;
+mod replacement;
 mod retention;
 mod stored;
 
@@ -19,6 +20,8 @@ use personium_types::{CellId, Code, Result};
 
 pub use self::listener::FeedListener;
 use self::reader::ReadFailure;
+pub(crate) use self::replacement::begin as begin_replacement;
+pub use self::replacement::{find_replacement, listen_to_replacement};
 use super::record::Event;
 use crate::event_feed::{CellFeed, FeedCursor, FeedEnd};
 use crate::{CellContext, PostCommit, Unit, keys};

@@ -566,3 +566,58 @@ async fn server_sent_events_bring_the_same_feed() {
     assert_eq!(event["Type"], "davfile.create");
     assert_eq!(event["Object"], format!("{}b/f", admin.cell_url("wscell")));
 }
+
+/// Exports the cell, or imports what was exported, and waits for the end.
+async fn transfer(admin: &TestClient, resource: &str) {
+    let path = format!("wscell/{resource}");
+    let begun = admin.admin_request("POST", &path).body(r#"{"Name":"s"}"#);
+    begun.send().await.expect(202);
+    wait_until("the transfer has ended", async || {
+        let state = admin.admin_request("GET", &path);
+        let state = state.header("accept", "application/json").send().await;
+        state.expect(200).json()["status"] == "ready"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn subscribers_get_the_event_of_an_import_and_unit_users_what_follows() {
+    let unit = crate::unit().start();
+    let admin = unit.admin();
+    create_cell(&admin).await;
+    transfer(&admin, "__export").await;
+    let mut account = Feed::open(&unit, "wscell").await;
+    account.subscribe(&token(&unit, "readonly").await).await;
+    let mut user = Feed::open(&unit, "wscell").await;
+    user.subscribe(admin.token()).await;
+    let mut elsewhere = Feed::open(&unit, "wscell").await;
+    let read = token(&unit, "readonly").await;
+    elsewhere
+        .send(json!({"AccessToken": read}).to_string())
+        .await;
+    assert_eq!(elsewhere.next_json().await["Result"], "Success");
+    let subscribe = json!({"Subscribe": {"Type": "davfile.", "Object": "*"}});
+    elsewhere.send(subscribe.to_string()).await;
+    assert_eq!(elsewhere.next_json().await["Result"], "Success");
+    transfer(&admin, "__import").await;
+    while user.next_json().await["Type"] != "cell.import" {}
+    admin.put_file("wscell/b/f", "1").await;
+    assert_eq!(user.next_json().await["Type"], "davfile.create");
+    user.send(r#"{"State":"All"}"#).await;
+    assert_eq!(user.next_json().await["Cell"], "wscell");
+    // The logins of the cell have ended.
+    let mut kinds = Vec::new();
+    let closed = loop {
+        match account.next().await {
+            Received::Json(event) => kinds.push(text_member(&event, "Type")),
+            closed => break closed,
+        }
+    };
+    assert_eq!(closed, Received::Closed(1000, String::new()));
+    assert_eq!(kinds.last().map(String::as_str), Some("cell.import"));
+    // Whoever has not subscribed to it does not get it.
+    assert_eq!(
+        elsewhere.next().await,
+        Received::Closed(1000, String::new())
+    );
+}

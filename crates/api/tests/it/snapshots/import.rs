@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use personium_store::RecordStore;
-use personium_testkit::{StubServer, TestUnit, cell_url, refused, success, wait_until};
+use personium_testkit::{
+    EventStream, StubServer, TestUnit, cell_url, refused, success, text_member, wait_until,
+};
 use serde_json::{Value, json};
 
 use super::{documents, entries, export, state_of, unit_with_full_cell};
@@ -497,4 +499,65 @@ async fn imported_copy_of_a_waiting_message_is_not_delivered_and_says_so() {
     assert_eq!(copy[1], original[1]);
     let waiting = unit.record_keys(b"Q").await;
     assert_eq!(waiting.len(), 1, "that of the former cell");
+}
+
+/// The next event of a listener that does not say that somebody has read.
+async fn next_change(stream: &mut EventStream) -> Option<Value> {
+    while let Some(event) = stream.next().await {
+        assert_eq!(event.kind, "message", "{event:?}");
+        let event: Value = serde_json::from_str(&event.data).unwrap();
+        let kind = event["Type"].as_str().unwrap();
+        if ![".get", ".list", ".propfind"]
+            .iter()
+            .any(|end| kind.ends_with(end))
+        {
+            return Some(event);
+        }
+    }
+    None
+}
+
+#[tokio::test]
+async fn listeners_get_the_event_of_an_import_and_unit_users_what_follows() {
+    let unit = unit_with_full_cell().await;
+    unit.grant_to_role("c", "boss", &["p:event-read"]).await;
+    let login = unit.login_as("c", "me", &[("scope", "root")]).await;
+    let account = unit.with_token(&text_member(&login, "access_token"));
+    let mut streams = Vec::new();
+    export(&unit, "s").await;
+    for client in [&account, &unit.admin()] {
+        let mut stream = EventStream::open(client, "c", None).await;
+        stream.wait_for_id().await;
+        streams.push(stream);
+    }
+    let [account, admin] = &mut streams[..] else {
+        panic!("two streams");
+    };
+    for round in 0..2 {
+        import_ready(&unit, "c", "s").await;
+        let import = next_change(admin).await.expect("the feed ended");
+        assert_eq!(import["Type"], "cell.import", "{import}");
+        assert_eq!(import["Object"], format!("{}__import", cell_url("c")));
+        assert_eq!(
+            (&import["Info"], &import["External"]),
+            (&json!(""), &json!(false))
+        );
+        unit.put_file(&format!("c/b/after{round}"), "x").await;
+        let put = next_change(admin).await.expect("the feed ended");
+        assert_eq!(put["Type"], "davfile.create", "{put}");
+        if round == 0 {
+            // The logins of the cell have ended.
+            let import = next_change(account).await.expect("the feed ended");
+            assert_eq!(import["Type"], "cell.import", "{import}");
+            assert_eq!(next_change(account).await, None);
+        }
+    }
+    // A failed import leaves the cell as it is, and its listeners.
+    upload(&unit, "c", "damaged", b"no archive").await;
+    let begun = unit.admin_request("POST", "c/__import");
+    let begun = begun.body(r#"{"Name":"damaged"}"#).send().await;
+    begun.expect(400);
+    unit.put_file("c/b/last", "x").await;
+    let put = next_change(admin).await.expect("the feed ended");
+    assert_eq!(put["Object"], format!("{}b/last", cell_url("c")), "{put}");
 }

@@ -19,6 +19,20 @@ pub(super) struct StoredFeed {
     /// Since when there is none, milliseconds since 1970.
     #[serde(rename = "u", default)]
     pub(super) unwanted_since: Option<i64>,
+    /// The cell whose listeners it continues, if an import has replaced that.
+    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
+    pub(super) replaced: Option<StoredReplaced>,
+}
+
+/// The cell whose listeners a feed continues.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct StoredReplaced {
+    /// The id of the cell.
+    #[serde(rename = "c")]
+    pub(super) cell: String,
+    /// The time of the record that the feed begins with, milliseconds since 1970.
+    #[serde(rename = "a")]
+    pub(super) at: i64,
 }
 
 impl StoredFeed {

@@ -175,7 +175,12 @@ async fn step(unit: &Unit, feed: &Arc<CellFeed>) -> bool {
         FeedCursor::Over => return false,
         FeedCursor::At { .. } => {}
     }
+    let is_complete = feed.is_complete();
     match advance(unit, feed, &mut cursor).await {
+        Ok(_) if is_complete => {
+            super::finish(unit, feed, &mut cursor, FeedEnd::Stopped);
+            false
+        }
         Ok(_) => true,
         Err(ReadFailure::Ended(end)) => {
             super::finish(unit, feed, &mut cursor, end);
