@@ -141,6 +141,24 @@ async fn large_events_are_kept_by_their_size() {
     assert!(kept > 20 && kept < 35, "{kept}");
 }
 
+#[tokio::test]
+async fn client_that_comes_back_at_an_event_as_large_as_a_page_gets_what_it_missed() {
+    let unit = TestUnit::new().await;
+    let mut stream = listen(&unit, None).await;
+    let large = "\u{1}".repeat(50_000);
+    for info in [large.as_str(), &large, "small", &large, "last"] {
+        post(&unit, info).await;
+    }
+    assert_eq!(infos(&mut stream, 1).await, std::slice::from_ref(&large));
+    let id = stream.last_id().to_owned();
+    drop(stream);
+    let mut again = listen(&unit, Some(&id)).await;
+    assert_eq!(
+        infos(&mut again, 4).await,
+        [&large, "small", &large, "last"]
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn feed_that_nobody_listens_to_is_removed_after_a_while_and_costs_nothing() {
     let unit = TestUnit::new().await;

@@ -76,9 +76,16 @@ pub(super) async fn read_page(
         ..limit
     };
     let read = records.list_within::<StoredFeedRecord>(&range, Direction::Up, limit);
-    let (found, is_cut) = read.await?;
+    let (found, mut is_cut) = read.await?;
     let mut found = found.into_iter();
     let first = found.next();
+    if is_cut && found.len() == 0 {
+        // The record at the position alone is as large as a page.
+        range = range.after(&range.start.clone());
+        let read = records.list_within::<StoredFeedRecord>(&range, Direction::Up, limit);
+        let (rest, is_rest_cut) = read.await?;
+        (found, is_cut) = (rest.into_iter(), is_rest_cut);
+    }
     if !first.is_some_and(|(key, first)| position_of(&key, first.value.at) == Some(after)) {
         return Ok(None);
     }
