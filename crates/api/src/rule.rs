@@ -94,12 +94,15 @@ async fn list(request: CellRequest) -> Result<Response> {
         json!({"Name": found.name, "Schema": schema, "id": found.id.to_string()})
     });
     let rules = found.iter().map(|(rule, hits)| show(urls, rule, *hits));
-    let timers = timer::list(&request.unit, &request.context).await?;
-    let body = json!({
+    let mut body = json!({
         "rules": rules.collect::<Value>(),
         "boxes": boxes.collect::<Value>(),
-        "timers": timers.iter().map(show_timer).collect::<Value>(),
     });
+    // As at the original: a process that fires no timers shows none.
+    if request.unit.settings().events.fires_timers {
+        let timers = timer::list(&request.unit, &request.context).await?;
+        body["timers"] = timers.iter().map(show_timer).collect();
+    }
     Ok(response::json(StatusCode::OK, &body))
 }
 

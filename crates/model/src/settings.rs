@@ -150,6 +150,8 @@ pub struct EventSettings {
     pub delivery_secs: u64,
     /// The largest number of events of a cell that wait to be published to other systems; `None` if events are not published.
     pub published_max: Option<u64>,
+    /// Whether this process fires timers.
+    pub fires_timers: bool,
 }
 
 /// Settings of queues and topics.
@@ -493,6 +495,7 @@ impl Default for EventSettings {
             dead_letters_max: 1_000,
             delivery_secs: 3 * 24 * 60 * 60,
             published_max: None,
+            fires_timers: true,
         }
     }
 }

@@ -71,6 +71,12 @@ pub fn is_timer(kind: &str) -> bool {
     kind == TIMER_ONESHOT || kind == TIMER_PERIODIC
 }
 
+/// Whether a process of the unit may fire timers: this one, or another one that shares its store.
+#[must_use]
+pub fn can_fire(unit: &Unit) -> bool {
+    unit.settings().events.fires_timers || unit.store().is_shared()
+}
+
 impl TimerPlan {
     /// The plan of a rule with this type and object of events at this time; `None` if it is for no timer, or for one whose time is
     /// over. An interval that ends after the year 9999 ends with it.
@@ -119,6 +125,14 @@ pub(crate) async fn put(
     timer: &Timer,
 ) -> Result<()> {
     announce(unit, cell, timer.plan.due).await?;
+    put_announced(batch, timer)
+}
+
+/// As [`put`], for a timer whose cell is in the index of the unit for that time.
+///
+/// # Errors
+/// A failure of the store.
+pub(crate) fn put_announced(batch: &mut Batch, timer: &Timer) -> Result<()> {
     let stored = StoredTimer {
         due: timer.plan.due,
         interval_ms: timer.plan.interval_ms,
@@ -129,7 +143,10 @@ pub(crate) async fn put(
 }
 
 /// Adds a cell to the index of the unit.
-async fn announce(unit: &Unit, cell: &CellId, due: i64) -> Result<()> {
+///
+/// # Errors
+/// A failure of the store.
+pub(crate) async fn announce(unit: &Unit, cell: &CellId, due: i64) -> Result<()> {
     let mut index = Batch::new();
     index.put(keys::cell_with_timer(due, cell), Vec::new());
     let committed = unit.records().commit(index).await;

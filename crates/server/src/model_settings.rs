@@ -52,6 +52,7 @@ pub fn model_settings(config: &Config) -> Settings {
                 .events
                 .broker_kind
                 .map(|_| config.events.published_max),
+            fires_timers: config.events.timer_threads > 0,
         },
         streams: StreamSettings {
             retention: Duration::from_secs(config.stream.retention_secs),

@@ -7,7 +7,7 @@ use personium_model::auth::unit_user;
 use personium_model::cell::OWNER;
 use personium_model::keys::ControlSet;
 use personium_model::odata::{self, AccessKind, Change, Creation, Entity, EntityRef, SetRef};
-use personium_model::timer_index::{TimerPlan, is_timer};
+use personium_model::timer_index::{self, TimerPlan, is_timer};
 use personium_model::{AnswerReservation, Identity, Permit};
 use personium_odata::atom::AtomWriter;
 use personium_odata::body::{Intent, Route};
@@ -71,7 +71,7 @@ async fn store_new(
     created.pop().unwrap_or_else(|| Err(Code::Unknown.into()))
 }
 
-/// Refuses a new rule for a time that is over: it would never fire.
+/// Refuses a new rule for a time that is over, or for a timer where no process fires any: it would never fire.
 ///
 /// # Errors
 /// [`Code::FieldFormat`]
@@ -82,13 +82,16 @@ pub(super) fn check_timer(
 ) -> Result<()> {
     let text = |name| properties.text(name).unwrap_or_default();
     let (kind, object) = (text("EventType"), text("EventObject"));
-    if set.control == Some(ControlSet::Rule)
-        && is_timer(kind)
-        && TimerPlan::of(kind, object, request.unit.now_ms()).is_none()
-    {
-        return Err(Error::new(Code::FieldFormat).with("EventObject"));
+    if set.control != Some(ControlSet::Rule) || !is_timer(kind) {
+        return Ok(());
     }
-    Ok(())
+    if !timer_index::can_fire(&request.unit) {
+        return Err(Error::new(Code::FieldFormat).with("EventType"));
+    }
+    match TimerPlan::of(kind, object, request.unit.now_ms()) {
+        Some(_) => Ok(()),
+        None => Err(Error::new(Code::FieldFormat).with("EventObject")),
+    }
 }
 
 /// Checks the new name of a cell.

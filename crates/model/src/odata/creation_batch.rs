@@ -36,6 +36,8 @@ pub(super) struct CreationBatch<'a> {
     dynamic_properties: DynamicProperties,
     /// The number of rules of the cell, those of the batch included, once the first one was added.
     rules: Option<u64>,
+    /// The times for which the cell was added to the index of timers.
+    announced: HashSet<i64>,
 }
 
 /// The changes of one creation, before they join the batch.
@@ -44,6 +46,7 @@ struct Changes {
     batch: Batch,
     claimed: Vec<Key>,
     dynamic_properties: Vec<Key>,
+    announced: Option<i64>,
 }
 
 impl<'a> CreationBatch<'a> {
@@ -57,6 +60,7 @@ impl<'a> CreationBatch<'a> {
             assumes_free_keys: false,
             dynamic_properties: DynamicProperties::default(),
             rules: None,
+            announced: HashSet::new(),
         }
     }
 
@@ -113,6 +117,7 @@ impl<'a> CreationBatch<'a> {
         self.claimed.extend(changes.claimed);
         self.dynamic_properties.extend(changes.dynamic_properties);
         self.batch.append(changes.batch);
+        self.announced.extend(changes.announced);
         self.rules = self.rules.map(|count| count + u64::from(is_rule));
         Ok(entity)
     }
@@ -151,7 +156,8 @@ impl<'a> CreationBatch<'a> {
         self.claim_key(creation, &pending, key_parent.as_deref(), changes)
             .await?;
         rules::claim_uniques(set, &pending.entity, None, &mut changes.batch);
-        rules::after_create(root, set, &pending.entity, &mut changes.batch).await?;
+        let written = (&mut changes.batch, &self.announced);
+        changes.announced = rules::after_create(root, set, &pending.entity, written).await?;
         let new_properties = &creation.body.new_properties;
         changes.dynamic_properties = self
             .dynamic_properties

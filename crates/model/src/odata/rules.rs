@@ -1,5 +1,7 @@
 //! Rules of single control sets of units and cells.
 
+use std::collections::HashSet;
+
 use personium_odata::value::Properties;
 use personium_store::{Batch, Expect, Key, KeyRange};
 use personium_types::{CellId, Code, Error, NodeId, Result};
@@ -88,13 +90,14 @@ pub(super) fn check_count(set: &SetRef, rules: Option<u64>) -> Result<()> {
 }
 
 /// Adds to a batch what changes together with the creation of an entity: a box gets its node, and what is known of failed
-/// installations of its name is over. The space of a cell is created at once.
+/// installations of its name is over. The space of a cell is created at once. `announced` are the times for which the cell is in the index
+/// of timers; the time for which it now is too is returned, if the entity has a timer.
 pub(super) async fn after_create(
     root: &ServiceRoot,
     set: &SetRef,
     entity: &Entity,
-    batch: &mut Batch,
-) -> Result<()> {
+    (batch, announced): (&mut Batch, &HashSet<i64>),
+) -> Result<Option<i64>> {
     if set.control == Some(ControlSet::Cell)
         && let Ok(id) = entity.id.parse::<CellId>()
     {
@@ -108,10 +111,15 @@ pub(super) async fn after_create(
         let name = entity.properties.text("Name").unwrap_or_default();
         batch.delete(keys::failed_installation(name));
     }
-    if let Some(timer) = timer_of(root, set, entity) {
-        put_timer(root, batch, &timer).await?;
+    let (Some(timer), Some(context)) = (timer_of(root, set, entity), &root.context) else {
+        return Ok(None);
+    };
+    let due = timer.plan.due;
+    if !announced.contains(&due) {
+        timer_index::announce(&root.unit, &context.cell().id, due).await?;
     }
-    Ok(())
+    timer_index::put_announced(batch, &timer)?;
+    Ok(Some(due))
 }
 
 /// The timer of a rule; `None` if it has none.
@@ -138,7 +146,7 @@ async fn put_timer(root: &ServiceRoot, batch: &mut Batch, timer: &Timer) -> Resu
 /// Adds to a batch what becomes of the timer of a rule that is changed: it stays, unless the rule is for another time.
 ///
 /// # Errors
-/// [`Code::FieldFormat`] if that time is over: the rule would never fire; a failure of the store.
+/// [`Code::FieldFormat`] if that time is over, or no process fires timers: the rule would never fire; a failure of the store.
 pub(super) async fn follow_timer(
     root: &ServiceRoot,
     set: &SetRef,
@@ -149,12 +157,14 @@ pub(super) async fn follow_timer(
     if set.control != Some(ControlSet::Rule) || same("EventType") && same("EventObject") {
         return Ok(());
     }
+    let is_timer = after.properties.text("EventType").is_some_and(is_timer);
+    if is_timer && !timer_index::can_fire(&root.unit) {
+        return Err(Error::new(Code::FieldFormat).with("EventType"));
+    }
     timer_index::remove(&root.records, batch, &before.id).await?;
     match timer_of(root, set, after) {
         Some(timer) => put_timer(root, batch, &timer).await,
-        None if after.properties.text("EventType").is_some_and(is_timer) => {
-            Err(Error::new(Code::FieldFormat).with("EventObject"))
-        }
+        None if is_timer => Err(Error::new(Code::FieldFormat).with("EventObject")),
         None => Ok(()),
     }
 }

@@ -75,7 +75,8 @@ section! {
         _topic_rule: String = "eventbus.topic.rule", "personium_event_topic_rule", Text;
         /// The number of event consumers in this process.
         _consumers: usize = "eventbus.eventProcessing.thread.num", "1", Number(1..=1024);
-        /// Whether this process fires the timers of rules: 0 means that it does not. Other numbers have the same effect as 1.
+        /// Whether this process fires the timers of rules: 0 means that it does not; if no other process can share the store, rules with
+        /// timers are refused then. Other numbers have the same effect as 1.
         timer_threads: usize = "rule.timerEvent.thread.num", "1", Number(0..=1024);
     }
 }

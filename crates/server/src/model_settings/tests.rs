@@ -23,7 +23,6 @@ const SECTIONS_OF_THE_SERVER: &[&str] = &[
 
 /// Keys of other sections whose values the server itself uses.
 const KEYS_OF_THE_SERVER: &[&str] = &[
-    "rule.timerEvent.thread.num",
     "engine.extensions.dir",
     "plugin.path",
     "eventbus.broker",

@@ -129,7 +129,7 @@ pub(super) fn spawn(
     background.extend(port_tls.map_or_else(Vec::new, |port_tls| {
         port_tls.spawn(listeners.redirect.map(|open| open.listener), components)
     }));
-    if components.config.events.timer_threads > 0 {
+    if unit.settings().events.fires_timers {
         let unit = Arc::clone(&unit);
         background.push(tokio::spawn(async move {
             personium_event::fire_timers(&unit).await;

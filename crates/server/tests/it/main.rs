@@ -105,6 +105,7 @@ mod start_order;
 mod storage_unit;
 mod stream_broker;
 mod streams;
+mod timers;
 mod trace_collector;
 mod traces;
 mod trust_between_units;

@@ -259,3 +259,33 @@ async fn general_rules_hear_timers() {
         "{lines}"
     );
 }
+
+#[tokio::test]
+async fn process_that_fires_no_timers_shows_none_and_refuses_them_if_no_other_one_can_fire_them() {
+    let unit = unit_with_accounts(|settings| settings.events.fires_timers = false).await;
+    let at = unit.model.now_ms() + 5 * MINUTE_MS;
+    let timers = [
+        rule("t", "timer.periodic", "1"),
+        rule("t", "timer.oneshot", &at.to_string()),
+    ];
+    let other = rule("t", "app", "personium-localcell:/b/");
+    for timer in &timers {
+        let post = unit.admin_request("POST", "c/__ctl/Rule");
+        let post = post.body(timer.to_string()).send().await;
+        assert_eq!(post.outcome(), refused(400, "OD-0006"));
+    }
+    create(&unit, &other).await;
+    for timer in &timers {
+        let put = unit.admin_request("PUT", RULE).body(timer.to_string());
+        assert_eq!(put.send().await.outcome(), refused(400, "OD-0006"));
+    }
+    let shown = unit.admin_request("GET", "c/__rule").send().await.json();
+    assert_eq!(shown["rules"].as_array().map(Vec::len), Some(1));
+    assert!(shown.get("timers").is_none(), "{shown}");
+    // Another server node may fire it.
+    let node = unit.sharing_node();
+    for timer in &timers {
+        let put = node.admin_request("PUT", RULE).body(timer.to_string());
+        assert_eq!(put.send().await.outcome(), success(204));
+    }
+}

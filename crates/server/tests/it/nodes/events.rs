@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use personium_testkit::{EventStream, PostgresCluster, TestClient, text_member, wait_until};
 use serde_json::json;
 
-use super::{NODES, Nodes};
+use super::{NODES, Nodes, PREFIX, database_settings};
 
 /// The path of the event log of the cell.
 const LOG: &str = "c/__log/current/default.log";
@@ -143,7 +143,13 @@ async fn rule_made_through_one_node_fires_at_once_on_every_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn timer_fires_once_in_a_unit_of_three_nodes() {
     let cluster = PostgresCluster::shared();
-    let unit = Nodes::start_over(&cluster);
+    // One node fires none.
+    let without = format!("{PREFIX}rule.timerEvent.thread.num");
+    let lines = database_settings(&cluster);
+    let unit = Nodes::start_with(&lines, |number, node| match number {
+        0 => node.setting(&without, 0),
+        _ => node,
+    });
     let client = unit.prepare().await;
     let fired = async || match client.admin_request("GET", LOG).send().await {
         log if log.status == 200 => log.text().lines().count(),
@@ -164,7 +170,41 @@ async fn timer_fires_once_in_a_unit_of_three_nodes() {
         .await;
     }
     wait_until("the timers fire", async || fired().await >= TIMERS).await;
-    let shown = client.admin_request("GET", "c/__rule").send().await.json();
-    assert_eq!(shown["timers"], json!([]));
+    for (number, node) in unit.nodes.iter().enumerate() {
+        let shown = node.admin_request("GET", "c/__rule").send().await.json();
+        let timers = (number > 0).then(|| json!([]));
+        assert_eq!(shown.get("timers"), timers.as_ref(), "{number}");
+    }
     assert_eq!(fired().await, TIMERS);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn listeners_of_every_node_get_the_event_of_an_import_through_one_of_them() {
+    let cluster = PostgresCluster::shared();
+    let unit = Nodes::start_over(&cluster);
+    let client = unit.prepare().await;
+    let mut streams = Vec::new();
+    for node in &unit.nodes {
+        let mut stream = EventStream::open(&node.admin(), "c", None).await;
+        stream.wait_for_id().await;
+        streams.push(stream);
+    }
+    for resource in ["c/__export", "c/__import"] {
+        let begun = client.admin_request("POST", resource);
+        begun.body(r#"{"Name":"s"}"#).send().await.expect(202);
+        wait_until("the transfer has ended", async || {
+            let state = client.admin_request("GET", resource);
+            let state = state.header("accept", "application/json").send().await;
+            state.status == 200 && state.json()["status"] == "ready"
+        })
+        .await;
+    }
+    for stream in &mut streams {
+        while stream.next_of_cell().await.1["Type"] != "cell.import" {}
+    }
+    unit.nodes[1].put_file("c/box/after", "1").await;
+    for stream in &mut streams {
+        let (_, event) = stream.next_of_cell().await;
+        assert_eq!(event["Type"], "davfile.create", "{event}");
+    }
 }
