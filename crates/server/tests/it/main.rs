@@ -89,6 +89,7 @@ mod renamed_unit;
 mod request_targets;
 mod restored_cell;
 mod rolling_restart;
+mod rules_through_proxy;
 mod saml_clients;
 mod script_cloud;
 mod script_extensions;
