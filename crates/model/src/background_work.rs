@@ -2,29 +2,57 @@
 
 use std::sync::OnceLock;
 
+use parking_lot::Mutex;
 use personium_trace::within;
 use personium_types::{Code, Error, Result};
 use tokio::runtime::Handle;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
-/// The runtime of background work: one of its own, with few threads of the same priority as those of requests. Without one, the work runs on the
-/// runtime of its caller.
+/// The work that goes on beside requests, and its runtime: one of its own, with few threads of the same priority as those of requests. Without
+/// one, the work runs on the runtime of its caller.
 #[derive(Debug, Default)]
-pub struct BackgroundWork(OnceLock<Handle>);
+pub struct BackgroundWork {
+    runtime: OnceLock<Handle>,
+    spawned: Mutex<Spawned>,
+}
+
+/// The work that goes on without its caller.
+#[derive(Debug, Default)]
+struct Spawned {
+    tasks: JoinSet<()>,
+    has_ended: bool,
+}
 
 impl BackgroundWork {
     /// Sets the runtime. Only the first call counts.
     pub fn run_on(&self, runtime: Handle) {
-        let _ = self.0.set(runtime);
+        let _ = self.runtime.set(runtime);
     }
 
-    /// Spawns work with a trace of its own, which goes on without its caller.
-    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    /// Spawns work with a trace of its own, which goes on without its caller until [`end`](Self::end). It is dropped at once if that was
+    /// called.
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let work = within(personium_trace::background(), work);
-        match self.0.get() {
-            Some(runtime) => runtime.spawn(work),
-            None => tokio::spawn(work),
+        let mut spawned = self.spawned.lock();
+        if spawned.has_ended {
+            return;
         }
+        // Those that are done are not kept.
+        while spawned.tasks.try_join_next().is_some() {}
+        match self.runtime.get() {
+            Some(runtime) => spawned.tasks.spawn_on(work, runtime),
+            None => spawned.tasks.spawn(work),
+        };
+    }
+
+    /// Ends the spawned work where it waits next, and returns when all of it has ended. None begins afterwards.
+    pub async fn end(&self) {
+        let mut tasks = {
+            let mut spawned = self.spawned.lock();
+            spawned.has_ended = true;
+            std::mem::take(&mut spawned.tasks)
+        };
+        tasks.shutdown().await;
     }
 
     /// Runs work whose caller waits for it. It ends with the returned future.
@@ -37,7 +65,7 @@ impl BackgroundWork {
     ) -> Result<T> {
         let work = within(personium_trace::current(), work);
         let mut running = JoinSet::new();
-        match self.0.get() {
+        match self.runtime.get() {
             Some(runtime) => running.spawn_on(work, runtime),
             None => running.spawn(work),
         };
@@ -75,9 +103,8 @@ mod tests {
         let own = Some("of-work".to_owned());
         assert_eq!(work.run(async { thread_name() }).await.unwrap(), own);
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        let spawned = work.spawn(async { sender.send(thread_name()).unwrap() });
+        work.spawn(async { sender.send(thread_name()).unwrap() });
         assert_eq!(receiver.await.unwrap(), own);
-        spawned.await.unwrap();
         let panicked = work.run(async { panic!("on purpose") }).await;
         assert_eq!(panicked.unwrap_err().code(), Code::Unknown);
 
@@ -106,5 +133,26 @@ mod tests {
         ended.notified().await;
         runtime.shutdown_background();
         assert!(work.run(async {}).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn spawned_work_has_ended_when_the_end_returns_and_none_begins_later() {
+        let work = BackgroundWork::default();
+        let held = Arc::new(());
+        let (begun, beginning) = tokio::sync::oneshot::channel();
+        let holds = Arc::clone(&held);
+        work.spawn(async move {
+            let _ = begun.send(());
+            std::future::pending::<()>().await;
+            drop(holds);
+        });
+        beginning.await.unwrap();
+        work.end().await;
+        assert_eq!(Arc::strong_count(&held), 1);
+        let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
+        work.spawn(async move {
+            let _ = sender.send(());
+        });
+        assert!(receiver.await.is_err());
     }
 }

@@ -324,6 +324,7 @@ impl RunningUnit {
             // Nothing of it goes on after the server node has left.
             let _ = task.await;
         }
+        self.unit.background_work().end().await;
         self.unit.finish_commits().await;
         if let Some(runtime) = self.background_runtime {
             runtime.end().await;
