@@ -1,5 +1,6 @@
 //! Scripts of services beside bare contexts of QuickJS, and a password plugin of WebAssembly beside none.
 
+mod hostile;
 mod waiting;
 
 use std::path::Path;
@@ -70,6 +71,7 @@ pub(super) async fn run(context: &mut BenchContext) -> BenchResult<Section> {
     compare_reads(context, &unit, (&cell, &mut section)).await?;
     measure_cold_starts(&mut unit, &cell, &mut section).await?;
     waiting::measure(context, &mut section).await?;
+    hostile::measure(context, (&mut unit, &cell), &mut section).await?;
     if has_plugin {
         compare_logins(context, &mut unit, (&cell, &mut section)).await?;
     }
