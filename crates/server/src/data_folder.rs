@@ -31,6 +31,7 @@ pub use self::body_place::BodyPlace;
 use self::evidence::Evidence;
 pub use self::evidence::{Condition, PartProblems};
 pub use self::marks::FILE as MARK_FILE;
+pub(crate) use self::marks::rename_durably;
 pub use self::permissions::restrict_new_files;
 use crate::config::{Config, RecordStoreKind};
 use crate::record_engine::RecordEngine;

@@ -25,7 +25,7 @@ use self::download::Download;
 pub use self::elasticsearch::EngineAddress;
 use self::elasticsearch::{Elasticsearch, EngineLimits};
 use self::report::MigrationReport;
-use self::settings::OriginalSettings;
+use self::settings::{OriginalSettings, WrittenSettings};
 use crate::command_audit::AuditedCommand;
 use crate::components::{self, Components};
 use crate::config::{Config, ConfigSources, LoadedConfig, RecordStoreKind};
@@ -113,10 +113,12 @@ pub async fn run(
 ) -> MigrateResult<MigrateOutcome> {
     let original = OriginalSettings::read(&options.from, options.tree.as_deref())?;
     let mut notes = Vec::new();
+    let mut written = None;
     if target.file.is_none() {
         let (file, skipped) = original.write_to(data_dir)?;
         notes = skipped;
-        target.file = Some(file);
+        target.file = Some(file.path().to_owned());
+        written = Some(file);
     }
     let loaded = LoadedConfig::load(&target).map_err(|error| error.to_string())?;
     logging::start(&loaded.config.log, system::clock()).map_err(|error| error.to_string())?;
@@ -135,7 +137,7 @@ pub async fn run(
     let done = Box::pin(run_on(
         &components,
         options,
-        (original, notes),
+        (original, notes, written),
         (&work, &report_file),
     ))
     .await;
@@ -160,11 +162,15 @@ async fn create_tables(config: &Config, random: &Arc<dyn Random>) -> MigrateResu
 async fn run_on(
     components: &Components,
     options: &MigrateOptions,
-    (original, notes): (OriginalSettings, Vec<String>),
+    (original, notes, written): (OriginalSettings, Vec<String>, Option<WrittenSettings>),
     (work, report_file): (&Path, &Path),
 ) -> MigrateResult<(String, MigrateOutcome)> {
     let (unit, authority) = components.unit(|_| {});
     begin(&unit.records(), &original.place).await?;
+    // Before, the target may be a unit that these settings are not for, or would start as a new one with them.
+    if let Some(written) = written {
+        written.keep()?;
+    }
     let store = open_store(work)?;
     let documents = Documents::open(Arc::clone(&store) as _)
         .await

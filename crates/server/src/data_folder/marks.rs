@@ -85,7 +85,7 @@ pub(super) fn write_durably(path: &Path, text: &str) -> io::Result<()> {
 ///
 /// # Errors
 /// If it cannot be renamed.
-pub(super) fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)?;
     sync_folder_of(to)
 }

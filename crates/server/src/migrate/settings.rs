@@ -11,7 +11,7 @@ use personium_types::error::chain;
 use super::MigrateResult;
 use crate::config::properties::{self, Property};
 use crate::config::{self, PREFIX};
-use crate::key_files;
+use crate::{data_folder, key_files};
 
 /// The settings file that is written into a data folder without one.
 const SETTINGS_FILE: &str = "personium-unit-config.properties";
@@ -82,11 +82,12 @@ impl OriginalSettings {
         })
     }
 
-    /// Writes the settings that have an effect here into a data folder. Returns the file, and what was left out.
+    /// Writes the settings that have an effect here into a data folder, under a name that no unit reads. Returns the file, and what was left
+    /// out.
     ///
     /// # Errors
     /// A text for the operator if the file cannot be written.
-    pub fn write_to(&self, data_dir: &Path) -> MigrateResult<(PathBuf, Vec<String>)> {
+    pub fn write_to(&self, data_dir: &Path) -> MigrateResult<(WrittenSettings, Vec<String>)> {
         let mut text = String::new();
         let mut notes = Vec::new();
         for Property { key, value, .. } in &self.properties {
@@ -107,9 +108,14 @@ impl OriginalSettings {
         let mut folder = fs::DirBuilder::new();
         let created = folder.recursive(true).mode(0o700).create(data_dir);
         created.map_err(|error| format!("cannot create {}: {error}", data_dir.display()))?;
-        let file = data_dir.join(SETTINGS_FILE);
+        let place = data_dir.join(SETTINGS_FILE);
+        let file = data_dir.join(format!("{SETTINGS_FILE}.{}", std::process::id()));
         key_files::write_private(&file, text.as_bytes()).map_err(|error| chain(&error))?;
-        Ok((file, notes))
+        let written = WrittenSettings {
+            file,
+            place: Some(place),
+        };
+        Ok((written, notes))
     }
 
     /// Paths, separated by spaces, which do not depend on the place of the settings file.
@@ -117,6 +123,44 @@ impl OriginalSettings {
         let paths = paths.split_whitespace();
         let paths = paths.map(|path| self.folder.join(path).display().to_string());
         paths.collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// A settings file that is not in its place yet. Dropping it removes it.
+pub(super) struct WrittenSettings {
+    file: PathBuf,
+    /// The place; `None` once it is there.
+    place: Option<PathBuf>,
+}
+
+impl WrittenSettings {
+    /// Its path until it is put in its place.
+    pub fn path(&self) -> &Path {
+        &self.file
+    }
+
+    /// Puts it in its place, where the unit reads it when it starts.
+    ///
+    /// # Errors
+    /// A text for the operator if it cannot be renamed.
+    pub fn keep(mut self) -> MigrateResult {
+        let Some(place) = self.place.take() else {
+            return Ok(());
+        };
+        let renamed = data_folder::rename_durably(&self.file, &place);
+        if let Err(error) = renamed {
+            self.place = Some(place);
+            return Err(format!("cannot write the settings file: {error}"));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for WrittenSettings {
+    fn drop(&mut self) {
+        if self.place.is_some() {
+            let _ = fs::remove_file(&self.file);
+        }
     }
 }
 
@@ -164,9 +208,17 @@ mod tests {
         );
         assert_eq!(original.files.prefix, "u7");
         let target = folder.path().join("target");
+        let (file, _) = original.write_to(&target).unwrap();
+        drop(file);
+        assert_eq!(fs::read_dir(&target).unwrap().count(), 0);
         let (file, notes) = original.write_to(&target).unwrap();
+        assert!(!target.join(SETTINGS_FILE).exists());
+        assert!(file.path().is_file());
         assert_eq!(notes.len(), 2, "{notes:?}");
         assert!(notes[0].contains("es.hosts"), "{notes:?}");
+        file.keep().unwrap();
+        assert_eq!(fs::read_dir(&target).unwrap().count(), 1);
+        let file = target.join(SETTINGS_FILE);
         let written = properties::parse(&fs::read(file).unwrap()).unwrap();
         let written: Vec<_> = written.into_iter().map(|found| found.value).collect();
         let root = original.folder.join("x509");

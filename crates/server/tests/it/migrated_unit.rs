@@ -106,6 +106,18 @@ async fn unit_of_the_original_starts_after_the_last_pass_with_all_it_had() {
     let (status, text) = original.migrate(&[]);
     assert_eq!(status, Some(1));
     assert!(text.contains("the target is not empty"), "{text}");
+    // Nor is a file of settings written into a unit that has none.
+    let settings = original.data().join("personium-unit-config.properties");
+    let kept = std::fs::read(&settings).unwrap();
+    std::fs::remove_file(&settings).unwrap();
+    let (status, text) = original.migrate(&[]);
+    assert_eq!(status, Some(1));
+    assert!(text.contains("the target is not empty"), "{text}");
+    let files = std::fs::read_dir(original.data()).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let written: Vec<_> = names.filter(|name| name.contains("unit-config")).collect();
+    assert!(written.is_empty(), "{written:?}");
+    std::fs::write(&settings, kept).unwrap();
 
     let unit = original.start();
     assert_eq!(cells(&unit).await, ["cell0", "cell1"]);
