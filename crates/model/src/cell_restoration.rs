@@ -85,6 +85,12 @@ impl CellRestoration {
         })
     }
 
+    /// The id of the restored cell.
+    #[must_use]
+    pub fn id(&self) -> &CellId {
+        &self.new
+    }
+
     /// Removes what was stored of the new cell, in the background.
     pub async fn abandon(self) {
         if let Err(error) = garbage_collection::give_up_space(&self.unit, &self.new).await {

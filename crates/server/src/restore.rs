@@ -5,6 +5,7 @@
 
 mod changes;
 mod generation_records;
+mod living_keys;
 pub mod one_cell;
 pub mod owner_cells;
 mod point_in_time;

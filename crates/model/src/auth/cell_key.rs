@@ -12,7 +12,7 @@ use personium_types::{Code, Error, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::keys;
-use crate::records::{self, Versioned, store_error};
+use crate::records::{self, Records, Versioned, store_error};
 use crate::{CellContext, Unit};
 
 /// The beginning of the owner for which a key is encrypted, before its id. Bodies are encrypted for ids of cells, which are shorter.
@@ -47,6 +47,15 @@ pub async fn get_or_create(unit: &Unit, context: &CellContext) -> Result<Arc<Cel
         None => create(unit, context).await?,
     };
     Ok(context.insert_cached(CACHE_KEY.to_owned(), key))
+}
+
+/// The id of the key of a cell, whose records these are; `None` if it has none yet.
+///
+/// # Errors
+/// Failures of the store.
+pub async fn find_id(records: &Records) -> Result<Option<String>> {
+    let found = records.find::<StoredKey>(&keys::signing_key()).await?;
+    Ok(found.map(|found| found.value.kid))
 }
 
 async fn find(unit: &Unit, context: &CellContext) -> Result<Option<CellKey>> {

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use personium_model::auth::cell_key;
 use personium_model::cell::OWNER;
 use personium_model::cell_restoration::{CellRestoration, RestoredCounts, RestoredPlace};
 use personium_model::entity::StoredEntity;
 use personium_model::erased_cell::ErasedCells;
 use personium_model::keys::{self, ControlSet, SetKey};
-use personium_model::records::decode;
+use personium_model::records::{Records, decode};
 use personium_model::{PermitTarget, unit_mark};
 use personium_store::{RecordStore, Space};
 use personium_types::error::chain;
@@ -17,6 +18,7 @@ use personium_types::time::iso_time;
 use personium_types::{CellId, Operation};
 
 use super::generation_records::GenerationRecords;
+use super::living_keys::LivingKeys;
 use super::{OpenGeneration, RestoreOptions, check_spaces, open_unchecked, point_in_time};
 use crate::backup::BackupResult;
 use crate::command_audit::AuditedCommand;
@@ -129,7 +131,8 @@ pub async fn run(options: &RestoreOptions, cell: &CellOptions, to: &Path) -> Bac
                 target: api.unit.urls().cell(cell.living_name()),
             };
             progress.start("restored", 1);
-            let restored = restore(&api, &opened, (cell, id), &progress);
+            let mut keys = LivingKeys::default();
+            let restored = restore(&api, &opened, (cell, id), &progress, &mut keys);
             let done = Box::pin(audited.run(&api.unit, restored)).await;
             components::leave_unit(&api.unit).await;
             done
@@ -158,6 +161,7 @@ pub(super) async fn restore(
     opened: &OpenGeneration,
     (cell, id): (&CellOptions, CellId),
     progress: &Progress,
+    keys: &mut LivingKeys,
 ) -> BackupResult<String> {
     let failed = |error: personium_types::Error| chain(&error);
     let manifest = &opened.manifest;
@@ -181,6 +185,24 @@ pub(super) async fn restore(
     }
     let name = cell.new_name.as_ref().unwrap_or(&cell.name);
     let place = place(api, name, cell.replace).await?;
+    let kept_key = match cell.replace || *name == cell.name {
+        true => {
+            let records = Records::new(Arc::new(opened.records()), Space::Cell(id));
+            cell_key::find_id(&records).await.map_err(failed)?
+        }
+        false => None,
+    };
+    let holder = match &kept_key {
+        Some(key) => {
+            let replaced = match &place {
+                RestoredPlace::InPlaceOf(living) => Some(living),
+                RestoredPlace::Beside(_) => None,
+            };
+            let holder = keys.other_holder(unit, (key, replaced)).await;
+            holder.map_err(failed)?
+        }
+        None => None,
+    };
     let restoration = CellRestoration::begin(unit, id).await.map_err(failed)?;
     let note = |counts: RestoredCounts| {
         progress.set_records(counts.records);
@@ -188,7 +210,7 @@ pub(super) async fn restore(
     };
     let bodies = &*opened.store.files;
     // Two cells with one key could sign for each other.
-    let with_key = cell.replace || *name == cell.name;
+    let with_key = kept_key.is_some() && holder.is_none();
     let copied = restoration.copy((&records, bodies), with_key, &note).await;
     let permit = api.server.permit(Operation::WriteCells, PermitTarget::Unit);
     let done = match copied {
@@ -206,6 +228,9 @@ pub(super) async fn restore(
         }
     };
     progress.end_space();
+    if let (Some(key), None) = (kept_key, holder) {
+        keys.add(key, *restoration.id());
+    }
     let RestoredCounts {
         records,
         bodies,
@@ -215,10 +240,16 @@ pub(super) async fn restore(
         true => String::new(),
         false => format!(", which was {}", cell.name),
     };
-    Ok(format!(
+    let mut text = format!(
         "Restored the cell {name}{of}, from the {}: {records} records, {bodies} file bodies ({body_bytes} bytes).\n",
         opened.name()
-    ))
+    );
+    if let Some(holder) = holder {
+        text.push_str(&format!(
+            "It gets a new key to sign with: the cell {holder} has the one of the back-up.\n"
+        ));
+    }
+    Ok(text)
 }
 
 /// The entry of the cell in the catalogue of the generation.

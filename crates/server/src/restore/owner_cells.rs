@@ -8,6 +8,7 @@ use personium_store::Space;
 use personium_types::CellId;
 use personium_types::error::chain;
 
+use super::living_keys::LivingKeys;
 use super::one_cell::{self, CellOptions};
 use super::{OpenGeneration, RestoreOptions, catalogue, check_spaces, open_unchecked};
 use crate::backup::BackupResult;
@@ -152,6 +153,7 @@ async fn restore_all(
             "the cell {name} was removed for good, and is left out; --cell {name} --erased restores it\n"
         ));
     }
+    let mut keys = LivingKeys::default();
     for (number, (id, name)) in found.into_iter().enumerate() {
         let cell = CellOptions {
             name,
@@ -163,7 +165,7 @@ async fn restore_all(
             operation: "cell.restore",
             target: api.unit.urls().cell(cell.living_name()),
         };
-        let restored = one_cell::restore(api, opened, (&cell, id), progress);
+        let restored = one_cell::restore(api, opened, (&cell, id), progress, &mut keys);
         let restored = Box::pin(audited.run(&api.unit, restored)).await;
         let line = restored.map_err(|error| {
             format!(

@@ -140,6 +140,17 @@ async fn cell_comes_back_beside_in_place_and_after_its_removal() {
     unit.refused(&["--cell", "none"], "has no cell none");
     unit.refused(&["--cell", "two", "--as", "one"], "the unit has a cell one");
     unit.refused(&["--cell", "two", "--as", "a b"], "is no name of a cell");
+    for (arguments, reason) in [
+        (["--owner", "none", "--dry-run"], "--owner is for --to"),
+        (
+            ["--cell", "two", "--list"],
+            "--cell is for --to or --dry-run",
+        ),
+    ] {
+        let refused = unit.command(&arguments).output().unwrap();
+        let text = program::text(&refused);
+        assert!(!refused.status.success() && text.contains(reason), "{text}");
+    }
     let dry = unit
         .command(&["--cell", "two", "--dry-run"])
         .output()
@@ -187,6 +198,51 @@ async fn cell_comes_back_beside_in_place_and_after_its_removal() {
     ];
     let refused = unit.command(&arguments).output().unwrap();
     assert!(program::text(&refused).contains("those of another unit"));
+}
+
+/// The id of the key that a cell signs with.
+async fn key_id(unit: &TestClient, cell: &str) -> String {
+    let got = unit.admin_request("GET", &format!("{cell}/__certs"));
+    let got = got.send().await.expect(200).text();
+    let keys: serde_json::Value = serde_json::from_str(&got).unwrap();
+    keys["keys"][0]["kid"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn restored_cell_shares_its_signing_key_with_no_living_one() {
+    let mut unit = Restored::new("").await;
+    let client = &unit.stage.unit;
+    let (of_one, of_two) = (key_id(client, "one").await, key_id(client, "two").await);
+    let (settings, to) = (unit.stage.source.settings(), unit.folder.to_str().unwrap());
+    let backup = program::run(&["backup", "--config", settings, "--to", to]);
+    assert!(backup.status.success(), "{}", program::text(&backup));
+    let renamed = client.admin_request("PUT", "__ctl/Cell('two')");
+    let renamed = renamed.body(r#"{"Name":"renamed"}"#);
+    renamed.send().await.expect(204);
+    unit.stop();
+    // Another cell has the key: under the former name, and in the place of a third one.
+    let restored = unit.restore(&["--cell", "two"]);
+    assert!(
+        restored.0 && restored.1.contains("a new key"),
+        "{restored:?}"
+    );
+    let restored = unit.restore(&["--cell", "two", "--as", "one", "--replace"]);
+    assert!(
+        restored.0 && restored.1.contains("a new key"),
+        "{restored:?}"
+    );
+    // In its own place it keeps it.
+    let restored = unit.restore(&["--cell", "two", "--as", "renamed", "--replace"]);
+    assert!(
+        restored.0 && !restored.1.contains("a new key"),
+        "{restored:?}"
+    );
+    unit.stage.unit.restart();
+    let client = &unit.stage.unit;
+    assert_eq!(key_id(client, "renamed").await, of_two);
+    let others = [key_id(client, "one").await, key_id(client, "two").await];
+    assert!(!others.contains(&of_two), "{others:?}");
+    assert!(!others.contains(&of_one) && others[0] != others[1]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
