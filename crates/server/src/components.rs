@@ -237,6 +237,11 @@ pub async fn adopt(
     clock: &Arc<dyn Clock>,
     random: &Arc<dyn Random>,
 ) -> Result<(), ComponentError> {
+    if config.store.kind == RecordStoreKind::Sqlite {
+        let bodies = body_place(config, clock, random, &Arc::default())?;
+        let folder = DataFolder::new(config, bodies);
+        folder.expect_part_of_unit().await?;
+    }
     let stores = Stores::open(config, config.store.open_files_max, clock, random).await?;
     stores.folder.adopt(&stores.records, random).await?;
     let audited = AuditedCommand {

@@ -54,7 +54,7 @@ pub use background::BackgroundConfig;
 pub use cache::{CacheBackend, CacheConfig, CacheServer, LockConfig};
 pub use cell_pages::CellPageConfig;
 pub use certificates::CertificateConfig;
-pub use config_reader::{ConfigReader, GivenSetting, RawValue, ValueOrigin};
+pub use config_reader::{AddedValue, ConfigReader, GivenSetting, RawValue, ValueOrigin};
 pub use dav::DavConfig;
 pub use events::{BrokerKind, EventConfig, StreamConfig};
 pub use files::{BlobStoreKind, FileConfig};
@@ -282,12 +282,23 @@ fn read_file(reader: &mut ConfigReader, path: &Path) -> Result<(), String> {
         std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     let properties =
         properties::parse(&bytes).map_err(|error| format!("{}, {error}", path.display()))?;
+    let (mut given, mut ignored) = (0, 0);
     for property in properties {
         let origin = ValueOrigin::File {
             path: path.to_owned(),
             line: property.line,
         };
-        reader.add(&property.key, property.value, origin);
+        match reader.add(&property.key, property.value, origin) {
+            AddedValue::Taken => given += 1,
+            AddedValue::Ignored => ignored += 1,
+        }
+    }
+    // With the defaults a unit would be open for what its settings forbid.
+    if given == 0 && ignored > 0 {
+        let path = path.display();
+        return Err(format!(
+            "{path} is no settings file of a unit: none of its {ignored} lines is a setting of one"
+        ));
     }
     Ok(())
 }

@@ -70,6 +70,12 @@ pub enum DataFolderError {
         /// The data folder.
         folder: PathBuf,
     },
+    /// There is no part of a unit.
+    #[error("there is no unit: {} has no part of one", folder.display())]
+    NoUnit {
+        /// The data folder.
+        folder: PathBuf,
+    },
     /// A file of the folder cannot be read or written.
     #[error("cannot use {}", path.display())]
     File {
@@ -193,6 +199,20 @@ impl DataFolder {
             records.create_space(&space).await.map_err(records_error)?;
         }
         Ok(())
+    }
+
+    /// Checks that a part of a unit with its records in the folder is there, whole or not. Changes nothing.
+    ///
+    /// # Errors
+    /// [`DataFolderError::NoUnit`]
+    pub async fn expect_part_of_unit(&self) -> Result<(), DataFolderError> {
+        match self.inspect(None).await {
+            Ok(Condition::New) => Err(DataFolderError::NoUnit {
+                folder: self.root.clone(),
+            }),
+            // Why it is not whole does not matter.
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     /// Finds out whether the unit is new, whole or damaged, without changing anything. Opens the file of each cell, so that

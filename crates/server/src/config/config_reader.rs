@@ -61,6 +61,15 @@ pub struct RawValue {
     pub origin: ValueOrigin,
 }
 
+/// The outcome of adding a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddedValue {
+    /// Its name is that of a setting, known or not.
+    Taken,
+    /// Its name is none of a setting.
+    Ignored,
+}
+
 /// A setting that was given, as it may be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GivenSetting {
@@ -95,7 +104,7 @@ impl ConfigReader {
     /// Adds a value, unless one that takes precedence is there. An option without the common prefix gets [`PREFIX`].
     ///
     /// Other names without the common prefix are ignored; if a file has them, that is a warning.
-    pub fn add(&mut self, key: &str, text: String, origin: ValueOrigin) {
+    pub fn add(&mut self, key: &str, text: String, origin: ValueOrigin) -> AddedValue {
         let key = match key.strip_prefix(ENGINE_PREFIX) {
             Some(rest) => format!("{PREFIX}{rest}"),
             None if key.starts_with(COMMON_PREFIX) => key.to_owned(),
@@ -106,7 +115,7 @@ impl ConfigReader {
                         "{key} ({origin}) is ignored: no key of a unit has this name"
                     ));
                 }
-                return;
+                return AddedValue::Ignored;
             }
         };
         if let (Some(earlier), ValueOrigin::File { .. }) = (self.values.get(&key), &origin) {
@@ -122,6 +131,7 @@ impl ConfigReader {
         if !self.values.get(&key).is_some_and(takes_precedence) {
             self.values.insert(key, RawValue { text, origin });
         }
+        AddedValue::Taken
     }
 
     /// Adds the variables that name a key: by its whole name, or as `PERSONIUM_CORE_` and words in capitals.

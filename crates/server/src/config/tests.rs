@@ -195,6 +195,12 @@ fn invalid_values_are_refused() {
         assert!(found.contains(key), "{lines}: {found}");
     }
     assert!(problems("a=\\uzz")[0].contains("line 1"));
+    let foreign = problems("root:x:0:0\nsomething.else=1\n");
+    assert!(
+        foreign[0].contains("none of its 2 lines is a setting"),
+        "{foreign:?}"
+    );
+    assert!(load("# nothing yet\n", &[], &[]).is_ok());
     let missing = ConfigSources {
         file: Some("no/such/file".into()),
         ..ConfigSources::default()

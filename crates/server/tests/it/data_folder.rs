@@ -268,6 +268,23 @@ db.execute('PRAGMA wal_checkpoint(TRUNCATE)')
     assert!(run.unwrap().success());
 }
 
+#[test]
+fn nothing_is_adopted_where_no_part_of_a_unit_is() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["", "missing"] {
+        let place = folder.path().join(name);
+        let adopted = Command::new(env!("CARGO_BIN_EXE_personium"))
+            .args(["adopt", "--data"])
+            .arg(&place)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&adopted.stderr);
+        assert_eq!(adopted.status.code(), Some(1), "{text}");
+        assert!(text.contains("there is no unit"), "{text}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}
+
 #[tokio::test]
 async fn adoption_makes_a_unit_of_what_is_there() {
     let mut unit = whole_unit().await;
