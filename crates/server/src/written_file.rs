@@ -1,9 +1,13 @@
 //! Files that commands write: new ones with a mode, and changed ones whose owner and mode stay.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 
 /// The mode of a file with a secret.
 pub(crate) const PRIVATE_MODE: u32 = 0o600;
@@ -11,32 +15,22 @@ pub(crate) const PRIVATE_MODE: u32 = 0o600;
 /// The mode of a file without secrets.
 pub(crate) const PUBLIC_MODE: u32 = 0o644;
 
-/// Writes a file that must not exist yet.
-///
-/// # Errors
-/// [`io::ErrorKind::AlreadyExists`], or another error of the file.
-pub(crate) fn write_new(path: &Path, text: &str, mode: u32) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)?;
-    // The umask of the process does not decide who can read it.
-    file.set_permissions(fs::Permissions::from_mode(mode))?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    sync_folder_of(path)
-}
-
-/// Writes a file that must not exist yet. After a crash there is all of it or none. What lies beside it as `.new` is removed.
+/// Writes a file that must not exist yet. After a crash there is all of it or none; a part may lie beside it, hidden (`.NAME.new`), which the
+/// next attempt removes. Nobody else can read it before it has its mode.
 ///
 /// # Errors
 /// [`io::ErrorKind::AlreadyExists`], or another error of the file or of one beside it.
-pub(crate) fn write_new_whole(path: &Path, text: &str, mode: u32) -> io::Result<()> {
-    let mut new = NewFile::beside(path)?;
-    new.file.set_permissions(fs::Permissions::from_mode(mode))?;
-    new.file.write_all(text.as_bytes())?;
-    new.put_in_free_place()
+pub(crate) fn write_new(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let new = NewFile::hidden_beside(path)?;
+    let written = new
+        .file
+        // The umask of the process does not decide who can read it.
+        .set_permissions(fs::Permissions::from_mode(mode))
+        .and_then(|()| (&new.file).write_all(text.as_bytes()));
+    match written {
+        Ok(()) => new.put_in_free_place(),
+        Err(error) => Err(new.removed(error)),
+    }
 }
 
 /// Replaces the content of a file; owner and mode stay. After a crash it has the old content or the new one.
@@ -71,7 +65,18 @@ impl<'p> NewFile<'p> {
     /// # Errors
     /// If it cannot be made.
     pub(crate) fn beside(place: &'p Path) -> io::Result<Self> {
-        let mut name = place.file_name().unwrap_or_default().to_owned();
+        Self::with_begin(place, "")
+    }
+
+    /// As [`beside`](Self::beside), with a name that nobody gives to a file of his own.
+    fn hidden_beside(place: &'p Path) -> io::Result<Self> {
+        Self::with_begin(place, ".")
+    }
+
+    /// A file with the name of the place between a begin and `.new`.
+    fn with_begin(place: &'p Path, begin: &str) -> io::Result<Self> {
+        let mut name = OsString::from(begin);
+        name.push(place.file_name().unwrap_or_default());
         name.push(".new");
         let path = place.with_file_name(name);
         match fs::remove_file(&path) {
@@ -98,12 +103,31 @@ impl<'p> NewFile<'p> {
 
     /// As [`put_in_place`](Self::put_in_place), if nothing is there yet.
     fn put_in_free_place(self) -> io::Result<()> {
-        self.file.sync_all()?;
-        // A hard link, unlike a rename, never replaces a file.
-        let linked = fs::hard_link(&self.path, self.place);
-        fs::remove_file(&self.path)?;
-        linked?;
-        sync_folder_of(self.place)
+        let placed = self
+            .file
+            .sync_all()
+            .and_then(|()| self.rename_to_free_place());
+        match placed {
+            Ok(()) => sync_folder_of(self.place),
+            Err(error) => Err(self.removed(error)),
+        }
+    }
+
+    fn rename_to_free_place(&self) -> io::Result<()> {
+        match renameat_with(CWD, &self.path, CWD, self.place, RenameFlags::NOREPLACE) {
+            // NFS and others do not know this. A hard link never replaces a file either.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                fs::hard_link(&self.path, self.place)?;
+                fs::remove_file(&self.path)
+            }
+            renamed => Ok(renamed?),
+        }
+    }
+
+    /// Removes the file, and returns the error for which it is not needed any more.
+    fn removed(self, error: io::Error) -> io::Error {
+        let _ = fs::remove_file(&self.path);
+        error
     }
 }
 
@@ -146,15 +170,22 @@ mod tests {
     }
 
     #[test]
-    fn new_file_is_whole_and_replaces_none() {
+    fn new_file_is_whole_has_its_mode_and_replaces_none() {
         let folder = tempfile::tempdir().unwrap();
-        let (file, beside) = (folder.path().join("a"), folder.path().join("a.new"));
-        fs::write(&beside, "a part that an interrupted run has le").unwrap();
-        write_new_whole(&file, "one", 0o640).unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let (file, part, foreign) = (path("a"), path(".a.new"), path("a.new"));
+        fs::write(&part, "a part that an interrupted run has le").unwrap();
+        fs::set_permissions(&part, fs::Permissions::from_mode(0o666)).unwrap();
+        fs::write(&foreign, "precious").unwrap();
+        write_new(&file, "one", 0o640).unwrap();
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o640);
-        let error = write_new_whole(&file, "other", 0o640).unwrap_err();
+        let error = write_new(&file, "other", 0o640).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        let error = write_new(&path("no/a"), "other", 0o640).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
         assert_eq!(fs::read_to_string(&file).unwrap(), "one");
-        assert!(!beside.exists());
+        assert!(!part.exists());
+        // A file of somebody whose name ends so stays.
+        assert_eq!(fs::read_to_string(&foreign).unwrap(), "precious");
     }
 }

@@ -54,14 +54,9 @@ pub(super) fn refuse_existing(path: &Path) -> Result<(), CertError> {
     }
 }
 
-/// Writes a file that must not exist yet.
+/// Writes a file that must not exist yet; after a crash there is all of it or none.
 pub(super) fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), CertError> {
     written_file::write_new(path, text, mode).map_err(|source| not_written(path, source))
-}
-
-/// As [`write_new`]; after a crash there is all of it or none. What lies beside it as `.new` is removed.
-pub(super) fn write_new_whole(path: &Path, text: &str, mode: u32) -> Result<(), CertError> {
-    written_file::write_new_whole(path, text, mode).map_err(|source| not_written(path, source))
 }
 
 fn not_written(path: &Path, source: io::Error) -> CertError {

@@ -121,7 +121,7 @@ pub fn change_key(
     if before != certificate {
         match files::exists(&files.former)? {
             true => files::replace(&files.former, &before)?,
-            false => files::write_new_whole(&files.former, &before, files::PUBLIC_MODE)?,
+            false => files::write_new(&files.former, &before, files::PUBLIC_MODE)?,
         }
     }
     // Before the new pair is in place: tokens of the key before are accepted without a gap. Nobody accepts those of an expired certificate.
@@ -183,7 +183,7 @@ fn prepare(files: &ChangedFiles, change: &KeyChange) -> Result<String, CertError
     if !files::exists(&next.key)? {
         let key = generate_rsa_key(bits_of(&details))
             .map_err(|error| CertError::issue(next.key.display(), error))?;
-        files::write_new_whole(&next.key, &key, files::PRIVATE_MODE)?;
+        files::write_new(&next.key, &key, files::PRIVATE_MODE)?;
     }
     let key = files::read_text(&next.key)?;
     let text = certificate_text(&key, &spec, authority.as_ref()).map_err(|error| match error {
@@ -194,7 +194,7 @@ fn prepare(files: &ChangedFiles, change: &KeyChange) -> Result<String, CertError
         other => CertError::issue(next.key.display(), other),
     })?;
     check_same_subject(&details, &text)?;
-    files::write_new_whole(&next.certificate, &text, files::PUBLIC_MODE)?;
+    files::write_new(&next.certificate, &text, files::PUBLIC_MODE)?;
     Ok(description(&next.certificate, &text))
 }
 

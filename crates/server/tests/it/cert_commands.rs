@@ -115,6 +115,46 @@ fn self_signed_unit_certificate_is_verified_by_openssl_for_the_name_and_ten_year
 }
 
 #[test]
+fn file_of_which_a_part_was_written_is_not_there() {
+    let folder = Folder::new();
+    folder.make_authority();
+    folder.make_request("a", "a.example");
+    let name = ["--name", "a.example"];
+    let signed = [&["sign", "--request", "a.csr", "--cert", "x.crt"][..], &CA].concat();
+    let csr = ["csr", "--key", "a.key", "--request", "x.csr"];
+    let own = ["self-signed", "--key", "a.key", "--cert", "x.crt"];
+    let cases = [
+        vec!["key", "--key", "x.key"],
+        [&csr[..], &name].concat(),
+        [&own[..], &name].concat(),
+        signed,
+    ];
+    for arguments in cases {
+        let made = program::command(&[&["cert"][..], &arguments].concat());
+        let mut limited = Command::new("sh");
+        // The system ends a process that writes more than 512 bytes into a file.
+        limited.args(["-c", "ulimit -f 1; exec \"$@\"", "sh"]);
+        limited.arg(made.get_program()).args(made.get_args());
+        let output = limited.current_dir(folder.0.path()).output().unwrap();
+        assert!(!output.status.success(), "{arguments:?}");
+        let target = arguments.iter().find(|word| word.starts_with("x."));
+        let target = folder.path(target.unwrap());
+        assert!(!target.exists(), "{arguments:?}");
+        // What it has left is not in the way.
+        folder.cert(&arguments);
+        std::fs::remove_file(target).unwrap();
+        let names = std::fs::read_dir(folder.0.path()).unwrap();
+        let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(
+            names,
+            ["a.csr", "a.key", "ca.crt", "ca.key"],
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
 fn wildcard_server_certificate_is_verified_for_the_unit_and_its_cells_only() {
     let folder = Folder::new();
     folder.make_authority();
@@ -517,9 +557,9 @@ fn unit_gets_another_key_of_the_same_size_and_an_interrupted_change_goes_on() {
         }
     }
     // The key is written in part.
-    std::fs::write(folder.path("unit.key.next.new"), &old_key[..300]).unwrap();
+    std::fs::write(folder.path(".unit.key.next.new"), &old_key[..300]).unwrap();
     folder.cert(&prepare);
-    assert!(!folder.path("unit.key.next.new").exists());
+    assert!(!folder.path(".unit.key.next.new").exists());
     for file in ["unit.key.next", "unit.crt.next"] {
         std::fs::remove_file(folder.path(file)).unwrap();
     }
