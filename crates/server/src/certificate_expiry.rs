@@ -26,6 +26,15 @@ pub(crate) fn days_left(certificate: &CertificateInfo, now_ms: i64) -> i64 {
     (certificate.not_after_ms - now_ms).div_euclid(DAY_MS)
 }
 
+/// The days until a certificate expires, or since it has, as words of a sentence.
+pub(crate) fn expiry_text(days: i64) -> String {
+    match days {
+        0.. => format!("expires in {days} days"),
+        -1 => "has expired today".to_owned(),
+        _ => format!("has expired {} days ago", -1 - days),
+    }
+}
+
 /// The subjects of the certificates in use that expire soon, each with the days that are left.
 fn expiring(keys: &UnitKeys, now_ms: i64) -> Vec<(String, i64)> {
     let certificates = keys.certificates();

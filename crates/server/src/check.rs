@@ -25,7 +25,7 @@ pub use outside::check_from_outside;
 use ports::check_port;
 pub use report::{CheckOutcome, CheckReport, Finding};
 
-use crate::certificate_expiry::{EXPIRY_WARNING_DAYS, days_left};
+use crate::certificate_expiry::{EXPIRY_WARNING_DAYS, days_left, expiry_text};
 use crate::config::{Config, ConfigSources, LoadedConfig};
 use crate::data_folder::RECORDS_DIR;
 use crate::file_descriptors::DescriptorBudget;
@@ -201,7 +201,7 @@ fn check_certificate(
 ) {
     let (subject, issuer) = (&facts.subject, &facts.issuer);
     let days = days_left(facts, now_ms);
-    let detail = format!("{subject}, issued by {issuer}, expires in {days} days");
+    let detail = format!("{subject}, issued by {issuer}, {}", expiry_text(days));
     if days < EXPIRY_WARNING_DAYS {
         report.warning(check, format!("{detail}: renew it"));
     } else {

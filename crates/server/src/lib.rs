@@ -55,6 +55,7 @@ mod outbox_metrics;
 pub mod outside;
 mod passwords;
 mod plugins;
+mod port_advice;
 mod port_tls;
 mod progress;
 pub mod record_engine;

@@ -63,13 +63,19 @@ fn check_unit(
     let response = match described {
         Ok(response) => response,
         Err(error) => {
-            report.error(CHECK, format!("{url}: {error}"));
+            report.error(CHECK, format!("{url}: {error}{}", advice(error)));
             return None;
         }
     };
     let Some(facts) = UnitFacts::read(response).filter(|_| response.status == 200) else {
         let status = response.status;
-        report.error(CHECK, format!("{url} answers {status} and is no unit"));
+        let answer = response.json();
+        let said = answer["message"]["value"].as_str().unwrap_or_default();
+        let said = match said.is_empty() {
+            true => "and is no unit".to_owned(),
+            false => format!("and says: {said}"),
+        };
+        report.error(CHECK, format!("{url} answers {status} {said}"));
         return None;
     };
     let cells = match facts.path_based {
@@ -96,6 +102,20 @@ fn check_unit(
         report.ok("version", format!("API {version}"));
     }
     Some(facts)
+}
+
+/// What to do about a unit that cannot be reached; empty if the error says it all.
+fn advice(error: &str) -> &'static str {
+    if error.contains("UnknownIssuer") {
+        "; if the authority is your own, give its certificate by --ca, and to all clients; if it is a public one, let the server send the \
+         certificates of the authorities between too"
+    } else if error.contains("failed to lookup address") {
+        "; let the name lead to the server, or give its address by --address"
+    } else if error.contains("Connection refused") {
+        "; nothing listens there: does the web layer run, or the unit if it has TLS itself?"
+    } else {
+        ""
+    }
 }
 
 fn check_clock(report: &mut CheckReport, response: &OutsideResponse) {
@@ -247,7 +267,10 @@ fn check_certificates(
             report.add(CHECK, outcome_of(days), detail);
         }
         match &seen.refusal {
-            Some(refusal) => report.error(CHECK, format!("{detail}; not trusted: {refusal}")),
+            Some(refusal) => {
+                let advice = advice(refusal);
+                report.error(CHECK, format!("{detail}; not trusted: {refusal}{advice}"));
+            }
             None => report.add(CHECK, outcome_of(days), detail),
         }
     }

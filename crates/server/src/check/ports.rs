@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use super::report::CheckReport;
+use crate::port_advice::port_advice;
 
 /// The time within which a running unit accepts a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -21,7 +22,7 @@ pub(super) fn check_port(
             check,
             format!("{address} is open; a unit runs on this data folder"),
         ),
-        Err(error) => report.error(check, format!("{address}: {error}{}", hint(&error))),
+        Err(error) => report.error(check, format!("{address}: {error}{}", port_advice(&error))),
     }
 }
 
@@ -42,18 +43,6 @@ fn accepts(mut address: SocketAddr) -> bool {
         });
     }
     TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).is_ok()
-}
-
-/// Advice about a port that cannot be listened on.
-fn hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE",
-        io::ErrorKind::AddrInUse => {
-            "; `ss -ltnp` shows the program that listens there: end it, or choose another port"
-        }
-        io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
-        _ => "",
-    }
 }
 
 #[cfg(test)]

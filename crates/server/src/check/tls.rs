@@ -5,7 +5,7 @@ use personium_types::error::chain;
 use super::ports::check_port;
 use super::report::{CheckOutcome, CheckReport};
 use crate::acme;
-use crate::certificate_expiry::{EXPIRY_WARNING_DAYS, days_left};
+use crate::certificate_expiry::{EXPIRY_WARNING_DAYS, days_left, expiry_text};
 use crate::config::LoadedConfig;
 use crate::tls::ServerCertificate;
 use crate::unit_url::unit_urls;
@@ -31,7 +31,7 @@ pub(super) fn check(report: &mut CheckReport, loaded: &LoadedConfig, is_running:
             if days < EXPIRY_WARNING_DAYS {
                 report.warning(
                     CHECK,
-                    format!("the certificate expires in {days} days: renew it"),
+                    format!("the certificate {}: renew it", expiry_text(days)),
                 );
             }
         }
@@ -54,10 +54,10 @@ fn check_certificate(
     report.ok(
         CHECK,
         format!(
-            "certificate for {names}, issued by {}, {}, expires in {} days, SHA-256 {}",
+            "certificate for {names}, issued by {}, {}, {}, SHA-256 {}",
             info.issuer,
             details.key,
-            days(certificate),
+            expiry_text(days(certificate)),
             details.sha256
         ),
     );

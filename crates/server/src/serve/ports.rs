@@ -19,7 +19,7 @@ pub(super) struct BoundPort {
 
 impl BoundPort {
     pub(super) fn bind(address: SocketAddr) -> Result<Self, StartError> {
-        let failed = |source| StartError::Listen { address, source };
+        let failed = |error| StartError::Listen { address, error };
         let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4(),
             SocketAddr::V6(_) => TcpSocket::new_v6(),
@@ -35,7 +35,7 @@ impl BoundPort {
     pub(super) fn listen(self) -> Result<Listener, StartError> {
         let address = self.address;
         let listening = self.socket.listen(BACKLOG);
-        let listener = listening.map_err(|source| StartError::Listen { address, source })?;
+        let listener = listening.map_err(|error| StartError::Listen { address, error })?;
         Ok(Listener { listener, address })
     }
 }
@@ -60,7 +60,7 @@ impl BoundPorts {
 }
 
 pub(super) async fn listen_admin(address: SocketAddr) -> Result<Listener, StartError> {
-    let failed = |source| StartError::Listen { address, source };
+    let failed = |error| StartError::Listen { address, error };
     let listener = admin::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok(Listener { listener, address })

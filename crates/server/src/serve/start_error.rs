@@ -8,6 +8,7 @@ use crate::components::ComponentError;
 use crate::first_start::FirstStartError;
 use crate::folders::FolderError;
 use crate::layers::LayerMissing;
+use crate::port_advice::port_advice;
 use crate::telemetry::CollectorError;
 use crate::tls::TlsError;
 
@@ -62,11 +63,11 @@ pub enum StartError {
     #[error("cannot write the access log (log.access.file)")]
     AccessLog(#[source] std::io::Error),
     /// The address is in use, or not an address of this machine.
-    #[error("cannot listen on {address}")]
+    #[error("cannot listen on {address}: {error}{}", port_advice(error))]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// The cause.
-        source: std::io::Error,
+        /// The cause, which the text of this error has.
+        error: std::io::Error,
     },
 }
