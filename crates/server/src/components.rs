@@ -96,6 +96,13 @@ pub struct Components {
     pub random: Arc<dyn Random>,
 }
 
+/// What happens to files with keys and certificates that are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum KeyFiles {
+    Write,
+    Leave,
+}
+
 impl Components {
     /// Opens the stores, checks that the data folder has a whole unit or none, creates what is missing in it and loads the
     /// keys. At most `database_files_max` database files are kept open.
@@ -107,6 +114,30 @@ impl Components {
         database_files_max: usize,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
+    ) -> Result<Self, ComponentError> {
+        let surroundings = (clock, random);
+        Self::build_with(loaded, database_files_max, surroundings, KeyFiles::Write).await
+    }
+
+    /// As [`build`](Self::build), for a command that only says what it would do: no file with a key or certificate is written.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn build_for_dry_run(
+        loaded: LoadedConfig,
+        database_files_max: usize,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self, ComponentError> {
+        let surroundings = (clock, random);
+        Self::build_with(loaded, database_files_max, surroundings, KeyFiles::Leave).await
+    }
+
+    async fn build_with(
+        loaded: LoadedConfig,
+        database_files_max: usize,
+        (clock, random): (Arc<dyn Clock>, Arc<dyn Random>),
+        key_files_mode: KeyFiles,
     ) -> Result<Self, ComponentError> {
         let urls = unit_urls(&loaded)?;
         let config = loaded.config;
@@ -123,9 +154,11 @@ impl Components {
         if !is_new {
             unit_secret::refuse_new(&prepared, &unit_records).await?;
         }
-        prepared.write_files()?;
-        for note in &prepared.notes {
-            tracing::warn!("{note}");
+        if key_files_mode == KeyFiles::Write {
+            prepared.write_files()?;
+            for note in &prepared.notes {
+                tracing::warn!("{note}");
+            }
         }
         Ok(Self {
             is_new,

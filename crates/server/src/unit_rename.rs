@@ -68,9 +68,17 @@ pub async fn run(
     let certified = key_files::certified_host(&loaded.config);
     let files_max = loaded.config.store.open_files_max;
     // Boxed, because the future is large.
-    let components = Components::build(loaded, files_max, system::clock(), system::random());
-    let components = Box::pin(components)
-        .await
+    let (clock, random) = (system::clock(), system::random());
+    let components = match dry_run {
+        true => {
+            Box::pin(Components::build_for_dry_run(
+                loaded, files_max, clock, random,
+            ))
+            .await
+        }
+        false => Box::pin(Components::build(loaded, files_max, clock, random)).await,
+    };
+    let components = components
         .map_err(|error| error.for_command("This command needs the unit to be stopped"))?;
     let api = LocalApi::new(&components).map_err(|error| chain(&error))?;
     let rename = Rename {
@@ -90,7 +98,7 @@ pub async fn run(
     let renaming = rename.all_cells(&issuers);
     let is_certified = certified.is_some_and(|host| former.is_host(&host));
     if !is_certified && let Err(doubt) = Box::pin(rename.expect_known_name(&audited)).await {
-        // A dry run, or a start, issues the certificate for the new name before.
+        // A start with the new name issues the certificate for it before.
         tracing::warn!("{doubt}");
     }
     let done = match dry_run {

@@ -121,7 +121,14 @@ async fn stored_urls_of_own_cells_get_the_new_name_and_others_stay() {
         "pathBasedCellUrl.enabled=true",
         "--dry-run",
     ];
+    let certificate = || std::fs::read(unit.data().join("unit.crt")).unwrap();
+    let certified = certificate();
     let (succeeded, text) = rename(&unit, &former, &options);
+    assert_eq!(
+        certificate(),
+        certified,
+        "a dry run changes no file: {text}"
+    );
     assert!(
         succeeded && text.contains("4 to change, 0 refused"),
         "{text}"
