@@ -96,7 +96,7 @@ pub struct Components {
     pub random: Arc<dyn Random>,
 }
 
-/// What happens to files with keys and certificates that are made.
+/// The fate of files with keys and certificates that are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum KeyFiles {
     Write,

@@ -1,4 +1,4 @@
-//! What to do about a port that cannot be listened on.
+//! Advice about ports that cannot be listened on.
 
 use std::io;
 

@@ -104,7 +104,7 @@ fn check_unit(
     Some(facts)
 }
 
-/// What to do about a unit that cannot be reached; empty if the error says it all.
+/// Advice about a unit that cannot be reached; empty if the error says it all.
 fn advice(error: &str) -> &'static str {
     if error.contains("UnknownIssuer") {
         "; if the authority is your own, give its certificate by --ca, and to all clients; if it is a public one, let the server send the \
