@@ -7,6 +7,8 @@ use http::HeaderName;
 pub(crate) const CREDENTIAL: &str = "x-personium-credential";
 /// The confirmation that a box, cell or collection is to be deleted with its content. Error texts show this spelling.
 pub(crate) const RECURSIVE: &str = "X-Personium-Recursive";
+/// The id of an upload in parts.
+pub(crate) static UPLOAD: HeaderName = HeaderName::from_static("x-personium-upload");
 /// With `true`, a cell is removed for good: from back-ups too.
 pub(crate) const ERASE: &str = "X-Personium-Erase";
 /// The key of a request in logs and events.

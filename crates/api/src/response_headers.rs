@@ -8,7 +8,7 @@ use crate::response::Response;
 
 /// The headers that scripts of other origins may read, besides those that CORS always shows: every header of a response that
 /// says something about its resource or its request.
-const EXPOSED: &str = "X-Personium-Version, X-Personium-RequestKey, X-Personium-Receipt, ETag, Location, Content-Length, Content-Range, \
+const EXPOSED: &str = "X-Personium-Version, X-Personium-RequestKey, X-Personium-Receipt, X-Personium-Upload, ETag, Location, Content-Length, Content-Range, \
     Content-Encoding, Content-Disposition, Accept-Ranges, Last-Modified, Retry-After, WWW-Authenticate, Allow, DAV, \
     MS-Author-Via, DataServiceVersion, Link, Date";
 

@@ -60,8 +60,8 @@ name! {
 name! {
     /// The name of a file or collection below a box: a path segment after percent-decoding.
     ///
-    /// It has 1 to 255 UTF-16 code units, none of ``\\ / : * ? " < > |`` and no control character. It is neither `.` nor `..`,
-    /// which clients resolve before they send a URL, and has no space at its end.
+    /// It has 1 to 255 UTF-16 code units, none of ``\\ / : * ? " < > |``, no control character, and neither U+FFFE nor U+FFFF, which no XML can
+    /// have. It is neither `.` nor `..`, which clients resolve before they send a URL, and has no space at its end.
     MemberName, is_member_name
 }
 
@@ -70,7 +70,10 @@ const MEMBER_NAME_MAX_UTF16_UNITS: usize = 255;
 
 fn is_member_name(text: &str) -> bool {
     let refused = |c: char| {
-        c.is_control() || matches!(c, '\\' | '/' | ':' | '*' | '?' | '"' | '<' | '>' | '|')
+        c.is_control()
+            || matches!(c, '\\' | '/' | ':' | '*' | '?' | '"' | '<' | '>' | '|')
+            // Answers to PROPFIND and archives could not show them (XML 1.0, section 2.2).
+            || matches!(c, '\u{fffe}' | '\u{ffff}')
     };
     !text.is_empty()
         && !is_dot_segment(text)
@@ -127,7 +130,7 @@ mod tests {
 
     #[test]
     fn member_names_with_reserved_characters_or_of_dots_are_refused() {
-        for c in "\\/:*?\"<>|\t\n\r\0\u{7f}\u{85}\u{9f}".chars() {
+        for c in "\\/:*?\"<>|\t\n\r\0\u{7f}\u{85}\u{9f}\u{fffe}\u{ffff}".chars() {
             assert!(format!("a{c}b").parse::<MemberName>().is_err(), "{c:?}");
         }
         for name in [".", "..", " ", "a ", "a  "] {
@@ -150,6 +153,7 @@ mod tests {
             "\u{3000}",
             "\u{e9}+~$!()",
             "\u{1f600} \u{65e5}\u{672c}",
+            "\u{fffd}\u{1fffe}",
             "#",
             "%2e%2e",
         ] {
