@@ -119,6 +119,10 @@ pub(crate) async fn copy_body(
     }
     let writer = target.create_with_id(space, &id).await;
     let mut writer = writer.map_err(BodyCopyError::Target)?;
+    if len == 0 {
+        let empty = next(&mut *reader, 0).await;
+        empty.map_err(BodyCopyError::Source)?;
+    }
     let mut offset = 0;
     while offset < len {
         let chunk = next(&mut *reader, offset).await;
@@ -157,8 +161,11 @@ async fn next(reader: &mut dyn BlobReader, offset: u64) -> Result<Bytes, StoreEr
     reader.read_at(offset, CHUNK_BYTES).await
 }
 
-/// Whether the body can be read to its end.
+/// Whether the body can be read to its end. An empty one is read too: if it is encrypted, only that tells that nobody has altered it.
 async fn is_readable(reader: &mut dyn BlobReader) -> Result<bool, StoreError> {
+    if reader.is_empty() {
+        next(reader, 0).await?;
+    }
     let mut offset = 0;
     while offset < reader.len() {
         match next(reader, offset).await?.len() {
