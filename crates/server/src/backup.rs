@@ -221,6 +221,9 @@ async fn make_generation(
     }
     let former = former(store, &generations, &progress).await;
     let former = former.filter(|former| former.stores == stores && !options.full);
+    // Before anything is read, so that what changes meanwhile is looked at the next time.
+    let changes = unit.changed_spaces(former.as_ref().and_then(|former| former.changes));
+    let (time, changed) = changes.await?.unzip();
     let (passes, wrong) = store.passes().await?;
     for text in wrong {
         progress.note(&text);
@@ -234,6 +237,9 @@ async fn make_generation(
         begun: store.begin_list(&name).await?,
         interrupted: store.interrupted_cells(&name).await?,
         stamps: FileStamps::of(config),
+        changed: changed
+            .flatten()
+            .map(|changed| changed.into_iter().collect()),
         progress: &progress,
         new: NewContentSum::default(),
     };
@@ -252,8 +258,10 @@ async fn make_generation(
         cells,
         unit_space,
         keys,
+        changes: time,
+        lists: Vec::new(),
     };
-    let id = manifest.store(&*store.files).await;
+    let id = manifest.store(&*store.files, former.as_ref()).await;
     let id = id.map_err(|error| format!("{}: {}", store.place, chain(&error)))?;
     let mut summary = summary(&manifest, &new);
     if let Value::Object(members) = &mut summary {

@@ -14,6 +14,7 @@ mod server;
 use std::path::{Path, PathBuf};
 
 pub(crate) use self::client::RemoteRecords;
+pub(crate) use self::message::ChangeMark;
 pub(crate) use self::server::{RecordSocket, serve};
 
 /// The name of the socket in the data folder.

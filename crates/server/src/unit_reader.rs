@@ -14,7 +14,7 @@ use crate::components::{BodyUse, body_place, open_files, record_settings};
 use crate::config::{Config, RecordStoreKind};
 use crate::data_folder::{ADMINISTRATOR_STARTED_FILE, Condition, DataFolder, DataFolderError};
 use crate::record_engine::{self, RecordEngine};
-use crate::record_socket::RemoteRecords;
+use crate::record_socket::{ChangeMark, RemoteRecords};
 use crate::{serve, system};
 
 /// A unit that is read.
@@ -136,6 +136,24 @@ impl UnitReader {
         self.connections
             .map_or(SPACES_AT_ONCE, free)
             .clamp(1, SPACES_AT_ONCE)
+    }
+
+    /// The spaces that were changed after a time, if that is known, and the time of now. `None` if the unit does not run, or its records are in
+    /// a database: then all must be looked at, and the next time too.
+    ///
+    /// # Errors
+    /// A text for the operator if the unit does not answer.
+    pub(crate) async fn changed_spaces(
+        &self,
+        since: Option<ChangeMark>,
+    ) -> Result<Option<(ChangeMark, Option<Vec<Space>>)>, String> {
+        match &self.remote {
+            None => Ok(None),
+            Some(remote) => {
+                let found = remote.changed_spaces(since).await;
+                found.map_err(|error| format!("the unit: {}", chain(&error)))
+            }
+        }
     }
 
     /// Writes to the audit log of the unit that a command was done.

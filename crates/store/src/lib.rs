@@ -32,7 +32,7 @@ pub use message_queue::{
     TopicSubscription,
 };
 pub use record::{
-    Batch, CommitSeq, Direction, Expect, Limit, Op, RangeState, Record, RecordSnapshot,
-    RecordStore, Snapshot, Space, StructureVersion,
+    Batch, ChangedSpaces, CommitSeq, Direction, Expect, Limit, Op, RangeState, Record,
+    RecordSnapshot, RecordStore, SmallSpace, Snapshot, Space, StructureVersion,
 };
 pub use record_limits::{MAX_KEY_BYTES, MAX_RECORD_BYTES, check_sizes};

@@ -332,6 +332,24 @@ pub trait RecordSnapshot: Send {
     }
 }
 
+/// All records of a space.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SmallSpace {
+    /// The last commit that they have. 0 if nothing was ever put into the space.
+    pub last_commit: CommitSeq,
+    /// The records in the order of their keys.
+    pub records: Vec<(Key, Record)>,
+}
+
+/// The spaces that were changed since a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangedSpaces {
+    /// The number of the time at which they were found out.
+    pub number: u64,
+    /// The spaces; `None` if the store does not know those since the time that was asked for.
+    pub changed: Option<Vec<Space>>,
+}
+
 /// A store of records.
 ///
 /// A space exists as soon as something is put into it, or it is created, as the engine requires; see
@@ -470,6 +488,13 @@ pub trait RecordStore: Send + Sync + 'static {
         false
     }
 
+    /// Returns the spaces that were changed after a time, which is a number that the same store has given since it was opened. `None`: the
+    /// store does not know what changes, for instance because others may change it. Commits that were acknowledged before the time can be read
+    /// from then on; a space may be named although nothing in it has changed, but never the reverse.
+    fn changed_spaces(&self, _since: Option<u64>) -> Option<ChangedSpaces> {
+        None
+    }
+
     /// Whether the storage is full: then it takes only small changes, which should remove data.
     fn is_full(&self) -> bool {
         false
@@ -491,6 +516,15 @@ pub trait RecordStore: Send + Sync + 'static {
         Err(crate::StoreError::Unsupported(crate::ErrorDetail::new(
             text,
         )))
+    }
+
+    /// Returns all records of a space in the order of their keys, and its last commit, as of one time, if they do not reach the limit. `None`: they do,
+    /// or the engine has no faster way than a [`snapshot`](Self::snapshot).
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    async fn small_space(&self, _space: &Space, _limit: Limit) -> Result<Option<SmallSpace>> {
+        Ok(None)
     }
 
     /// Looks for damage of a space that may hide records, which reads of single records do not find. Returns what was found, for

@@ -13,6 +13,7 @@ use crate::error::closed;
 use crate::file::DbFile;
 use crate::ready_files::ReadyFiles;
 use crate::settings::{SpaceCreation, SqliteSettings};
+use crate::space_changes::SpaceChanges;
 use crate::storage_failure::StorageState;
 use crate::verification::Verification;
 use crate::write_queue::WriteJob;
@@ -25,6 +26,7 @@ pub(crate) struct Engine {
     pub(crate) storage: StorageState,
     pub(crate) verification: Verification,
     pub(crate) ready: ReadyFiles,
+    pub(crate) changes: SpaceChanges,
     files: Mutex<OpenFiles>,
     /// The spaces that were dropped since the store was opened.
     pub(crate) dropped: Mutex<HashSet<Space>>,
@@ -66,6 +68,7 @@ impl Engine {
             storage,
             verification: Verification::default(),
             ready: ReadyFiles::default(),
+            changes: SpaceChanges::default(),
             files: Mutex::new(OpenFiles {
                 open: LruCache::unbounded(),
                 evicting: HashMap::new(),

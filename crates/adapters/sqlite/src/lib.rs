@@ -15,6 +15,7 @@ mod ready_files;
 mod reserve;
 mod settings;
 mod snapshot;
+mod space_changes;
 mod sql;
 mod storage_failure;
 mod storage_limits;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use personium_store::{
-    Direction, Key, KeyRange, Limit, RangeState, Record, Result, Snapshot, StoreError,
+    Direction, Key, KeyRange, Limit, RangeState, Record, Result, SmallSpace, Snapshot, StoreError,
     record_checksum,
 };
 use rusqlite::types::Type;
@@ -83,6 +83,21 @@ pub(crate) fn one(db: &Connection, key: &Key) -> rusqlite::Result<Option<Record>
     db.prepare_cached(sql::GET)?
         .query_row([key.as_bytes()], record)
         .optional()
+}
+
+/// Returns all records and the last commit, from one snapshot, if they do not reach the limit.
+pub(crate) fn small_space(db: &Connection, limit: Limit) -> rusqlite::Result<Option<SmallSpace>> {
+    db.prepare_cached(sql::BEGIN_READ)?.execute([])?;
+    let mut state = db.prepare_cached(sql::STATE)?;
+    let last_commit = state.query_row([], |row| row.get(0))?;
+    let records = scan(db, &KeyRange::all(), Direction::Up, limit)?;
+    db.prepare_cached(sql::COMMIT)?.execute([])?;
+    let bytes = records.iter().map(|(_, record)| record.value.len()).sum();
+    let is_all = !limit.is_reached(records.len(), bytes);
+    Ok(is_all.then_some(SmallSpace {
+        last_commit,
+        records,
+    }))
 }
 
 /// Returns the first records of the range, up to the limit.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use personium_store::{
-    Batch, CommitSeq, Direction, JournalPage, JournalPosition, Key, KeyRange, Limit, Record,
-    RecordSnapshot, RecordStore, Result, Snapshot, Space, StoreError, StructureVersion,
-    check_sizes,
+    Batch, ChangedSpaces, CommitSeq, Direction, JournalPage, JournalPosition, Key, KeyRange, Limit,
+    Record, RecordSnapshot, RecordStore, Result, SmallSpace, Snapshot, Space, StoreError,
+    StructureVersion, check_sizes,
 };
 use personium_types::CellId;
 use rusqlite::Connection;
@@ -215,6 +215,10 @@ impl RecordStore for SqliteStore {
         self.write(space, WriteJob::Create).await
     }
 
+    fn changed_spaces(&self, since: Option<u64>) -> Option<ChangedSpaces> {
+        Some(self.engine.changes.since(since))
+    }
+
     fn is_full(&self) -> bool {
         self.engine.settings.health.is_full()
     }
@@ -234,6 +238,14 @@ impl RecordStore for SqliteStore {
         let (engine, file) = (Arc::clone(&self.engine), self.engine.file(space)?);
         let begun = spawn_blocking(move || SqliteSnapshot::begin(engine, file));
         Ok(Box::new(begun.await.map_err(panicked)??))
+    }
+
+    async fn small_space(&self, space: &Space, limit: Limit) -> Result<Option<SmallSpace>> {
+        let absent = Some(SmallSpace::default());
+        let read = move |db: &Connection| read::small_space(db, limit);
+        let found = self.read_blocking(space, absent, read).await?;
+        self.engine.verification.check(space)?;
+        Ok(found.value)
     }
 
     async fn journal(

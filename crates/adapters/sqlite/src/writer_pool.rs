@@ -204,6 +204,8 @@ fn write<'b>(
     file: &DbFile,
     batches: impl Iterator<Item = &'b Batch>,
 ) -> Result<Vec<Result<CommitSeq>>> {
+    // A commit whose outcome is an error may have been done.
+    let _noted = engine.changes.noting(file.space);
     let _shared = file.connections_lock.read();
     let mut connection = file.writer.lock();
     let mut writer = open_writer(engine, file, connection.take())?;
@@ -261,6 +263,7 @@ fn create_file(engine: &Engine, file: &DbFile) -> Result<()> {
 }
 
 fn create(engine: &Engine, file: &DbFile) -> Result<()> {
+    let _noted = engine.changes.noting(file.space);
     let _shared = file.connections_lock.read();
     if engine.is_dropped(&file.space) {
         return Err(StoreError::SpaceDropped);
@@ -287,6 +290,7 @@ fn prune(engine: &Engine, file: &DbFile) -> Result<()> {
 }
 
 fn remove(engine: &Engine, file: &DbFile) -> Result<()> {
+    let _noted = engine.changes.noting(file.space);
     let connections = file.close_and_lock();
     engine.dropped.lock().insert(file.space);
     file.forget_structure();

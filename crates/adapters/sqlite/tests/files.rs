@@ -571,3 +571,69 @@ async fn damage_that_may_hide_records_is_an_error_of_every_search_without_result
         assert!(matches!(written, Err(StoreError::Corrupt(_))), "{kind}");
     }
 }
+
+#[tokio::test]
+async fn changed_spaces_are_those_of_commits_since_and_another_process_knows_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let cell = |n: u8| Space::Cell(CellId::from_bytes([n; 16]));
+    let since = |store: &SqliteStore, number: u64| {
+        let found = store.changed_spaces(Some(number)).unwrap();
+        let changed = found.changed.map(|mut changed| {
+            changed.sort();
+            changed
+        });
+        (found.number, changed)
+    };
+    store.commit(&cell(1), put(1)).await.unwrap();
+    store.commit(&cell(2), put(1)).await.unwrap();
+    let (first, changed) = since(&store, 0);
+    assert_eq!(changed, Some(vec![cell(1), cell(2)]));
+    assert_eq!(since(&store, first), (first, Some(vec![])));
+    // Reading changes nothing; commits, removals and what is refused may.
+    store.get(&cell(1), &[key(1)]).await.unwrap();
+    store.snapshot(&cell(2)).await.unwrap();
+    assert_eq!(since(&store, first), (first, Some(vec![])));
+    store.commit(&cell(2), put(2)).await.unwrap();
+    let (second, changed) = since(&store, first);
+    assert_eq!(changed, Some(vec![cell(2)]));
+    store.drop_space(&cell(1)).await.unwrap();
+    store.create_space(&cell(3)).await.unwrap();
+    let (_, changed) = since(&store, second);
+    assert_eq!(changed, Some(vec![cell(1), cell(3)]));
+    store.close().await.unwrap();
+    drop(store);
+    let store = open(&folder);
+    assert_eq!(since(&store, second), (0, None));
+}
+
+#[tokio::test]
+async fn small_space_is_that_of_a_snapshot_and_a_larger_one_is_not_read_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let space = Space::Cell(CellId::random(&SystemRandom::new()));
+    let limit = Limit::records(5);
+    let none = store.small_space(&space, limit).await.unwrap().unwrap();
+    assert_eq!((none.last_commit, none.records.len()), (0, 0));
+    for n in 0..6 {
+        let last = store.commit(&space, put(n)).await.unwrap();
+        let found = store.small_space(&space, limit).await.unwrap();
+        let mut snapshot = store.snapshot(&space).await.unwrap();
+        let all = snapshot.scan(&KeyRange::all(), Limit::records(100)).await;
+        match found {
+            Some(small) => assert_eq!((small.last_commit, small.records), (last, all.unwrap())),
+            None => assert!(n >= 4),
+        }
+        // Of 500 bytes each.
+        let few = store
+            .small_space(&space, limit.or_bytes(700))
+            .await
+            .unwrap();
+        assert_eq!(few.is_some(), n < 1);
+    }
+    let found = store.small_space(&space, limit).await.unwrap();
+    assert_eq!(found, None);
+    store.drop_space(&space).await.unwrap();
+    let dropped = store.small_space(&space, limit).await;
+    assert!(matches!(dropped, Err(StoreError::SpaceDropped)));
+}

@@ -160,10 +160,12 @@ impl FoundCells {
         }
         let mut changed = 0;
         for (generation, manifest) in manifests.into_iter().rev() {
-            if removed.iter().any(|id| manifest.cells.contains_key(id)) {
+            let has_one = removed.iter().any(|id| manifest.cells.contains_key(id));
+            // The lists that one goes on from can name a cell that it does not have.
+            if has_one || manifest.lists.len() > 1 {
                 Box::pin(replace(store, (&generation, manifest), &removed)).await?;
-                changed += 1;
             }
+            changed += usize::from(has_one);
         }
         Box::pin(retention::clean(store, None, "")).await?;
         Ok(changed)
@@ -235,7 +237,7 @@ async fn replace(
     manifest.unit_space = unit_records(store, &manifest.unit_space, &removed)
         .await
         .map_err(failed)?;
-    let id = manifest.store(&*store.files).await.map_err(failed)?;
+    let id = manifest.store(&*store.files, None).await.map_err(failed)?;
     let counted = summary(&manifest, &NewContent::default());
     let mut described = generation.summary.clone();
     if let (Value::Object(described), Value::Object(counted)) = (&mut described, counted) {
@@ -551,8 +553,10 @@ mod tests {
             cells: BTreeMap::from([(gone, entry("alice")), (other, entry("bob"))]),
             unit_space: entry(""),
             keys: None,
+            changes: None,
+            lists: Vec::new(),
         };
-        let id = manifest.store(&*store.files).await.unwrap();
+        let id = manifest.store(&*store.files, None).await.unwrap();
         store.complete("1", &id, &Value::Null).await.unwrap();
         // The cell is removed, a later one gets its name, and another one ends.
         let later = CellId::from_bytes([9; 16]);

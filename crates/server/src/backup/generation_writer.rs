@@ -75,6 +75,8 @@ pub(super) struct GenerationWriter<'a> {
     /// The cells that an interrupted back-up has begun with.
     pub(super) interrupted: HashSet<CellId>,
     pub(super) stamps: FileStamps,
+    /// The spaces that may have changed since the former generation; `None` if that is not known.
+    pub(super) changed: Option<HashSet<Space>>,
     pub(super) progress: &'a Progress,
     pub(super) new: NewContentSum,
 }
@@ -170,9 +172,17 @@ impl GenerationWriter<'_> {
             }
             let mut changed = Vec::new();
             for (id, name) in pending {
+                let space = Space::Cell(*id);
+                let former = self.whole_former(&space);
+                let may_differ = |changed: &HashSet<Space>| changed.contains(&space);
+                if let (Some(former), Some(false)) = (former, self.changed.as_ref().map(may_differ))
+                {
+                    done.insert(*id, former.clone());
+                    self.progress.end_space();
+                    continue;
+                }
                 // Before the records are read, so that what changes meanwhile has another one.
-                let stamp = self.stamps.stamp(&Space::Cell(*id));
-                let former = self.whole_former(&Space::Cell(*id));
+                let stamp = self.stamps.stamp(&space);
                 match former.filter(|former| stamp.is_some() && former.stamp == stamp) {
                     Some(former) => {
                         done.insert(*id, former.clone());
@@ -233,8 +243,8 @@ impl GenerationWriter<'_> {
         let stamp = stamp.clone();
         let mut attempt = 1;
         loop {
-            let snapshot = self.unit.records.snapshot(space).await;
-            let snapshot = snapshot.map_err(SpaceError::of_source)?;
+            let read = BufferedSnapshot::read(&*self.unit.records, space).await;
+            let mut snapshot = read.map_err(SpaceError::of_source)?;
             if let Some(former) = former
                 && former.commit == snapshot.last_commit()
             {
@@ -246,7 +256,6 @@ impl GenerationWriter<'_> {
             if attempt == 1 {
                 self.new.0.lock().cells += 1;
             }
-            let mut snapshot = BufferedSnapshot::new(snapshot);
             snapshot.fill().await.map_err(SpaceError::of_source)?;
             let entry = self.write_bodies(space, &mut snapshot).await?;
             match entry.problem {

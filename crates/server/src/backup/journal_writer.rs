@@ -20,6 +20,7 @@ use super::segment_file::SegmentWriter;
 use super::store::{BackupStore, BegunCells};
 use super::{BackupResult, Generation, new_name};
 use crate::copy::bodies::{BodyCheck, BodyCopyError, copy_body};
+use crate::record_socket::ChangeMark;
 use crate::system;
 use crate::unit_reader::UnitReader;
 
@@ -42,11 +43,20 @@ pub(super) struct JournalReach {
     commits: BTreeMap<Space, CommitSeq>,
     /// The stamps of the files of cells, from before their journals were read.
     stamps: HashMap<CellId, String>,
+    /// The cells whose journals could not be read.
+    unread: HashSet<CellId>,
+    /// The time in the changes of the unit, all before which was read.
+    time: Option<ChangeMark>,
 }
 
 impl JournalReach {
     fn commit(&self, space: &Space) -> CommitSeq {
         self.commits.get(space).copied().unwrap_or(0)
+    }
+
+    /// Whether the journal of a cell was read until then.
+    fn has_read(&self, id: &CellId) -> bool {
+        self.commits.contains_key(&Space::Cell(*id)) && !self.unread.contains(id)
     }
 }
 
@@ -157,6 +167,13 @@ impl<'a> JournalWriter<'a> {
             }
             _ => self.load_reach(&start, start.last()).await?,
         };
+        // Before anything is read, so that what is committed meanwhile is looked at the next time.
+        let changes = self.unit.changed_spaces(reach.time).await?;
+        let (time, changed) = changes.unzip();
+        reach.time = time;
+        let changed: Option<HashSet<Space>> = changed
+            .flatten()
+            .map(|changed| changed.into_iter().collect());
         // Earlier than that of the last pass if the clock was set back.
         let until_ms = system::clock().now_ms();
         let latest = latest_name(&start.generations, &start.passes);
@@ -168,7 +185,13 @@ impl<'a> JournalWriter<'a> {
         let mut snapshot = snapshot.map_err(|error| format!("the unit: {}", chain(&error)))?;
         let cells = catalogue(&mut *snapshot, &BackupScope::Unit).await?;
         drop(snapshot);
-        self.copy_cells(&cells, &mut reach, &mut begun).await?;
+        let cells_to_read = cells.iter().filter(|(id, _)| {
+            let may_differ = |changed: &HashSet<Space>| changed.contains(&Space::Cell(**id));
+            changed.as_ref().is_none_or(may_differ) || !reach.has_read(id)
+        });
+        let cells_to_read: Vec<_> = cells_to_read.collect();
+        self.copy_cells(&cells_to_read, &mut reach, &mut begun)
+            .await?;
         self.note_gone(&cells, &mut reach);
         let pass = self.pass(&start, &mut reach, (name, until_ms)).await?;
         self.store.complete_pass(&pass).await?;
@@ -186,12 +209,11 @@ impl<'a> JournalWriter<'a> {
     /// Copies the journals of the cells that have changed.
     async fn copy_cells(
         &mut self,
-        cells: &BTreeMap<CellId, String>,
+        cells: &[(&CellId, &String)],
         reach: &mut JournalReach,
         begun: &mut BegunCells,
     ) -> BackupResult {
-        let all: Vec<_> = cells.iter().collect();
-        for part in all.chunks(CELLS_AT_ONCE) {
+        for part in cells.chunks(CELLS_AT_ONCE) {
             let mut changed = Vec::new();
             for (id, name) in part {
                 let (id, space) = (**id, Space::Cell(**id));
@@ -221,6 +243,10 @@ impl<'a> JournalWriter<'a> {
     /// Notes the stamp of a cell from before its journal was read. Each pass looks again at what cannot be read.
     fn set_stamp(&self, reach: &mut JournalReach, id: CellId, stamp: Option<String>) {
         let is_read = self.list.gaps.last() != Some(&Space::Cell(id));
+        match is_read {
+            true => drop(reach.unread.remove(&id)),
+            false => drop(reach.unread.insert(id)),
+        }
         match stamp.filter(|_| is_read) {
             Some(stamp) => drop(reach.stamps.insert(id, stamp)),
             None => drop(reach.stamps.remove(&id)),
@@ -237,6 +263,7 @@ impl<'a> JournalWriter<'a> {
         for id in gone.into_iter().filter(|id| !cells.contains_key(id)) {
             reach.commits.remove(&Space::Cell(id));
             reach.stamps.remove(&id);
+            reach.unread.remove(&id);
             self.list.gone.push(id);
         }
     }
@@ -327,11 +354,16 @@ impl<'a> JournalWriter<'a> {
         let whole = manifest.cells.iter();
         let whole = whole.filter(|(_, entry)| entry.problem.is_none());
         let stamps = whole.filter_map(|(id, entry)| Some((*id, entry.stamp.clone()?)));
+        let broken = manifest.cells.iter();
+        let broken = broken.filter(|(_, entry)| entry.problem.is_some());
+        let unread = broken.map(|(id, _)| *id);
         let mut reach = JournalReach {
             last: last.cloned(),
             until_ms: last.map_or_else(|| ended_ms(base).unwrap_or(0), |last| last.until_ms),
             commits: commits.collect(),
             stamps: stamps.collect(),
+            unread: unread.collect(),
+            time: manifest.changes,
         };
         if last.is_none() {
             return Ok(reach);

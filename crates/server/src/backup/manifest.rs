@@ -13,12 +13,25 @@ use serde_json::{Value, json};
 use super::Generation;
 use super::parts::{ListReader, damaged, store_list};
 use super::record_file::RecordSum;
+use crate::record_socket::ChangeMark;
 
-/// The version of the format.
+/// The version of the format of a list that goes on from another one.
+const FORMAT_OF_CHANGES: u64 = 3;
+
+/// The version of the format of a whole list.
 const FORMAT: u64 = 2;
 
 /// The version without [`SpaceEntry::following`]. It is read, and written if no space has any.
 const FORMAT_OF_SINGLE_FILES: u64 = 1;
+
+/// The largest number of lists that go on from one another. One that is damaged makes all that go on from it unreadable.
+const LISTS_MAX: usize = 8;
+
+/// The number of cells from which on a list goes on from another one: below, a whole one costs little.
+const CELLS_OF_CHANGES_MIN: usize = 100;
+
+/// A list goes on from another one if no more than one cell of so many is different.
+const CHANGED_ONE_IN: usize = 8;
 
 /// A space in a generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +117,10 @@ pub(crate) struct Manifest {
     pub(crate) unit_space: SpaceEntry,
     /// The file of the keys of the unit, if they are in the generation.
     pub(crate) keys: Option<BlobId>,
+    /// The time in the changes of the unit, all before which it has.
+    pub(crate) changes: Option<ChangeMark>,
+    /// The lists that it was read from, the whole one first; none if it was not stored yet.
+    pub(crate) lists: Vec<BlobId>,
 }
 
 impl Manifest {
@@ -128,43 +145,102 @@ impl Manifest {
         entries.filter_map(|entry| Some((&*entry.name, entry.problem.as_deref()?)))
     }
 
-    /// Stores the list. Returns its id.
+    /// Stores the list: whole, or what is different from the list of a former generation. Returns its id.
     ///
     /// # Errors
     /// A failure of the store of the back-up.
-    pub(super) async fn store(&self, files: &dyn BlobStore) -> Result<BlobId> {
+    pub(super) async fn store(
+        &self,
+        files: &dyn BlobStore,
+        former: Option<&Self>,
+    ) -> Result<BlobId> {
+        let changes = former.and_then(|former| self.changes_since(former));
+        let (since, changed, gone) = match changes {
+            Some(changes) => (Some(changes.since), changes.changed, changes.gone),
+            None => (None, self.cells.iter().collect(), Vec::new()),
+        };
         let format = match self.spaces().all(|(_, entry)| entry.following.is_empty()) {
+            _ if since.is_some() => FORMAT_OF_CHANGES,
             true => FORMAT_OF_SINGLE_FILES,
             false => FORMAT,
         };
-        let head = json!({
+        let mut head = json!({
             "format": format, "generation": self.generation, "unit": self.unit, "stores": self.stores,
-            "program": crate::VERSION,
+            "program": crate::VERSION, "changes": self.changes,
         });
+        let mut end = json!({"end": true, "cells": changed.len()});
+        if let (Some(since), Value::Object(head), Value::Object(end)) = (since, &mut head, &mut end)
+        {
+            head.insert("since".to_owned(), json!(since.to_string()));
+            end.insert("all".to_owned(), json!(self.cells.len()));
+        }
         let keys = json!({"keys": self.keys.map(|id| id.to_string())});
-        let end = json!({"end": true, "cells": self.cells.len()});
-        let cells = self.cells.iter().map(|(id, entry)| line(Some(id), entry));
-        let lines = [head].into_iter().chain(cells);
+        let cells = changed.iter().map(|(id, entry)| line(Some(id), entry));
+        let gone = gone.iter().map(|id| json!({"gone": id.to_string()}));
+        let lines = [head].into_iter().chain(cells).chain(gone);
         let lines = lines.chain([line(None, &self.unit_space), keys, end]);
         store_list(files, lines).await
     }
 
-    /// Reads a list.
+    /// The differences from a former generation, if these are few, and few lists would go on from one another.
+    fn changes_since<'m>(&'m self, former: &'m Self) -> Option<ListChanges<'m>> {
+        let since = *former.lists.last()?;
+        if former.unit != self.unit
+            || former.lists.len() >= LISTS_MAX
+            || self.cells.len() < CELLS_OF_CHANGES_MIN
+        {
+            return None;
+        }
+        let is_changed = |(id, entry): &(&CellId, &SpaceEntry)| former.cells.get(id) != Some(entry);
+        let changed: Vec<_> = self.cells.iter().filter(is_changed).collect();
+        let gone = former.cells.keys();
+        let gone: Vec<_> = gone.filter(|id| !self.cells.contains_key(id)).collect();
+        let is_little = changed.len() + gone.len() <= self.cells.len() / CHANGED_ONE_IN;
+        is_little.then_some(ListChanges {
+            since,
+            changed,
+            gone,
+        })
+    }
+
+    /// Reads a list, and those that it goes on from.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] if it is missing, damaged or not complete; another failure of the store.
+    /// [`StoreError::Corrupt`] if one is missing, damaged or not complete; another failure of the store.
     pub(super) async fn load(files: &dyn BlobStore, id: &BlobId) -> Result<Self> {
-        let unreadable = || damaged("the list of a generation cannot be read");
-        let mut list = ListReader::open(files, id).await?;
-        let mut lines = ReadLines::default();
-        while let Some(line) = list.next().await? {
-            if lines.add(&line).ok_or_else(unreadable)? {
-                list.expect_end().await?;
-                return lines.into_manifest().ok_or_else(unreadable);
+        let mut lists = vec![*id];
+        let newest = ReadLines::load(files, id).await?;
+        let mut earlier = Vec::new();
+        let mut since = newest.since;
+        while let Some(id) = since {
+            if lists.len() == LISTS_MAX {
+                return Err(unreadable());
             }
+            let list = ReadLines::load(files, &id).await?;
+            since = list.since;
+            lists.push(id);
+            earlier.push(list);
         }
-        Err(unreadable())
+        lists.reverse();
+        let mut cells = BTreeMap::new();
+        for list in earlier.into_iter().rev() {
+            cells = list.apply_to(cells).ok_or_else(unreadable)?.0;
+        }
+        let (cells, list) = newest.apply_to(cells).ok_or_else(unreadable)?;
+        list.into_manifest(cells, lists).ok_or_else(unreadable)
     }
+}
+
+/// The differences from the list of a former generation.
+struct ListChanges<'m> {
+    /// That list.
+    since: BlobId,
+    changed: Vec<(&'m CellId, &'m SpaceEntry)>,
+    gone: Vec<&'m CellId>,
+}
+
+fn unreadable() -> StoreError {
+    damaged("the list of a generation cannot be read")
 }
 
 /// A member of a JSON object; null if it has none.
@@ -250,8 +326,12 @@ struct ListedLine {
     following: Vec<ListedPart>,
     state: Option<PartState>,
     keys: Option<String>,
+    changes: Option<ChangeMark>,
+    since: Option<String>,
+    gone: Option<String>,
     end: bool,
     cells: Option<u64>,
+    all: Option<u64>,
 }
 
 impl ListedLine {
@@ -280,49 +360,115 @@ impl ListedLine {
 /// The lines of a list that were read so far.
 #[derive(Default)]
 struct ReadLines {
-    /// The generation, the unit and the stores, of the head.
-    head: Option<(String, String, Option<String>)>,
+    head: Option<ListHead>,
+    /// The list that it goes on from.
+    since: Option<BlobId>,
     cells: BTreeMap<CellId, SpaceEntry>,
+    /// The cells of the list before that are not there any more.
+    gone: Vec<CellId>,
     unit_space: Option<SpaceEntry>,
     keys: Option<BlobId>,
+    /// The number of all cells.
+    all: u64,
+}
+
+/// The first line of a list.
+struct ListHead {
+    generation: String,
+    unit: String,
+    stores: Option<String>,
+    changes: Option<ChangeMark>,
 }
 
 impl ReadLines {
+    /// Reads a list.
+    ///
+    /// # Errors
+    /// As [`Manifest::load`].
+    async fn load(files: &dyn BlobStore, id: &BlobId) -> Result<Self> {
+        let mut list = ListReader::open(files, id).await?;
+        let mut lines = Self::default();
+        while let Some(line) = list.next().await? {
+            if lines.add(&line).ok_or_else(unreadable)? {
+                list.expect_end().await?;
+                return Ok(lines);
+            }
+        }
+        Err(unreadable())
+    }
+
     /// Adds a line. Returns whether it was the last one, and all were there; `None` if it cannot be read.
     fn add(&mut self, line: &[u8]) -> Option<bool> {
         let line: ListedLine = serde_json::from_slice(line).ok()?;
         if self.head.is_none() {
-            let head = (line.generation?, line.unit?, line.stores);
-            let is_known = matches!(line.format, Some(FORMAT | FORMAT_OF_SINGLE_FILES));
-            self.head = is_known.then_some(head);
-            return self.head.as_ref().map(|_| false);
+            self.since = match (line.format?, line.since) {
+                (FORMAT | FORMAT_OF_SINGLE_FILES, None) => None,
+                (FORMAT_OF_CHANGES, Some(since)) => Some(since.parse().ok()?),
+                _ => return None,
+            };
+            self.head = Some(ListHead {
+                generation: line.generation?,
+                unit: line.unit?,
+                stores: line.stores,
+                changes: line.changes,
+            });
+            return Some(false);
         }
         if line.end {
-            let is_whole = line.cells == u64::try_from(self.cells.len()).ok();
-            return is_whole.then_some(true);
+            let cells = u64::try_from(self.cells.len()).ok()?;
+            self.all = match self.since {
+                None => cells,
+                Some(_) => line.all?,
+            };
+            return (line.cells == Some(cells)).then_some(true);
         }
-        match (&line.keys, &line.cell, &line.file) {
+        match (&line.keys, &line.gone, &line.cell, &line.file) {
             (Some(id), ..) => self.keys = Some(id.parse().ok()?),
-            (None, Some(id), _) => {
+            (None, Some(id), ..) => self.gone.push(id.parse().ok()?),
+            (None, None, Some(id), _) => {
                 let id = id.parse().ok()?;
                 self.cells.insert(id, line.entry()?);
             }
-            (None, None, Some(_)) => self.unit_space = Some(line.entry()?),
+            (None, None, None, Some(_)) => self.unit_space = Some(line.entry()?),
             // That of keys which are not there.
-            (None, None, None) => {}
+            (None, None, None, None) => {}
         }
         Some(false)
     }
 
-    fn into_manifest(self) -> Option<Manifest> {
-        let (generation, unit, stores) = self.head?;
+    /// The cells with what is different here, and the rest of the list. `None` if the list does not go on from these cells.
+    fn apply_to(
+        mut self,
+        mut cells: BTreeMap<CellId, SpaceEntry>,
+    ) -> Option<(BTreeMap<CellId, SpaceEntry>, Self)> {
+        for id in &self.gone {
+            cells.remove(id)?;
+        }
+        let changed = std::mem::take(&mut self.cells);
+        if cells.is_empty() {
+            cells = changed;
+        } else {
+            cells.extend(changed);
+        }
+        let is_whole = u64::try_from(cells.len()) == Ok(self.all);
+        is_whole.then_some((cells, self))
+    }
+
+    fn into_manifest(
+        self,
+        cells: BTreeMap<CellId, SpaceEntry>,
+        lists: Vec<BlobId>,
+    ) -> Option<Manifest> {
+        let head = self.head?;
         Some(Manifest {
-            generation,
-            unit,
-            stores,
-            cells: self.cells,
+            generation: head.generation,
+            unit: head.unit,
+            stores: head.stores,
+            cells,
             unit_space: self.unit_space?,
             keys: self.keys,
+            changes: head.changes,
+            lists,
         })
     }
 }
@@ -333,7 +479,7 @@ pub(crate) fn ended_ms(generation: &Generation) -> Option<i64> {
 }
 
 /// The error of a generation that has a store error.
-pub(super) fn is_damage(error: &StoreError) -> bool {
+pub(crate) fn is_damage(error: &StoreError) -> bool {
     matches!(error, StoreError::Corrupt(_))
 }
 
@@ -403,9 +549,16 @@ mod tests {
                 ..entry("")
             },
             keys: Some(BlobId::from_bytes([4; 16])),
+            changes: Some(time(9)),
+            lists: Vec::new(),
         };
-        let id = manifest.store(&files).await.unwrap();
-        assert_eq!(Manifest::load(&files, &id).await.unwrap(), manifest);
+        let id = manifest.store(&files, None).await.unwrap();
+        let stored = Manifest {
+            lists: vec![id],
+            ..manifest
+        };
+        assert_eq!(Manifest::load(&files, &id).await.unwrap(), stored);
+        let manifest = stored;
         let problems: Vec<_> = manifest.problems().collect();
         assert_eq!(problems, [("b", "its body is missing")]);
         let mut body = files.open(&Space::Unit, &id).await.unwrap().unwrap();
@@ -417,6 +570,117 @@ mod tests {
             let loaded = Manifest::load(&files, &id).await;
             assert!(matches!(loaded, Err(StoreError::Corrupt(_))), "{len}");
         }
+    }
+
+    const fn time(number: u64) -> ChangeMark {
+        ChangeMark {
+            run: [7; 16],
+            number,
+        }
+    }
+
+    fn cell(n: usize) -> CellId {
+        let mut id = [0; 16];
+        id[8..].copy_from_slice(&n.to_be_bytes());
+        CellId::from_bytes(id)
+    }
+
+    fn of_cells(number: usize) -> Manifest {
+        let cells = (0..number).map(|n| (cell(n), entry(&n.to_string())));
+        Manifest {
+            generation: "g0".to_owned(),
+            unit: "u".to_owned(),
+            stores: None,
+            cells: cells.collect(),
+            unit_space: entry(""),
+            keys: None,
+            changes: None,
+            lists: Vec::new(),
+        }
+    }
+
+    /// The next generation, in which a cell is other, one is new and one is gone.
+    fn next(former: &Manifest, number: usize) -> Manifest {
+        let mut next = Manifest {
+            generation: format!("g{number}"),
+            changes: Some(time(number as u64)),
+            lists: Vec::new(),
+            ..former.clone()
+        };
+        next.cells.insert(cell(number), entry("changed"));
+        next.cells.insert(cell(1_000 + number), entry("new"));
+        next.cells.remove(&cell(50 + number));
+        next
+    }
+
+    #[tokio::test]
+    async fn list_of_changes_is_read_with_those_before_and_a_missing_or_other_one_is_damage() {
+        let files = MemoryBlobs::new(system::clock(), system::random());
+        let mut former = of_cells(CELLS_OF_CHANGES_MIN);
+        let first = former.store(&files, None).await.unwrap();
+        former.lists = vec![first];
+        let mut lens = Vec::new();
+        for number in 1..2 * LISTS_MAX {
+            let manifest = next(&former, number);
+            let id = manifest.store(&files, Some(&former)).await.unwrap();
+            let loaded = Manifest::load(&files, &id).await.unwrap();
+            // Some go on from one another, then there is a whole one again.
+            let lists = match former.lists.len() {
+                LISTS_MAX => vec![id],
+                _ => [&former.lists[..], &[id]].concat(),
+            };
+            let expected = Manifest { lists, ..manifest };
+            assert_eq!(loaded, expected);
+            let body = files.open(&Space::Unit, &id).await.unwrap().unwrap();
+            lens.push((loaded.lists.len(), body.len()));
+            former = loaded;
+        }
+        let whole = lens.iter().find(|(lists, _)| *lists == 1).unwrap().1;
+        for (lists, len) in lens {
+            assert!(lists == 1 || len < whole / 10, "{lists}: {len} of {whole}");
+        }
+        assert!(former.lists.len() > 2);
+        let newest = *former.lists.last().unwrap();
+        files.remove(&Space::Unit, &former.lists[1]).await.unwrap();
+        let loaded = Manifest::load(&files, &newest).await;
+        assert!(matches!(loaded, Err(StoreError::Corrupt(_))));
+        // One that goes on from a list without the cell that is gone.
+        let alone = Manifest {
+            lists: vec![of_cells(2).store(&files, None).await.unwrap()],
+            ..of_cells(CELLS_OF_CHANGES_MIN)
+        };
+        let wrong = next(&alone, 3).store(&files, Some(&alone)).await.unwrap();
+        let loaded = Manifest::load(&files, &wrong).await;
+        assert!(matches!(loaded, Err(StoreError::Corrupt(_))));
+    }
+
+    #[tokio::test]
+    async fn list_is_whole_if_much_has_changed_or_cells_are_few_or_those_of_another_unit() {
+        let files = MemoryBlobs::new(system::clock(), system::random());
+        let stored = async |mut manifest: Manifest| {
+            manifest.lists = vec![manifest.store(&files, None).await.unwrap()];
+            manifest
+        };
+        let lists = async |manifest: &Manifest, former: &Manifest| {
+            let id = manifest.store(&files, Some(former)).await.unwrap();
+            Manifest::load(&files, &id).await.unwrap().lists.len()
+        };
+        let many = stored(of_cells(CELLS_OF_CHANGES_MIN)).await;
+        assert_eq!(lists(&next(&many, 1), &many).await, 2);
+        let few = stored(of_cells(CELLS_OF_CHANGES_MIN - 1)).await;
+        let mut less = next(&few, 1);
+        less.cells.remove(&cell(2));
+        assert_eq!(lists(&less, &few).await, 1);
+        let mut much = many.clone();
+        for n in 0..=CELLS_OF_CHANGES_MIN / CHANGED_ONE_IN {
+            much.cells.insert(cell(n), entry("other"));
+        }
+        assert_eq!(lists(&much, &many).await, 1);
+        let other = Manifest {
+            unit: "other".to_owned(),
+            ..next(&many, 1)
+        };
+        assert_eq!(lists(&other, &many).await, 1);
     }
 
     #[tokio::test]

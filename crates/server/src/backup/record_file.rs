@@ -38,6 +38,12 @@ impl RecordSum {
         self.records += other.records;
         self.checksum = self.checksum.wrapping_add(other.checksum);
     }
+
+    /// Takes the records of another file away.
+    pub(crate) const fn remove_sum(&mut self, other: Self) {
+        self.records = self.records.saturating_sub(other.records);
+        self.checksum = self.checksum.wrapping_sub(other.checksum);
+    }
 }
 
 /// Writes the records of a space.

@@ -138,7 +138,7 @@ async fn kept_files(
     let mut of_unit = HashSet::new();
     for generation in kept {
         let manifest = store.manifest(generation).await?;
-        of_unit.insert(generation.manifest);
+        of_unit.extend(manifest.lists.iter().copied());
         of_unit.extend(manifest.unit_space.files());
         of_unit.extend(manifest.keys);
         for id in cells {

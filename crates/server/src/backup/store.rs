@@ -47,7 +47,7 @@ const MAX_LIST_BYTES: u64 = 1 << 28;
 /// The store of back-ups. A folder is locked for this process; a bucket is, if something is written.
 pub(crate) struct BackupStore {
     /// Where it is, for people.
-    pub(super) place: String,
+    pub(crate) place: String,
     /// The mark of the unit whose back-ups are here.
     pub(crate) unit: String,
     /// The part of the unit that they have.

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use personium_store::{
     Batch, CommitSeq, Direction, ErrorDetail, JournalPage, JournalPosition, Key, KeyRange, Limit,
-    RangeState, Record, RecordSnapshot, RecordStore, Result, Snapshot, Space, StoreError,
-    StructureVersion,
+    RangeState, Record, RecordSnapshot, RecordStore, Result, SmallSpace, Snapshot, Space,
+    StoreError, StructureVersion,
 };
 use tokio::net::UnixStream;
 
@@ -15,14 +15,19 @@ use crate::command_audit::AuditedCommand;
 use crate::system_user;
 
 use super::message::{
-    MessageReader, RESPONSE_MAX_BYTES, RecordRequest, decode_response, malformed, receive, send,
+    ChangeMark, MessageReader, RESPONSE_MAX_BYTES, RecordRequest, decode_response, malformed,
+    receive, send,
 };
 
 /// The records of a unit that runs. They can be read only.
 pub(crate) struct RemoteRecords {
     path: PathBuf,
-    connection: Mutex<Option<UnixStream>>,
+    /// The connections that no call uses.
+    idle: Mutex<Vec<UnixStream>>,
 }
+
+/// The number of connections that are kept for further calls.
+const IDLE_MAX: usize = 8;
 
 impl RemoteRecords {
     /// Connects to the unit that runs on this data folder.
@@ -34,7 +39,7 @@ impl RemoteRecords {
         let stream = connect(&path).await?;
         Ok(Self {
             path,
-            connection: Mutex::new(Some(stream)),
+            idle: Mutex::new(vec![stream]),
         })
     }
 
@@ -48,16 +53,47 @@ impl RemoteRecords {
         self.call(&request).await.map(drop)
     }
 
+    /// Returns the spaces that were changed after a time, unless it is one of another run of the unit, and the time of now. `None` if the unit
+    /// does not know.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub(crate) async fn changed_spaces(
+        &self,
+        since: Option<ChangeMark>,
+    ) -> Result<Option<(ChangeMark, Option<Vec<Space>>)>> {
+        let answered = self.call(&RecordRequest::ChangedSpaces(since)).await;
+        let mut parts = match answered {
+            Ok(parts) => parts,
+            // A unit of an earlier version.
+            Err(StoreError::Unsupported(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if parts.byte().map_err(malformed)? == 0 {
+            return Ok(None);
+        }
+        let now = parts.change_time().map_err(malformed)?;
+        let changed = match parts.byte().map_err(malformed)? {
+            0 => None,
+            _ => Some(parts.spaces().map_err(malformed)?),
+        };
+        Ok(Some((now, changed)))
+    }
+
     async fn call(&self, request: &RecordRequest) -> Result<MessageReader> {
-        // Calls at the same time have a connection each, and one of these stays.
-        let kept = self.connection.lock().take();
+        // Calls at the same time have a connection each.
+        let kept = self.idle.lock().pop();
         let mut stream = match kept {
             Some(stream) => stream,
             None => connect(&self.path).await?,
         };
         // A call that is given up, or fails, leaves no connection behind that has its response.
         let message = exchange(&mut stream, request).await?;
-        *self.connection.lock() = Some(stream);
+        let mut idle = self.idle.lock();
+        if idle.len() < IDLE_MAX {
+            idle.push(stream);
+        }
+        drop(idle);
         decode_response(message)
     }
 }
@@ -143,9 +179,7 @@ impl RecordStore for RemoteRecords {
     async fn list_spaces(&self, after: Option<&Space>, limit: usize) -> Result<Vec<Space>> {
         let request = RecordRequest::ListSpaces(after.copied(), limit as u64);
         let mut parts = self.call(&request).await?;
-        let length = parts.length().map_err(malformed)?;
-        let spaces = (0..length).map(|_| parts.space().map_err(malformed));
-        spaces.collect()
+        parts.spaces().map_err(malformed)
     }
 
     fn is_shared(&self) -> bool {
@@ -176,6 +210,22 @@ impl RecordStore for RemoteRecords {
         Ok(is_kept.then_some(page))
     }
 
+    async fn small_space(&self, space: &Space, limit: Limit) -> Result<Option<SmallSpace>> {
+        let answered = self.call(&RecordRequest::SmallSpace(*space, limit)).await;
+        let mut parts = match answered {
+            Ok(parts) => parts,
+            // A unit of an earlier version.
+            Err(StoreError::Unsupported(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let is_small = parts.byte().map_err(malformed)? != 0;
+        let found = SmallSpace {
+            last_commit: parts.number().map_err(malformed)?,
+            records: parts.records().map_err(malformed)?,
+        };
+        Ok(is_small.then_some(found))
+    }
+
     async fn snapshot(&self, space: &Space) -> Result<Box<dyn RecordSnapshot>> {
         // The snapshot belongs to its connection.
         let mut stream = connect(&self.path).await?;
@@ -192,7 +242,7 @@ impl RecordStore for RemoteRecords {
     }
 
     async fn close(&self) -> Result<()> {
-        *self.connection.lock() = None;
+        self.idle.lock().clear();
         Ok(())
     }
 }

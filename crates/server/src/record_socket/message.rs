@@ -7,10 +7,14 @@ use personium_store::{
 };
 use personium_types::CellId;
 use personium_types::error::chain;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// The version of the form, which each request begins with.
 pub(super) const VERSION: u8 = 1;
+
+/// The length of the name of a run.
+pub(super) const RUN_BYTES: usize = 16;
 
 /// The largest message.
 const MESSAGE_MAX_BYTES: u32 = 256 << 20;
@@ -34,6 +38,18 @@ pub(super) enum RecordRequest {
     Journal(Space, JournalPosition, Limit),
     /// Notes in the audit log that a cell was removed from back-ups: by whom, and which where.
     NoteForgotten(String, String),
+    /// The spaces that were changed after a time, if it is one of this run of the unit.
+    ChangedSpaces(Option<ChangeMark>),
+    /// All records of a space, if they do not reach a limit.
+    SmallSpace(Space, Limit),
+}
+
+/// A time in the changes of the records of a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) struct ChangeMark {
+    /// The name of the run of the unit whose number it is. Other runs know nothing of it.
+    pub(crate) run: [u8; RUN_BYTES],
+    pub(crate) number: u64,
 }
 
 /// Bytes that do not have the form of a message.
@@ -66,6 +82,11 @@ impl MessageWriter {
             Space::Unit => self.bytes(&[]),
             Space::Cell(id) => self.bytes(id.as_bytes()),
         }
+    }
+
+    pub(super) fn change_time(&mut self, time: ChangeMark) {
+        self.bytes(&time.run);
+        self.number(time.number);
     }
 
     fn range(&mut self, range: &KeyRange) {
@@ -163,6 +184,17 @@ impl MessageReader {
         }
         let id = (*bytes).try_into().map_err(|_| MalformedMessage)?;
         Ok(Space::Cell(CellId::from_bytes(id)))
+    }
+
+    pub(super) fn spaces(&mut self) -> Decoded<Vec<Space>> {
+        let length = self.length()?;
+        (0..length).map(|_| self.space()).collect()
+    }
+
+    pub(super) fn change_time(&mut self) -> Decoded<ChangeMark> {
+        let run = (*self.bytes()?).try_into().map_err(|_| MalformedMessage)?;
+        let number = self.number()?;
+        Ok(ChangeMark { run, number })
     }
 
     fn range(&mut self) -> Decoded<KeyRange> {
@@ -279,6 +311,18 @@ impl RecordRequest {
                 out.bytes(user.as_bytes());
                 out.bytes(target.as_bytes());
             }
+            Self::ChangedSpaces(since) => {
+                out.byte(12);
+                out.byte(u8::from(since.is_some()));
+                if let Some(since) = since {
+                    out.change_time(*since);
+                }
+            }
+            Self::SmallSpace(space, limit) => {
+                out.byte(13);
+                out.space(space);
+                out.limit(*limit);
+            }
         }
         out.finish()
     }
@@ -321,6 +365,11 @@ impl RecordRequest {
             }
             10 => Self::NoteForgotten(parts.text()?, parts.text()?),
             11 => Self::SnapshotState(parts.range()?),
+            12 => Self::ChangedSpaces(match parts.byte()? {
+                0 => None,
+                _ => Some(parts.change_time()?),
+            }),
+            13 => Self::SmallSpace(parts.space()?, parts.limit()?),
             _ => return Err(MalformedMessage),
         })
     }
@@ -467,6 +516,12 @@ mod tests {
             RecordRequest::SnapshotState(range()),
             RecordRequest::Journal(cell, JournalPosition::new(3, 1), limit),
             RecordRequest::NoteForgotten("root (0)".to_owned(), "a cell".to_owned()),
+            RecordRequest::ChangedSpaces(None),
+            RecordRequest::SmallSpace(cell, limit),
+            RecordRequest::ChangedSpaces(Some(ChangeMark {
+                run: [7; RUN_BYTES],
+                number: 9,
+            })),
         ] {
             let message = Bytes::from(request.encode());
             let decoded = RecordRequest::decode(message.clone()).unwrap();

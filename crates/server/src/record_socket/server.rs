@@ -16,7 +16,9 @@ use tokio::sync::Semaphore;
 use crate::command_audit::{AuditedCommand, FORGET_OPERATION};
 use crate::system;
 
-use super::message::{MessageWriter, RecordRequest, encode_response, receive, send};
+use super::message::{
+    ChangeMark, MessageWriter, RUN_BYTES, RecordRequest, encode_response, receive, send,
+};
 
 /// The largest number of connections at the same time. A command that holds snapshots needs a second one for each.
 const CONNECTIONS_MAX: usize = 64;
@@ -69,6 +71,7 @@ pub(crate) async fn serve(
     (records, unit): (Arc<dyn RecordStore>, Arc<Unit>),
 ) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let run = system::random().uuid().into_bytes();
     loop {
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
             return;
@@ -79,7 +82,7 @@ pub(crate) async fn serve(
         };
         let records = Arc::clone(&records);
         unit.background_work().spawn(async move {
-            if let Err(error) = Box::pin(answer_all(stream, &records)).await {
+            if let Err(error) = Box::pin(answer_all(stream, (&records, run))).await {
                 tracing::debug!(%error, "a connection to the socket of the records ended");
             }
             drop(permit);
@@ -87,10 +90,14 @@ pub(crate) async fn serve(
     }
 }
 
-async fn answer_all(mut stream: UnixStream, records: &Arc<dyn RecordStore>) -> io::Result<()> {
+/// Answers the requests of a connection. `run` is the name of this run of the unit.
+async fn answer_all(
+    mut stream: UnixStream,
+    (records, run): (&Arc<dyn RecordStore>, [u8; RUN_BYTES]),
+) -> io::Result<()> {
     let mut snapshot = None;
     while let Some(message) = receive(&mut stream, REQUEST_MAX_BYTES).await? {
-        let answered = answer(message, records, &mut snapshot).await;
+        let answered = answer(message, (records, run), &mut snapshot).await;
         send(&mut stream, &encode_response(answered)).await?;
     }
     Ok(())
@@ -98,7 +105,7 @@ async fn answer_all(mut stream: UnixStream, records: &Arc<dyn RecordStore>) -> i
 
 async fn answer(
     message: Bytes,
-    records: &Arc<dyn RecordStore>,
+    (records, run): (&Arc<dyn RecordStore>, [u8; RUN_BYTES]),
     snapshot: &mut Option<Box<dyn RecordSnapshot>>,
 ) -> Result<MessageWriter, StoreError> {
     let unsupported = |text| StoreError::Unsupported(ErrorDetail::new(text));
@@ -201,6 +208,30 @@ async fn answer(
             let now_ms = system::clock().now_ms();
             let noted = command.note_by(&records, &user, now_ms).await;
             noted.map_err(|error| StoreError::Down(ErrorDetail::new(chain(&error))))?;
+        }
+        RecordRequest::SmallSpace(space, mut limit) => {
+            limit.records = limit.records.min(PAGE_MAX_RECORDS);
+            limit.bytes = limit.bytes.min(PAGE_MAX_BYTES);
+            let found = records.small_space(&space, limit).await?;
+            out.byte(u8::from(found.is_some()));
+            let found = found.unwrap_or_default();
+            out.number(found.last_commit);
+            out.records(&found.records);
+        }
+        RecordRequest::ChangedSpaces(since) => {
+            let since = since.filter(|since| since.run == run);
+            let found = records.changed_spaces(since.map(|since| since.number));
+            out.byte(u8::from(found.is_some()));
+            if let Some(found) = found {
+                let number = found.number;
+                out.change_time(ChangeMark { run, number });
+                out.byte(u8::from(found.changed.is_some()));
+                let changed = found.changed.unwrap_or_default();
+                out.number(changed.len() as u64);
+                for space in &changed {
+                    out.space(space);
+                }
+            }
         }
     }
     Ok(out)

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use personium_store::{
-    Batch, CommitSeq, Direction, JournalPage, JournalPosition, Key, KeyRange, Limit, Record,
-    RecordSnapshot, RecordStore, Result, Snapshot, Space, StoreError, StructureVersion,
+    Batch, ChangedSpaces, CommitSeq, Direction, JournalPage, JournalPosition, Key, KeyRange, Limit,
+    Record, RecordSnapshot, RecordStore, Result, SmallSpace, Snapshot, Space, StoreError,
+    StructureVersion,
 };
 use personium_trace::{Attribute, Span, child};
 
@@ -117,6 +118,10 @@ impl RecordStore for TracedRecords {
         self.0.has_news()
     }
 
+    fn changed_spaces(&self, since: Option<u64>) -> Option<ChangedSpaces> {
+        self.0.changed_spaces(since)
+    }
+
     fn is_full(&self) -> bool {
         self.0.is_full()
     }
@@ -127,6 +132,11 @@ impl RecordStore for TracedRecords {
 
     async fn snapshot(&self, space: &Space) -> Result<Box<dyn RecordSnapshot>> {
         traced(child("store.snapshot"), self.0.snapshot(space)).await
+    }
+
+    async fn small_space(&self, space: &Space, limit: Limit) -> Result<Option<SmallSpace>> {
+        let call = self.0.small_space(space, limit);
+        traced(child("store.small_space"), call).await
     }
 
     async fn find_damage(&self, space: &Space) -> Result<Option<String>> {

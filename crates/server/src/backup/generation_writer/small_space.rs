@@ -1,21 +1,41 @@
 //! A snapshot whose records are kept in memory if they are few, so that a small cell is read at once.
 
 use async_trait::async_trait;
-use personium_store::{CommitSeq, Key, KeyRange, Limit, Record, RecordSnapshot, Result};
+use personium_store::{
+    CommitSeq, Key, KeyRange, Limit, Record, RecordSnapshot, RecordStore, Result, Space,
+};
 
 use super::PAGE;
 
 /// A snapshot.
 pub(super) struct BufferedSnapshot {
-    snapshot: Box<dyn RecordSnapshot>,
+    /// `None` if all records were read at once.
+    snapshot: Option<Box<dyn RecordSnapshot>>,
+    last_commit: CommitSeq,
     /// All records, if they are fewer than a page. `None`: not known, or more.
     all: Option<Vec<(Key, Record)>>,
 }
 
 impl BufferedSnapshot {
-    pub(super) fn new(snapshot: Box<dyn RecordSnapshot>) -> Self {
+    /// Reads a small space at once, where the store can do so, or begins a snapshot.
+    ///
+    /// # Errors
+    /// As [`RecordStore::snapshot`].
+    pub(super) async fn read(records: &dyn RecordStore, space: &Space) -> Result<Self> {
+        match records.small_space(space, PAGE).await? {
+            Some(small) => Ok(Self {
+                snapshot: None,
+                last_commit: small.last_commit,
+                all: Some(small.records),
+            }),
+            None => Ok(Self::new(records.snapshot(space).await?)),
+        }
+    }
+
+    fn new(snapshot: Box<dyn RecordSnapshot>) -> Self {
         Self {
-            snapshot,
+            last_commit: snapshot.last_commit(),
+            snapshot: Some(snapshot),
             all: None,
         }
     }
@@ -25,7 +45,10 @@ impl BufferedSnapshot {
     /// # Errors
     /// As a scan.
     pub(super) async fn fill(&mut self) -> Result<()> {
-        let page = self.snapshot.scan(&KeyRange::all(), PAGE).await?;
+        let Some(snapshot) = &mut self.snapshot else {
+            return Ok(());
+        };
+        let page = snapshot.scan(&KeyRange::all(), PAGE).await?;
         let bytes = page.iter().map(|(_, record)| record.value.len()).sum();
         self.all = (!PAGE.is_reached(page.len(), bytes)).then_some(page);
         Ok(())
@@ -35,12 +58,14 @@ impl BufferedSnapshot {
 #[async_trait]
 impl RecordSnapshot for BufferedSnapshot {
     fn last_commit(&self) -> CommitSeq {
-        self.snapshot.last_commit()
+        self.last_commit
     }
 
     async fn scan(&mut self, range: &KeyRange, limit: Limit) -> Result<Vec<(Key, Record)>> {
-        let Some(all) = &self.all else {
-            return self.snapshot.scan(range, limit).await;
+        let all = match (&self.all, &mut self.snapshot) {
+            (Some(all), _) => all,
+            (None, Some(snapshot)) => return snapshot.scan(range, limit).await,
+            (None, None) => return Ok(Vec::new()),
         };
         let first = all.partition_point(|(key, _)| *key < range.start);
         let (mut found, mut bytes) = (Vec::new(), 0);
@@ -57,8 +82,8 @@ impl RecordSnapshot for BufferedSnapshot {
 
 #[cfg(test)]
 mod tests {
+    use personium_store::Batch;
     use personium_store::memory::MemoryRecords;
-    use personium_store::{Batch, RecordStore, Space};
 
     use super::*;
 
