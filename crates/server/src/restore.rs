@@ -3,6 +3,7 @@
 //! The generation is read as the stores of a unit are, and copied as `personium copy` does: compared at the end, not a unit before that,
 //! and continued when the command is repeated.
 
+mod audit_parts;
 mod changes;
 mod generation_records;
 mod living_keys;
@@ -67,6 +68,8 @@ struct OpenGeneration {
     manifest: Arc<Manifest>,
     /// The later time.
     point: Option<Arc<PointInTime>>,
+    /// The entries of the audit log of the unit that the store of back-ups has lost, for people.
+    left_out: Vec<String>,
 }
 
 impl OpenGeneration {
@@ -88,6 +91,23 @@ impl OpenGeneration {
     fn records(&self) -> GenerationRecords {
         let (files, manifest) = (Arc::clone(&self.store.files), Arc::clone(&self.manifest));
         GenerationRecords::new(files, manifest, self.point.clone())
+    }
+
+    /// Whether all cells lead to the wanted time.
+    fn is_at_time(&self) -> bool {
+        self.point.is_none() || self.manifest.problems().next().is_none()
+    }
+
+    /// The missing entries of the audit log, for people.
+    fn left_out(&self) -> String {
+        let lines = self.left_out.iter();
+        let mut text: String = lines.map(|line| format!("{line}\n")).collect();
+        if !text.is_empty() {
+            text.push_str(
+                "if the unit still has them, personium backup --full writes them again\n",
+            );
+        }
+        text
     }
 
     /// The name of the generation and the time, for people.
@@ -137,6 +157,17 @@ pub async fn check(options: &RestoreOptions) -> BackupResult<(String, bool)> {
     let opened = Box::pin(open(options, &progress)).await?;
     progress.end();
     let manifest = &opened.manifest;
+    let left_out = opened.left_out();
+    if !left_out.is_empty() {
+        let problems = match opened.point {
+            Some(_) => problems(manifest),
+            None => String::new(),
+        };
+        return Ok((
+            format!("{left_out}{problems}Nothing was restored.\n"),
+            false,
+        ));
+    }
     let mut text = format!(
         "The {} is whole: {} cells. Nothing was restored.\n",
         opened.name(),
@@ -161,7 +192,7 @@ pub async fn run(options: &RestoreOptions, to: &Config) -> BackupResult<(String,
     let progress = Progress::new("restore", system::clock());
     let opened = Box::pin(open_whole(options, &progress)).await?;
     let mut text = Box::pin(restore(&opened, to, &progress)).await?;
-    let mut is_whole = opened.point.is_none() || opened.manifest.problems().next().is_none();
+    let mut is_whole = opened.is_at_time() && opened.left_out.is_empty();
     text.push_str("The unit is restored.\n");
     let records = Records::new(Arc::new(opened.records()), Space::Unit);
     if let Err(problem) = unit_secret::check(to, &records).await {
@@ -196,7 +227,7 @@ async fn drill_in(options: &RestoreOptions, folder: &Path) -> BackupResult<(Stri
     let progress = Progress::new("drill", system::clock());
     let opened = Box::pin(open_whole(options, &progress)).await?;
     let restored = Box::pin(restore(&opened, &config, &progress)).await?;
-    let is_at_time = opened.point.is_none() || opened.manifest.problems().next().is_none();
+    let is_at_time = opened.is_at_time() && opened.left_out.is_empty();
     drop(opened);
     let unit = Box::pin(UnitReader::open(&config)).await?;
     let stores = VerifiedStores {
@@ -239,7 +270,8 @@ async fn restore(
     };
     let text = Box::pin(copy::copy_from(source, to, put_keys, progress)).await?;
     let name = opened.name().replacen('g', "G", 1);
-    Ok(format!("{name}. {text}{}", problems(manifest)))
+    let left_out = opened.left_out();
+    Ok(format!("{name}. {text}{left_out}{}", problems(manifest)))
 }
 
 /// The cells that are not as they were, for people.
@@ -342,7 +374,7 @@ async fn open_unchecked(
         progress.note(&text);
     }
     if let Some(at_ms) = options.at_ms {
-        return Box::pin(open_at(store, at_ms)).await;
+        return Box::pin(open_at(store, at_ms, progress)).await;
     }
     let wanted = match &options.generation {
         None => generations.last(),
@@ -352,12 +384,26 @@ async fn open_unchecked(
     };
     let wanted =
         wanted.ok_or("there is no such generation; `personium restore --list` lists them")?;
-    let manifest = read_manifest(&store, wanted).await?;
+    let mut manifest = read_manifest(&store, wanted).await?;
+    let left_out = leave_out_damaged(&store, &mut manifest, progress).await?;
     Ok(OpenGeneration {
         store,
         manifest: Arc::new(manifest),
         point: None,
+        left_out,
     })
+}
+
+async fn leave_out_damaged(
+    store: &BackupStore,
+    manifest: &mut Manifest,
+    progress: &Progress,
+) -> BackupResult<Vec<String>> {
+    let left_out = audit_parts::leave_out_damaged(store, manifest).await?;
+    for text in &left_out {
+        progress.note(text);
+    }
+    Ok(left_out)
 }
 
 async fn read_manifest(store: &BackupStore, wanted: &Generation) -> BackupResult<Manifest> {
@@ -377,13 +423,19 @@ fn checked(store: &BackupStore, manifest: Manifest, wanted: &Generation) -> Back
 }
 
 /// Opens a generation with the journals until a time. Its cells are those of that time.
-async fn open_at(store: BackupStore, at_ms: i64) -> BackupResult<OpenGeneration> {
+async fn open_at(
+    store: BackupStore,
+    at_ms: i64,
+    progress: &Progress,
+) -> BackupResult<OpenGeneration> {
     let (generation, manifest, mut point) = point_in_time::resolve(&store, at_ms).await?;
     let mut manifest = checked(&store, manifest, &generation)?;
+    let left_out = leave_out_damaged(&store, &mut manifest, progress).await?;
     let mut opened = OpenGeneration {
         manifest: Arc::new(manifest.clone()),
         point: Some(Arc::new(point.clone())),
         store,
+        left_out,
     };
     let records = opened.records();
     let failed = |error: personium_store::StoreError| format!("the unit: {}", chain(&error));
