@@ -99,6 +99,9 @@ pub(crate) enum Baseline {
         /// The system forgets what it has of them in memory before.
         #[arg(long)]
         from_disk: bool,
+        /// It only forgets them.
+        #[arg(long)]
+        only_forget: bool,
     },
     /// Copies and syncs a file, and computes its digest.
     Copy {
@@ -209,7 +212,11 @@ impl Baseline {
                 list,
                 copies,
                 from_disk,
+                only_forget,
             } => {
+                if only_forget {
+                    return Ok(json!({"forgotten": file_reads::forget_cached(&list)?}));
+                }
                 if from_disk {
                     file_reads::forget_cached(&list)?;
                 }

@@ -41,7 +41,8 @@ pub(crate) struct Target {
 pub(crate) struct LoadProfile {
     /// The number of connections.
     pub(crate) connections: usize,
-    /// The largest number of requests per second that all connections send together; any if absent.
+    /// The number of requests per second that all connections send together; as many as possible if absent. With a rate, the time of a request
+    /// counts from when it was due, if its connection still waited for the response before.
     pub(crate) rate: Option<f64>,
     /// The time before the measurement.
     pub(crate) warm_up: Duration,
@@ -99,6 +100,21 @@ pub(crate) async fn run(
     profile: LoadProfile,
     generator: &RequestGenerator,
 ) -> BenchResult<Measurement> {
+    let end = tokio::time::sleep(profile.duration);
+    let (measurement, ()) = run_until(target, profile, generator, end).await?;
+    Ok(measurement)
+}
+
+/// Runs a load against a server while something else is done. Returns the output of that too.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) async fn run_until<T>(
+    target: Target,
+    profile: LoadProfile,
+    generator: &RequestGenerator,
+    work: impl Future<Output = T>,
+) -> BenchResult<(Measurement, T)> {
     let Target { port, monitor } = target;
     let shared = Arc::new(SharedState {
         phase: AtomicU8::new(WARM_UP),
@@ -121,7 +137,7 @@ pub(crate) async fn run(
     monitor.reset_peak();
     let (cpu_before, start) = (monitor.cpu_time()?, Instant::now());
     shared.phase.store(MEASUREMENT, Ordering::Relaxed);
-    tokio::time::sleep(profile.duration).await;
+    let done = work.await;
     shared.phase.store(END, Ordering::Relaxed);
     let elapsed = start.elapsed();
     let cpu = monitor.cpu_time()?.saturating_sub(cpu_before);
@@ -134,10 +150,11 @@ pub(crate) async fn run(
         tally.add(counted);
     }
     let measurement = measurement(tally, elapsed, cpu)?;
-    Ok(Measurement {
+    let measurement = Measurement {
         peak_bytes,
         ..measurement
-    })
+    };
+    Ok((measurement, done))
 }
 
 /// Computes the results of a run, without the peak of the memory.
@@ -196,12 +213,19 @@ impl SendTimes {
         }
     }
 
-    /// Waits until the next request is due. A connection that is late catches up.
-    async fn wait(&mut self) {
-        if let Some(interval) = self.interval {
-            tokio::time::sleep_until(self.next.into()).await;
-            self.next += interval;
+    /// Waits until the next request is due. A connection that is late catches up. Returns the time from which the response time counts: if the
+    /// response before came too late, when the request was due, and otherwise now, without the delay of the timer.
+    async fn wait(&mut self) -> Instant {
+        let Some(interval) = self.interval else {
+            return Instant::now();
+        };
+        let due = self.next;
+        self.next += interval;
+        if due <= Instant::now() {
+            return due;
         }
+        tokio::time::sleep_until(due.into()).await;
+        Instant::now()
     }
 }
 
@@ -217,8 +241,7 @@ async fn send_requests(
     loop {
         let sequence = shared.sequence.fetch_add(1, Ordering::Relaxed);
         let request = generator(&mut random, sequence);
-        times.wait().await;
-        let start = Instant::now();
+        let start = times.wait().await;
         let response = connection
             .exchange(&request.bytes, RawBody::Count)
             .await

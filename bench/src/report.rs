@@ -104,6 +104,13 @@ impl Section {
     pub(crate) fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
     }
+
+    /// Adds all of another section.
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.subjects.extend(other.subjects);
+        self.requirements.extend(other.requirements);
+        self.notes.extend(other.notes);
+    }
 }
 
 /// Returns the report as Markdown.

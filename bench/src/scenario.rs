@@ -15,6 +15,7 @@ mod put_files;
 mod read_by_key;
 mod read_files;
 mod scripts;
+mod steady_reads;
 mod tokens;
 
 use std::collections::HashMap;

@@ -1,6 +1,7 @@
 //! The unit under measurement: its process, its settings, and the requests that prepare data.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use personium_testkit::{
@@ -28,7 +29,7 @@ const QUOTED_BYTES: usize = 600;
 
 /// A unit in a process and a folder of its own.
 pub(crate) struct BenchUnit {
-    unit: ProcessUnit,
+    unit: Arc<ProcessUnit>,
     /// The host name in its URLs.
     host: String,
     /// The connection for requests of the administrator, and the time of its last use.
@@ -99,17 +100,31 @@ impl BenchUnit {
             host: host.to_owned(),
             admin: connect(unit.port()).await?,
             admin_used: Instant::now(),
-            unit,
+            unit: Arc::new(unit),
+        })
+    }
+
+    /// Returns the same unit with another connection of the administrator, to prepare data over several.
+    ///
+    /// # Errors
+    /// A message if no connection is possible.
+    pub(crate) async fn another(&self) -> BenchResult<Self> {
+        Ok(Self {
+            host: self.host.clone(),
+            admin: connect(self.port()).await?,
+            admin_used: Instant::now(),
+            unit: Arc::clone(&self.unit),
         })
     }
 
     /// Kills the unit, as a crash would, and starts it again with the same folder and port.
     ///
     /// # Errors
-    /// A message if no connection to it is possible.
+    /// A message if no connection to it is possible, or another one is in use.
     pub(crate) async fn crash_and_restart(&mut self) -> BenchResult {
-        self.unit.kill();
-        self.unit.restart();
+        let unit = Arc::get_mut(&mut self.unit).ok_or("the unit is in use")?;
+        unit.kill();
+        unit.restart();
         self.admin = connect(self.port()).await?;
         self.admin_used = Instant::now();
         Ok(())

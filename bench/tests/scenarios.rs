@@ -75,7 +75,7 @@ fn scenarios_report_all_measurements() {
         "| archives | export of a box |",
         "| archives | installation of that archive |",
         "| archives | import of that snapshot |",
-        "| archives | reads beside exports: 99th percentile over that alone |",
+        "| archives | reads beside exports of the cell: 99th percentile over that alone |",
         "| backup | back-up of 20 cells of 20 objects |",
         "| backup | verify over reading all files from the disk |",
         "| backup | minutes of a whole back-up and a restore |",

@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::BenchContext;
 use super::create_entities::INDEX_ENTRIES;
 use super::read_by_key::reads;
-use crate::load::{self, LoadProfile, Measurement, median_of};
+use super::steady_reads::SteadyReads;
+use crate::load::{Measurement, median_of};
 use crate::report::{Bound, Section};
 use crate::unit::BenchUnit;
 use crate::{BenchResult, baseline};
@@ -26,8 +27,6 @@ const GROUP: u64 = 1000;
 const POLL: Duration = Duration::from_millis(5);
 /// The time within which an export or import must end.
 const DEADLINE: Duration = Duration::from_secs(600);
-/// Requests per second beside exports.
-const READ_RATE: f64 = 2000.0;
 
 /// The times of one run in seconds.
 struct Times {
@@ -63,7 +62,7 @@ pub(super) async fn run(context: &mut BenchContext) -> BenchResult<Section> {
         runs.push(bench.one_run(number).await?);
     }
     let mut section = section(&runs);
-    bench.reads_beside_exports(&mut section).await?;
+    bench.reads_beside(&mut section).await?;
     let ArchiveBench { rows, files, .. } = bench;
     section.note(format!(
         "{rows} rows and {files} files; p50 is the time of one"
@@ -233,39 +232,45 @@ impl ArchiveBench<'_> {
         baseline::number(&printed, "seconds")
     }
 
-    /// Measures reads of the rows at a rate alone and while the cell is exported again and again.
-    async fn reads_beside_exports(&mut self, section: &mut Section) -> BenchResult {
+    /// Measures reads of the rows at a rate alone and while the cell is exported, imported and its box installed again and again.
+    async fn reads_beside(&mut self, section: &mut Section) -> BenchResult {
         let bearer = self.context.unit.log_in(CELL, "me").await?;
         let generator = reads(CELL, "rows", self.rows, bearer);
-        let profile = LoadProfile {
-            rate: Some(READ_RATE),
-            ..self.context.profile(32)
-        };
         let target = self.context.unit.target();
-        let alone = load::run(target, profile, &generator).await?;
-        let reading = tokio::spawn(async move { load::run(target, profile, &generator).await });
-        let first = self.context.options.runs;
-        let mut name = first;
-        while !reading.is_finished() {
-            self.export(name).await?;
-            name += 1;
-        }
-        let beside = reading
-            .await
-            .map_err(|error| format!("the reads failed: {error}"))??;
-        section.measured(format!("reads of rows at {READ_RATE} per s alone"), alone);
-        section.measured("the same beside exports of the cell", beside);
-        section.require(
-            "reads beside exports: 99th percentile over that alone",
-            beside.p99_us / alone.p99_us,
-            Bound::AtMost,
-            2.0,
-        );
-        section.note(format!(
-            "{} exports were made beside the reads",
-            name - first
-        ));
-        Ok(())
+        let steady = SteadyReads::measure(self.context, target, generator, section).await?;
+        let enough = Duration::from_secs(self.context.options.seconds);
+        let mut name = self.context.options.runs;
+        let work = async {
+            let start = Instant::now();
+            while start.elapsed() < enough {
+                self.export(name).await?;
+                name += 1;
+            }
+            Ok(name)
+        };
+        let mut name = steady.beside("exports of the cell", section, work).await?;
+        let work = async {
+            let start = Instant::now();
+            while start.elapsed() < enough {
+                self.export(name).await?;
+                self.import(name).await?;
+                name += 1;
+            }
+            Ok(name)
+        };
+        let what = "exports and imports of the cell";
+        let name = steady.beside(what, section, work).await?;
+        let work = async {
+            let start = Instant::now();
+            let mut name = name;
+            while start.elapsed() < enough {
+                self.box_there_and_back(name).await?;
+                name += 1;
+            }
+            Ok(())
+        };
+        let what = "exports and installations of the box";
+        steady.beside(what, section, work).await
     }
 }
 

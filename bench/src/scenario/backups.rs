@@ -2,14 +2,12 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use super::BenchContext;
 use super::archives::elapsed;
 use super::read_by_key::reads;
-use crate::load::{self, LoadProfile, Measurement};
+use super::steady_reads::SteadyReads;
 use crate::report::{Bound, Section};
 use crate::unit::BenchUnit;
 use crate::{BenchResult, baseline};
@@ -20,8 +18,8 @@ const OBJECTS: u64 = 20;
 const ENTITIES: u64 = 16;
 /// One cell of so many is changed before the second back-up.
 const CHANGED_ONE_IN: u64 = 100;
-/// Requests per second beside back-ups.
-const READ_RATE: f64 = 1000.0;
+/// The connections over which cells are made.
+const MAKERS: u64 = 8;
 /// The limit of a back-up of all cells and its restore, in minutes.
 const MAX_MINUTES: f64 = 15.0;
 
@@ -62,9 +60,17 @@ pub(super) async fn run(context: &BenchContext) -> BenchResult<Section> {
 impl BackupBench<'_> {
     async fn run(&mut self) -> BenchResult {
         let cells = self.cells;
-        for number in 0..cells {
-            self.create_cell(number).await?;
+        let mut makers = Vec::new();
+        for first in 0..MAKERS {
+            let mut unit = self.unit.another().await?;
+            makers.push(async move {
+                for number in (first..cells).step_by(usize::try_from(MAKERS).unwrap_or(1)) {
+                    create_cell(&mut unit, number).await?;
+                }
+                Ok::<(), String>(())
+            });
         }
+        futures_util::future::try_join_all(makers).await?;
         let (places, settings) = (self.folder.join("backups"), self.settings());
         let backup = ["backup".into(), "--to".into(), text(&places)];
         let whole = self.command(&backup).await?;
@@ -106,11 +112,16 @@ impl BackupBench<'_> {
             2.0,
         );
 
-        let verified = self.command(&["verify".into()]).await?;
         let all = [settings.data];
+        let forgotten = self.forget(&all)?;
+        let verified = self.command(&["verify".into()]).await?;
         let from_disk = self.read(&all, ReadFrom::Disk)?;
         let reading = self.read(&all, ReadFrom::Memory)?;
-        self.measured("verify", verified);
+        self.section.note(match forgotten.as_str() {
+            "system" => "the system has forgotten all files before each measurement from the disk",
+            _ => "the system could not be told to forget all files: before each measurement from the disk, it has forgotten the content of those of the unit, but not their folders",
+        });
+        self.measured("verify, from the disk", verified);
         self.measured("baseline: all files are read from the disk", from_disk);
         self.measured("baseline: all files are read from memory", reading);
         self.section.require(
@@ -120,8 +131,11 @@ impl BackupBench<'_> {
             2.0,
         );
         let full: Vec<String> = [&backup[..], &["--full".to_owned()]].concat();
-        self.reads_beside("a back-up of all cells", &full).await?;
-        self.reads_beside("verify", &["verify".into()]).await?;
+        self.reads_beside(&[
+            ("a back-up of all cells", &full),
+            ("verify", &["verify".into()]),
+        ])
+        .await?;
 
         let restored = self.folder.join("restored");
         let restore = [
@@ -144,19 +158,6 @@ impl BackupBench<'_> {
 
     fn measured(&mut self, name: &str, seconds: f64) {
         self.section.measured(name, elapsed(seconds));
-    }
-
-    async fn create_cell(&mut self, number: u64) -> BenchResult {
-        let (cell, unit) = (name(number), &mut self.unit);
-        if number == 0 {
-            // The reads beside a back-up need an account.
-            unit.create_cell(&cell).await?;
-        } else {
-            unit.create_bare_cell(&cell).await?;
-            unit.create_unassigned_role(&cell, "role").await?;
-        }
-        unit.create_collection(&cell, "rows").await?;
-        unit.load_rows(&cell, "rows", ENTITIES).await
     }
 
     fn settings(&self) -> UnitFiles {
@@ -201,6 +202,18 @@ impl BackupBench<'_> {
         baseline::number(&printed, "seconds")
     }
 
+    /// Lets the system forget what it has in memory of folders. Returns of what: the `system`, or these `files`.
+    fn forget(&self, paths: &[PathBuf]) -> BenchResult<String> {
+        let list = self.folder.join("list");
+        let lines: Vec<String> = paths.iter().map(|path| text(path)).collect();
+        std::fs::write(&list, lines.join("\n"))
+            .map_err(|error| format!("cannot write {}: {error}", list.display()))?;
+        let arguments = ["file-reads", "--list", &text(&list), "--only-forget"];
+        let printed = baseline::run(&arguments)?;
+        let of = printed.get("forgotten").and_then(|of| of.as_str());
+        Ok(of.unwrap_or_default().to_owned())
+    }
+
     /// Copies files to a new folder, each synced. Returns the seconds.
     fn copy(&self, paths: &[PathBuf]) -> BenchResult<f64> {
         let (list, copies) = (self.folder.join("list"), self.folder.join("copies"));
@@ -218,50 +231,34 @@ impl BackupBench<'_> {
         baseline::number(&baseline::run(&arguments)?, "seconds")
     }
 
-    /// Measures reads at a rate alone and while a command runs.
-    async fn reads_beside(&mut self, what: &str, command: &[String]) -> BenchResult {
+    /// Measures reads at a rate alone and while commands run.
+    async fn reads_beside(&mut self, commands: &[(&str, &[String])]) -> BenchResult {
         let bearer = self.unit.log_in(&name(0), "me").await?;
         let generator = reads(&name(0), "rows", ENTITIES, bearer);
-        let mut profile = LoadProfile {
-            rate: Some(READ_RATE),
-            ..self.context.profile(32)
-        };
-        let alone = load::run(self.unit.target(), profile, &generator).await?;
-        let ended = Arc::new(AtomicBool::new(false));
-        let beside = {
-            let (target, ended) = (self.unit.target(), Arc::clone(&ended));
-            profile.duration = Duration::from_secs(self.context.options.seconds);
-            tokio::spawn(async move {
-                let mut worst = Measurement::default();
-                while !ended.load(Ordering::Relaxed) {
-                    let run = load::run(target, profile, &generator).await?;
-                    if run.p99_us > worst.p99_us {
-                        worst = run;
-                    }
-                }
-                Ok::<_, String>(worst)
-            })
-        };
-        let seconds = self.command(command).await;
-        ended.store(true, Ordering::Relaxed);
-        let beside = beside
-            .await
-            .map_err(|error| format!("the reads failed: {error}"))??;
-        self.measured(&format!("{what} beside reads"), seconds?);
-        self.section.measured(
-            format!("reads of entities at {READ_RATE} per s alone"),
-            alone,
-        );
-        self.section
-            .measured(format!("the same beside {what}, slowest run"), beside);
-        self.section.require(
-            format!("reads beside {what}: 99th percentile over that alone"),
-            beside.p99_us / alone.p99_us,
-            Bound::AtMost,
-            2.0,
-        );
+        let target = self.unit.target();
+        let mut section = Section::new("backup");
+        let steady = SteadyReads::measure(self.context, target, generator, &mut section).await?;
+        for (what, command) in commands {
+            let work = self.command(command);
+            let seconds = steady.beside(what, &mut section, work).await?;
+            section.measured(format!("{what} beside reads"), elapsed(seconds));
+        }
+        self.section.extend(section);
         Ok(())
     }
+}
+
+async fn create_cell(unit: &mut BenchUnit, number: u64) -> BenchResult {
+    let cell = name(number);
+    if number == 0 {
+        // The reads beside a back-up need an account.
+        unit.create_cell(&cell).await?;
+    } else {
+        unit.create_bare_cell(&cell).await?;
+        unit.create_unassigned_role(&cell, "role").await?;
+    }
+    unit.create_collection(&cell, "rows").await?;
+    unit.load_rows(&cell, "rows", ENTITIES).await
 }
 
 /// Where files are read from.
