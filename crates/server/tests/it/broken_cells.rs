@@ -2,9 +2,9 @@
 //! back-up in its place.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use personium_testkit::TestClient;
+use personium_testkit::{TestClient, free_port};
 
 use crate::copied_unit::stage::{Stage, change};
 use crate::program;
@@ -38,6 +38,19 @@ fn file_of_cell(stage: &Stage) -> PathBuf {
     file
 }
 
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap().to_string_lossy().into_owned()
+}
+
+/// The metric of the spaces with damage.
+async fn damaged_spaces(admin_port: u16) -> String {
+    let client = TestClient::for_port(admin_port);
+    let metrics = client.request("GET", "metrics").send().await.text();
+    let mut lines = metrics.lines();
+    let value = lines.find_map(|line| line.strip_prefix("personium_damaged_spaces "));
+    value.unwrap_or_else(|| panic!("{metrics}")).to_owned()
+}
+
 async fn status(unit: &TestClient, path: &str) -> u16 {
     let got = unit.admin_request("GET", path);
     let got = got.header("accept", "application/json").send().await;
@@ -54,7 +67,9 @@ async fn status(unit: &TestClient, path: &str) -> u16 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cell_whose_file_is_broken_is_refused_alone_and_comes_back_in_its_place() {
-    let mut stage = Stage::start("").await;
+    let admin_port = free_port();
+    let listen = format!("io.personium.core.admin.listen=127.0.0.1:{admin_port}\n");
+    let mut stage = Stage::start(&listen).await;
     stage.unit.restart();
     let row = format!(r#"{{"__id":"needle","text":"{NEEDLE}"}}"#);
     stage.unit.create("two/box/data/Row", &row).await;
@@ -72,7 +87,8 @@ async fn cell_whose_file_is_broken_is_refused_alone_and_comes_back_in_its_place(
     let (done, text) = back_up();
     assert!(done, "{text}");
     for (what, damage) in DAMAGES {
-        change(&file_of_cell(&stage), damage);
+        let file = file_of_cell(&stage);
+        change(&file, damage);
         stage.unit.restart();
         for path in [
             "box/data/Row('needle')",
@@ -102,6 +118,9 @@ async fn cell_whose_file_is_broken_is_refused_alone_and_comes_back_in_its_place(
             others.clone().all(|line| line.contains("cell two")),
             "{what}: {text}"
         );
+        let log = stage.unit.log();
+        assert!(log.contains("stored data is damaged"), "{what}: {log}");
+        assert_eq!(damaged_spaces(admin_port).await, "1", "{what}");
         let (done, text) = back_up();
         assert!(
             !done && text.contains("cell two is not complete") && text.contains("Generation "),
@@ -109,6 +128,17 @@ async fn cell_whose_file_is_broken_is_refused_alone_and_comes_back_in_its_place(
         );
         stage.unit.terminate();
         assert!(stage.unit.wait());
+        // Named by both commands of a stopped unit. A repair leaves it as it is, and does what it can for the others.
+        let (done, text) = stage.source.run("check");
+        let id = file_name(&file);
+        assert!(!done && text.contains(&id), "{what}: {text}");
+        let before = fs::read(&file).unwrap();
+        let (code, text) = verify(&stage.source, &["--repair"]);
+        assert!(
+            code == Some(3) && text.contains("cell two") && text.contains("Verified: "),
+            "{what}: {text}"
+        );
+        assert!(fs::read(&file).unwrap() == before, "{what}");
         // The generations of the damage lead to the state from before, which is what the first one has.
         let first = program::run(&["restore", "--from", &place, "--list"]);
         let list = program::text(&first);

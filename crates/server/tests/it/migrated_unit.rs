@@ -14,6 +14,7 @@ use personium_testkit::ProcessUnit;
 use serde_json::{Value, json};
 
 use self::original::{Original, PASSWORD, cell_id, outcome};
+use crate::full_disk::{Kind, Mount};
 use crate::program;
 
 async fn login(unit: &ProcessUnit, cell: &str) -> String {
@@ -353,4 +354,69 @@ fn exports_that_end_in_the_middle_are_refused() {
     let (status, text) = outcome(&original.command_with(&path, &[]).output().unwrap());
     assert_eq!(status, Some(1));
     assert!(text.contains("no cells"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn full_disk_ends_a_migration_which_goes_on_when_there_is_space() {
+    let mut original = Original::new(3);
+    for cell in 0..3 {
+        for number in 10..40 {
+            original.add_entity(cell, number, "1.5");
+        }
+        let file = original
+            .tree(cell)
+            .join(format!("box{cell:019}"))
+            .join("large");
+        let content = vec![b'x'; 3 << 20];
+        original.put(&file, "dav.file", Some(&content), json!({}));
+    }
+    let Some(_mount) = Mount::new(Kind::Tmpfs, &original.data(), 1) else {
+        return;
+    };
+    let mut failures = 0;
+    // From a disk without room for the records of the unit to one that lacks the last file.
+    for mib in [1, 2, 4, 6, 9, 12] {
+        let grown = Command::new("mount")
+            .args(["-o", &format!("remount,size={mib}m")])
+            .arg(original.data())
+            .status();
+        assert!(grown.unwrap().success());
+        let (status, text) = original.migrate(&[]);
+        assert!(!text.contains("panicked"), "{text}");
+        if status == Some(0) {
+            continue;
+        }
+        failures += 1;
+        let is_named = ["full", "No space left"]
+            .iter()
+            .any(|why| text.contains(why));
+        assert!(is_named, "{mib} MiB: {status:?} {text}");
+        // What is there is no unit.
+        let data = original.data().display().to_string();
+        let refused = program::run(&["serve", "--data", &data]);
+        assert!(!refused.status.success(), "{}", program::text(&refused));
+    }
+    assert!(failures > 2, "{failures}");
+    let grown = Command::new("mount")
+        .args(["-o", "remount,size=60m"])
+        .arg(original.data())
+        .status();
+    assert!(grown.unwrap().success());
+    let (status, text) = original.migrate(&["--verify", "--finish"]);
+    assert_eq!(status, Some(0), "{text}");
+    let data = original.data().display().to_string();
+    let whole = program::run(&["verify", "--data", &data]);
+    assert!(whole.status.success(), "{}", program::text(&whole));
+    let unit = original.start();
+    assert_eq!(cells(&unit).await, ["cell0", "cell1", "cell2"]);
+    for cell in 0..3 {
+        let file = get(&unit, &format!("/cell{cell}/b/large")).await;
+        assert_eq!(file.len(), 3 << 20);
+        let entity = get(
+            &unit,
+            &format!("/cell{cell}/b/data/Item('e39')?$format=json"),
+        )
+        .await;
+        assert!(entity.contains("1.5"), "{entity}");
+    }
 }
