@@ -149,23 +149,17 @@
   // A member that is made when it is used for the first time.
   const lazy = (object, name, build) => {
     let made;
-    define(object, name, {
-      __proto__: null,
-      configurable: true,
-      enumerable: true,
-      get: () => {
-        if (made === undefined) {
-          made = build();
-          try {
-            put(object, name, made, true);
-          } catch {
-            // A script has frozen the object: it keeps this getter.
-          }
+    js.putAccessor(object, name, () => {
+      if (made === undefined) {
+        made = build();
+        try {
+          put(object, name, made, true);
+        } catch {
+          // A script has frozen the object: it keeps this getter.
         }
-        return made;
-      },
-      set: (value) => put(object, name, value, true),
-    });
+      }
+      return made;
+    }, (value) => put(object, name, value, true), true);
   };
 
   // Arguments.
@@ -217,13 +211,16 @@
     }
     return headers;
   };
-  const OWN_HEADERS = /^(host|content-length|transfer-encoding|connection|keep-alive|upgrade|te|trailer|expect)$/;
+  const OWN_HEADERS = {
+    __proto__: null, host: true, 'content-length': true, 'transfer-encoding': true, connection: true, 'keep-alive': true, upgrade: true,
+    te: true, trailer: true, expect: true,
+  };
   const exchange = (session, method, url, options) => guarded(() => {
     const headers = headersOf(options.headers);
     const names = keys(headers);
     for (let at = 0; at < names.length; at += 1) {
       const name = names[at];
-      if (matches(OWN_HEADERS, name) || (name === 'authorization' && session.token !== null)) delete headers[name];
+      if (OWN_HEADERS[name] === true || (name === 'authorization' && session.token !== null)) delete headers[name];
     }
     const body = member(options, 'body');
     const request = {
@@ -240,8 +237,7 @@
       request.token = null;
       answer = host.send(request);
     }
-    const version = header(answer, 'x-personium-version');
-    if (version !== null) settings.serverVersion = version;
+    if (answer.version !== null) settings.serverVersion = answer.version;
     return answer;
   });
   const header = (answer, name) => {

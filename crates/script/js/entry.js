@@ -1,83 +1,9 @@
-// `_p`, its utilities, and the context object `pjvm`.
+// `_p`.
 (function (host, need, js) {
   'use strict';
-  const { text, number, parse, split, indexOf, replace, lower, put, push, has, isArray, javaError, TypeErrorClass } = js;
+  const { text, split, indexOf, put, TypeErrorClass } = js;
   const base = need('base');
-  const { settings, textArgument, failure, lazy } = base;
-
-  // What Java says about an argument.
-  const decoded = (part, charset) => {
-    if (charset === null) throw javaError('java.lang.NullPointerException: null');
-    const wanted = text(charset);
-    try {
-      return host.percentDecode(part, wanted);
-    } catch (error) {
-      throw javaError(error.code === 'charset' ? 'java.io.UnsupportedEncodingException: ' + wanted : text(error.message));
-    }
-  };
-  const noText = (value, method) => new TypeErrorClass("cannot read property '" + method + "' of " + text(value));
-  const decodedText = (value, charset) => {
-    if (value === null) throw noText(value, 'toString');
-    return decoded(text(value), charset);
-  };
-  const ESCAPES = { __proto__: null, '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&apos;' };
-  const util = {
-    queryParse(query, charset) {
-      if (query === undefined || query === null) throw noText(query, 'split');
-      if (typeof query !== 'string' && typeof query !== 'object') throw new TypeErrorClass('not a function');
-      const wanted = charset === undefined || charset === null ? 'utf-8' : charset;
-      const out = {};
-      const pairs = split(text(query), '&');
-      for (let at = 0; at < pairs.length; at += 1) {
-        // What follows a second equals sign does not count.
-        const parts = split(pairs[at], '=');
-        // As in the original, a part without equals sign is left out if it is empty or a number below 2.
-        if (parts.length === 1 && number(parts[0]) < 2) continue;
-        const name = decoded(parts[0], wanted);
-        const value = parts.length === 1 ? 'undefined' : decoded(parts[1], wanted);
-        const known = has(out, name) ? out[name] : '';
-        if (known === '') put(out, name, value, true);
-        else if (isArray(known)) push(known, value);
-        else put(out, name, [known, value], true);
-      }
-      return out;
-    },
-    decodeURI: (value, charset) => decodedText(value, charset),
-    obj2javaJson(value) {
-      return value;
-    },
-    escape4xss(value) {
-      return typeof value === 'string' ? replace(value, /[&<>"']/g, (found) => ESCAPES[found[0]]) : value;
-    },
-  };
-
-  const pjvm = {
-    getBaseUrl: () => host.context.unitUrl,
-    getCurrentCellName: () => host.context.cellName,
-    getCellName: () => host.context.cellName,
-    getCurrentCellUrl: () => host.context.cellUrl,
-    getBoxName: () => host.context.boxName,
-    getBoxSchema: () => host.context.boxSchema,
-    getClientToken: () => (host.context.callerToken === null ? '' : host.context.callerToken),
-    getServerVersion: () => settings.serverVersion,
-    isPathBasedCellUrlEnabled: () => host.context.pathBased,
-    setDefaultHeader(name, value) {
-      const key = lower(textArgument(name));
-      if (value === undefined || value === null) delete settings.defaults[key];
-      else settings.defaults[key] = text(value);
-    },
-    removeDefaultHeader(name) {
-      delete settings.defaults[lower(textArgument(name))];
-    },
-    decodeURI: (value, charset) => decodedText(value, charset === undefined ? 'utf-8' : charset),
-    newJSONObject(value) {
-      try {
-        return parse(text(value));
-      } catch (_) {
-        throw failure(0, 'Invalid');
-      }
-    },
-  };
+  const { settings, lazy } = base;
 
   const members = {
     localbox: () => need('cell').boxOfCell(need('access').as('client').cell()),
@@ -88,12 +14,15 @@
     getServerVersion: () => settings.serverVersion,
     setThreadable() {},
     extension: null,
-    util: util,
-    pjvm: pjvm,
-    dcjvm: pjvm,
+    util: null,
+    pjvm: null,
+    dcjvm: null,
     PersoniumException: base.PersoniumException,
   };
   lazy(members, 'extension', () => need('extension').extension);
+  lazy(members, 'util', () => need('p_util').util);
+  lazy(members, 'pjvm', () => need('pjvm').pjvm);
+  lazy(members, 'dcjvm', () => need('pjvm').pjvm);
 
   // The classes by their files. They are members too, which are made when they are used for the first time.
   const CLASSES = {
@@ -153,7 +82,7 @@
   const globals = (name) => {
     if (name === 'Packages' || name === 'java') return need('java')[name];
     if (name === 'JavaAdapter') return JavaAdapter;
-    return name === '_p' || name === 'dc' ? _p : pjvm;
+    return name === '_p' || name === 'dc' ? _p : need('pjvm').pjvm;
   };
   return { __proto__: null, globals };
 })

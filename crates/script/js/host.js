@@ -3,8 +3,13 @@
   'use strict';
   const { original, quoted, matches, handleOf, newStream, javaError } = shared;
   const { apply, parse, text: textOf, isArray, keys, create, define, exec, ErrorClass, Bytes, isView } = original;
-  const more = native.more(create(null), 'host');
-  const { put, putMethods } = more;
+  const { put, putAccessor } = native;
+  // The functions of the server are made when they are used for the first time.
+  const parts = create(null);
+  const part = (name) => {
+    if (parts[name] === undefined) parts[name] = native.more(create(null), name);
+    return parts[name];
+  };
   const uncurried = (f) => apply(original.bind, original.call, [f]);
   const slice = uncurried(original.slice);
   const indexOf = uncurried(original.indexOf);
@@ -12,6 +17,7 @@
   const trim = uncurried(original.trim);
   const wellFormed = (value) => wellFormedText(textOf(value));
   const CHUNK = 8192;
+  const SEPARATOR = '\u0000';
 
   const push = (list, value) => {
     put(list, list.length, value, true);
@@ -120,7 +126,8 @@
     create: create,
     define: define,
     put: put,
-    putMethods: putMethods,
+    putAccessor: putAccessor,
+    putMethods: (object, methods) => part('methods').putMethods(object, methods),
     push: push,
     copy: copy,
     quoted: quoted,
@@ -183,22 +190,27 @@
   // Sends a request: an object with `method`, `url`, `headers`, `token`, `accept`, `body`.
   const send = (request) => {
     const { kind, text } = sentBody(request.body);
+    // No value has the separator: the server refuses what has more parts than there are.
+    let head = textOf(request.method) + SEPARATOR + (request.token === null ? '' : textOf(request.token)) + SEPARATOR + kind;
     const names = keys(request.headers);
-    let headers = '';
-    for (let at = 0; at < names.length; at += 1) {
-      headers += (at === 0 ? '[' : ',[') + quoted(textOf(names[at])) + ',' + quoted(textOf(request.headers[names[at]])) + ']';
-    }
-    const head = '{"method":' + quoted(textOf(request.method)) + ',"url":' + quoted(textOf(request.url)) + ',"headers":[' + headers
-      + '],"token":' + (request.token === null ? 'null' : quoted(textOf(request.token))) + ',"kind":' + quoted(kind) + '}';
-    const answer = original.setPrototype(parse(more.send(head, text)), null);
-    const handle = answer.handle;
-    if (request.accept === 'stream') {
-      answer.body = handle;
-    } else if (request.accept === 'bytes') {
-      answer.body = more.readBytes(handle, -1);
-    } else {
-      answer.body = more.readText(handle, 'utf-8');
-    }
+    for (let at = 0; at < names.length; at += 1) head += SEPARATOR + names[at] + SEPARATOR + textOf(request.headers[names[at]]);
+    let headers;
+    const answer = {
+      __proto__: null,
+      status: 0,
+      // The header that is read of each answer.
+      version: null,
+      lines: '',
+      handle: 0,
+      body: null,
+      get headers() {
+        if (headers === undefined) headers = parse(answer.lines);
+        return headers;
+      },
+    };
+    part('send').send(answer, wellFormed(head), wellFormed(request.url), names.length, text, request.accept === 'text');
+    if (request.accept === 'stream') answer.body = answer.handle;
+    else if (request.accept === 'bytes') answer.body = part('streams').readBytes(answer.handle, -1);
     return answer;
   };
 
@@ -221,22 +233,22 @@
     send: send,
     newStream: newStream,
     handleOf: handleOf,
-    readText: (handle, charset) => more.readText(handle, textOf(charset)),
-    readLine: (handle, charset) => more.readLine(handle, textOf(charset)),
-    decode: (bytes, charset) => more.decode(binaryText(bytes), textOf(charset)),
-    encode: (text, charset) => more.encode(wellFormed(text), textOf(charset)),
-    percentDecode: (text, charset) => more.percentDecode(wellFormed(text), textOf(charset)),
-    base64: (bytes) => more.base64(binaryText(bytes)),
-    fromBase64: (text) => more.fromBase64(textOf(text)),
-    sendMail: (mail) => more.sendMail(wellFormed(mail)),
-    signForAws: (request) => more.signForAws(wellFormed(stringify(request))),
-    callExtension: (extension, method, createdWith, given) => parse(more.callExtension('{"extension":' + quoted(textOf(extension))
+    readText: (handle, charset) => part('streams').readText(handle, textOf(charset)),
+    readLine: (handle, charset) => part('streams').readLine(handle, textOf(charset)),
+    decode: (bytes, charset) => part('texts').decode(binaryText(bytes), textOf(charset)),
+    encode: (text, charset) => part('texts').encode(wellFormed(text), textOf(charset)),
+    percentDecode: (text, charset) => part('texts').percentDecode(wellFormed(text), textOf(charset)),
+    base64: (bytes) => part('texts').base64(binaryText(bytes)),
+    fromBase64: (text) => part('texts').fromBase64(textOf(text)),
+    sendMail: (mail) => part('calls').sendMail(wellFormed(mail)),
+    signForAws: (request) => part('calls').signForAws(wellFormed(stringify(request))),
+    callExtension: (extension, method, createdWith, given) => parse(part('calls').callExtension('{"extension":' + quoted(textOf(extension))
       + ',"method":' + quoted(textOf(method)) + ',"createdWith":' + writtenValues(createdWith) + ',"arguments":' + writtenValues(given) + '}')),
-    log: (level, text) => more.log(textOf(level), wellFormed(text)),
-    tokenOfService: (cellUrl) => more.tokenOfService(wellFormed(cellUrl)),
-    readSource: (name) => more.readSource(wellFormed(name)),
-    evaluate: (text, file) => more.evaluate(text, file),
-    lineOf: (stack) => more.lineOf(stack),
+    log: (level, text) => part('log').log(textOf(level), wellFormed(text)),
+    tokenOfService: (cellUrl) => part('calls').tokenOfService(wellFormed(cellUrl)),
+    readSource: (name) => part('sources').readSource(wellFormed(name)),
+    evaluate: (text, file) => part('sources').evaluate(text, file),
+    lineOf: (stack) => part('sources').lineOf(stack),
   };
 
   return { __proto__: null, host: host, js: js };

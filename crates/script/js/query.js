@@ -1,7 +1,7 @@
 // Queries of OData, and the keys of entities.
 (function (host, need, js) {
   'use strict';
-  const { text, number, replace, keys } = js;
+  const { text, number, replace, indexOf, keys } = js;
   const { invalid, stateOf, defineClass, make, encodeName, json } = need('base');
 
   // `null` leaves an option out.
@@ -44,7 +44,7 @@
   });
   const query = (session, url) => make('Query', { family: 'query', session: session, url: url, options: js.create(null) });
 
-  const literal = (value) => "'" + encodeName(replace(value, /'/g, "''")) + "'";
+  const literal = (value) => "'" + encodeName(typeof value === 'string' && indexOf(value, "'") < 0 ? value : replace(value, /'/g, "''")) + "'";
   // The key of an entity in a URL. Parts are pairs of name and text.
   const predicate = (parts) => {
     if (parts.length === 0) throw invalid();

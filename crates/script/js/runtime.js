@@ -28,6 +28,7 @@
     hasOwn: Object.prototype.hasOwnProperty,
     objectPrototype: Object.prototype,
     arrayPrototype: Array.prototype,
+    WeakMapClass: WeakMap,
     // The values in objects of these classes. Others are refused.
     unwrappers: {
       __proto__: null, length: 3, 0: String.prototype.valueOf, 1: Number.prototype.valueOf, 2: Boolean.prototype.valueOf,
@@ -59,7 +60,7 @@
     toStringTag: Symbol.toStringTag,
   };
   const errorClasses = { __proto__: null, Error, TypeError, RangeError, ReferenceError, SyntaxError, EvalError, URIError };
-  const { parse, stringify, text: textOf, keys, create, define, exec } = original;
+  const { parse, stringify, text: textOf, keys, create, exec } = original;
   const scope = globalThis;
   // A clock that is finer than scripts need.
   delete scope.performance;
@@ -68,9 +69,7 @@
   const matches = (pattern, text) => apply(exec, pattern, [text]) !== null;
   // A text as JSON. Only objects are asked for `toJSON`.
   const quoted = (text) => stringify(wellFormed(text));
-  const put = (object, name, value, enumerable) => define(object, name, {
-    __proto__: null, value: value, writable: true, configurable: true, enumerable: enumerable,
-  });
+  const { put, putAccessor } = native;
 
   // Errors as Rhino has them. The message of one that a script makes is listed among its members, and so is in its JSON. Those of the
   // engine have a place. Each class is called through a proxy, whose frame is not in the stack.
@@ -101,17 +100,11 @@
     const file = isModule ? apply(original.slice, found[1], [0, -3]) : 'unnamed script';
     return { __proto__: null, fileName: file, lineNumber: original.number(found[2]) };
   };
-  const placeMember = (name) => define(ErrorClass.prototype, name, {
-    __proto__: null,
-    configurable: true,
-    enumerable: true,
-    get() {
-      return typeof this === 'object' && this !== null ? placeOf(this)[name] : undefined;
-    },
-    set(value) {
-      put(this, name, value, true);
-    },
-  });
+  const placeMember = (name) => putAccessor(ErrorClass.prototype, name, function () {
+    return typeof this === 'object' && this !== null ? placeOf(this)[name] : undefined;
+  }, function (value) {
+    put(this, name, value, true);
+  }, true);
   placeMember('fileName');
   placeMember('lineNumber');
   // The members of an error of the engine that are in its JSON.
@@ -134,24 +127,48 @@
   for (let at = 0; at < errorNames.length; at += 1) {
     const Class = errorClasses[errorNames[at]];
     const Shown = new original.ProxyClass(Class, errorHandler);
-    put(Class.prototype, 'constructor', Shown, false);
+    // These properties can be written, and are not enumerated.
+    Class.prototype.constructor = Shown;
     if (Class !== ErrorClass) {
       original.setPrototype(Class, scope.Error);
       put(Class.prototype, 'toJSON', toJSON, false);
     }
-    put(scope, errorNames[at], Shown, false);
+    scope[errorNames[at]] = Shown;
   }
-  // What Rhino has beyond the standard: methods of arrays and texts as functions, and comparisons of texts.
-  const asFunctions = (Class, prototype, names) => {
-    for (let at = 0; at < names.length; at += 1) {
-      const method = prototype[names[at]];
-      if (!(names[at] in Class)) put(Class, names[at], apply(original.bind, original.call, [method]), false);
-    }
+  // What Rhino has beyond the standard: methods of arrays and texts as functions, and comparisons of texts. The functions are made when
+  // a script uses the class for the first time.
+  const withFunctions = (name, Class) => {
+    const prototype = Class.prototype;
+    let isComplete = false;
+    const settle = (object, member) => {
+      try {
+        put(object, member, Class, false);
+      } catch {
+        // A script has frozen the object: it keeps this getter.
+      }
+    };
+    let isAssigned = false;
+    const complete = () => {
+      if (!isComplete) {
+        native.library('generics.js')(put, apply)(name, Class, prototype);
+        isComplete = true;
+        settle(prototype, 'constructor');
+        if (!isAssigned) settle(scope, name);
+      }
+      return Class;
+    };
+    putAccessor(scope, name, complete, (value) => {
+      isAssigned = true;
+      put(scope, name, value, false);
+    }, false);
+    putAccessor(prototype, 'constructor', complete, function (value) {
+      complete();
+      // Assigned to an object that inherits it, it becomes a member of that.
+      if ((typeof this === 'object' && this !== null) || typeof this === 'function') put(this, 'constructor', value, this !== prototype);
+    }, false);
   };
-  asFunctions(Array, original.arrayPrototype, ['join', 'reverse', 'sort', 'push', 'pop', 'shift', 'unshift', 'splice', 'concat', 'slice',
-    'indexOf', 'lastIndexOf', 'every', 'filter', 'forEach', 'map', 'some', 'reduce', 'reduceRight']);
-  asFunctions(textOf, textOf.prototype, ['charAt', 'charCodeAt', 'indexOf', 'lastIndexOf', 'split', 'substring', 'toLowerCase', 'toUpperCase',
-    'substr', 'concat', 'slice', 'localeCompare', 'match', 'search', 'replace', 'trim']);
+  withFunctions('Array', Array);
+  withFunctions('String', textOf);
   const comparisons = {
     equals(other) {
       return textOf(this) === textOf(other);
@@ -184,17 +201,11 @@
     }
     return loaded[name];
   };
-  const lazyGlobal = (name, file) => define(scope, name, {
-    __proto__: null,
-    configurable: true,
-    enumerable: false,
-    get: () => {
-      const value = need(file).globals(name);
-      put(scope, name, value, false);
-      return value;
-    },
-    set: (value) => put(scope, name, value, false),
-  });
+  const lazyGlobal = (name, file) => putAccessor(scope, name, () => {
+    const value = need(file).globals(name);
+    put(scope, name, value, false);
+    return value;
+  }, (value) => put(scope, name, value, false), false);
   lazyGlobal('require', 'globals');
   lazyGlobal('JSGIResponse', 'globals');
   lazyGlobal('console', 'globals');
@@ -207,20 +218,24 @@
   lazyGlobal('JavaAdapter', 'entry');
 
   // Streams, by their handles.
-  const handles = new WeakMap();
-  class PersoniumInputStream {
-    constructor() {
-      throw new ErrorClass('not found');
-    }
-  }
-  const streamPrototype = PersoniumInputStream.prototype;
+  let handles;
+  let streamPrototype;
   shared.newStream = (handle) => {
+    if (handles === undefined) {
+      class PersoniumInputStream {
+        constructor() {
+          throw new ErrorClass('not found');
+        }
+      }
+      streamPrototype = PersoniumInputStream.prototype;
+      handles = new original.WeakMapClass();
+    }
     const stream = create(streamPrototype);
     apply(original.remember, handles, [stream, handle]);
     return stream;
   };
   const handleOf = (value) =>
-    (typeof value === 'object' && value !== null ? apply(original.remembered, handles, [value]) : undefined);
+    (typeof value === 'object' && value !== null && handles !== undefined ? apply(original.remembered, handles, [value]) : undefined);
   shared.handleOf = handleOf;
 
   // The input of the request.

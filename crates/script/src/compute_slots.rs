@@ -1,5 +1,6 @@
 //! The number of scripts that use a processor at once.
 
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,7 +10,9 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use personium_types::Clock;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::oneshot;
+
+use crate::script_threads::{Job, JobRest, ScriptThreads};
 
 /// The time after which a script that computes lets the next one compute.
 const TIME_SLICE: Duration = Duration::from_millis(10);
@@ -18,20 +21,46 @@ const TIME_SLICE: Duration = Duration::from_millis(10);
 /// get their share.
 #[derive(Clone)]
 pub(crate) struct ComputeSlots {
-    slots: Arc<Semaphore>,
+    shared: Arc<SharedSlots>,
     clock: Arc<dyn Clock>,
 }
 
+/// The slots of all scripts, and who waits for one.
+struct SharedSlots {
+    queue: Mutex<SlotQueue>,
+    threads: ScriptThreads,
+}
+
+struct SlotQueue {
+    free: usize,
+    /// In the order in which they came. Only while no slot is free.
+    waiting: VecDeque<Waiter>,
+}
+
+/// A script that waits for a slot.
+enum Waiter {
+    /// A script that has not begun, and has no thread.
+    Begin(QueuedScript),
+    /// A script that goes on, on its thread.
+    Resume(oneshot::Sender<Slot>),
+}
+
+/// The work of a script, which returns its slot if it still has it.
+type ScriptWork = Box<dyn FnOnce(Slot) -> Option<Slot> + Send>;
+
+/// A script until it begins.
+#[derive(Clone)]
+struct QueuedScript(Arc<Mutex<Option<ScriptWork>>>);
+
+/// The place of a script that has not begun. Without it, it does not begin.
+pub(crate) struct QueuePlace(QueuedScript);
+
+/// The right to compute. Whoever drops it lets the next script compute.
+pub(crate) struct Slot(Option<Arc<SharedSlots>>);
+
 /// The slot of one script, which can be taken away from it.
 #[derive(Clone, Default)]
-pub(crate) struct SlotPermit(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
-
-impl SlotPermit {
-    /// Frees the slot.
-    pub(crate) fn release(&self) {
-        *self.0.lock() = None;
-    }
-}
+pub(crate) struct SlotPermit(Arc<Mutex<Option<Slot>>>);
 
 /// The turn of one script. It has a slot, except while it waits for the host.
 pub(crate) struct ComputeTurn {
@@ -42,23 +71,63 @@ pub(crate) struct ComputeTurn {
 }
 
 impl ComputeSlots {
-    /// One slot for each processor.
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+    /// One slot for each processor, for scripts on threads whose stacks have a size.
+    pub(crate) fn new(clock: Arc<dyn Clock>, stack_bytes: usize) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
-            slots: Arc::new(Semaphore::new(processors)),
+            shared: Arc::new(SharedSlots {
+                queue: Mutex::new(SlotQueue {
+                    free: processors,
+                    waiting: VecDeque::new(),
+                }),
+                threads: ScriptThreads::new(stack_bytes),
+            }),
             clock,
         }
     }
 
-    /// Waits for a slot.
-    pub(crate) async fn acquire(&self) -> SlotPermit {
-        let acquired = Arc::clone(&self.slots).acquire_owned().await;
-        SlotPermit(Arc::new(Mutex::new(acquired.ok())))
+    /// Runs a script on a thread as soon as there is a slot: no thread waits for its turn to begin.
+    pub(crate) fn begin(
+        &self,
+        work: impl FnOnce(Slot) -> Option<Slot> + Send + 'static,
+    ) -> QueuePlace {
+        let script = QueuedScript(Arc::new(Mutex::new(Some(Box::new(work)))));
+        let has_slot = {
+            let mut queue = self.shared.queue.lock();
+            let has_slot = queue.take();
+            if !has_slot {
+                queue.waiting.push_back(Waiter::Begin(script.clone()));
+            }
+            has_slot
+        };
+        if has_slot && let Some(work) = script.take() {
+            SharedSlots::start(&self.shared, work);
+        }
+        QueuePlace(script)
     }
 
-    /// The turn of a script that has a slot, or has none yet.
-    pub(crate) fn turn(&self, handle: &Handle, permit: SlotPermit) -> ComputeTurn {
+    /// Waits for a slot. There is always one in the end.
+    pub(crate) async fn acquire(&self) -> Option<Slot> {
+        let receiver = {
+            let mut queue = self.shared.queue.lock();
+            if queue.take() {
+                return Some(Slot::of(&self.shared));
+            }
+            let (sender, receiver) = oneshot::channel();
+            queue.waiting.push_back(Waiter::Resume(sender));
+            receiver
+        };
+        receiver.await.ok()
+    }
+
+    /// The turn of a script that has a slot.
+    pub(crate) fn turn(
+        &self,
+        handle: &Handle,
+        permit: SlotPermit,
+        slot: Option<Slot>,
+    ) -> ComputeTurn {
+        *permit.0.lock() = slot;
         ComputeTurn {
             slots: self.clone(),
             handle: handle.clone(),
@@ -68,27 +137,144 @@ impl ComputeSlots {
     }
 }
 
+impl SlotQueue {
+    /// Takes a free slot; `false` if there is none.
+    fn take(&mut self) -> bool {
+        let is_free = self.free > 0;
+        self.free -= usize::from(is_free);
+        is_free
+    }
+}
+
+impl QueuePlace {
+    /// Leaves the queue; `false` if the script has begun.
+    pub(crate) fn leave(&self) -> bool {
+        self.0.take().is_some()
+    }
+}
+
+impl Drop for QueuePlace {
+    fn drop(&mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl QueuedScript {
+    /// The work, unless it has begun or the script has left the queue.
+    fn take(&self) -> Option<ScriptWork> {
+        self.0.lock().take()
+    }
+}
+
+/// The job of a thread that does the work of a script.
+fn job(work: ScriptWork, slot: Slot) -> Job {
+    Box::new(move || work(slot).map(|slot| Box::new(slot) as Box<dyn JobRest>))
+}
+
+impl SharedSlots {
+    /// Gives a slot to the next script that waits.
+    fn release(self: Arc<Self>) {
+        loop {
+            let next = {
+                let mut queue = self.queue.lock();
+                let Some(next) = queue.waiting.pop_front() else {
+                    queue.free += 1;
+                    return;
+                };
+                next
+            };
+            match next {
+                Waiter::Begin(script) => {
+                    if let Some(work) = script.take() {
+                        return Self::start(&self, work);
+                    }
+                }
+                Waiter::Resume(sender) => match sender.send(Slot::of(&self)) {
+                    Ok(()) => return,
+                    // It does not wait any more.
+                    Err(mut slot) => drop(slot.0.take()),
+                },
+            }
+        }
+    }
+
+    /// Starts a script that has got a slot.
+    fn start(shared: &Arc<Self>, work: ScriptWork) {
+        if let Err(error) = shared.threads.run(job(work, Slot::of(shared))) {
+            // The script is told by the end of its work, which is dropped.
+            tracing::error!(%error, "no thread could be started for a script");
+        }
+    }
+}
+
+impl Slot {
+    fn of(shared: &Arc<SharedSlots>) -> Self {
+        Self(Some(Arc::clone(shared)))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.take() {
+            shared.release();
+        }
+    }
+}
+
+impl JobRest for Slot {
+    fn next(mut self: Box<Self>) -> Result<Job, Box<dyn JobRest>> {
+        let next = self.0.as_ref().and_then(|shared| {
+            let mut queue = shared.queue.lock();
+            loop {
+                // One that goes on has its thread.
+                if !matches!(queue.waiting.front(), Some(Waiter::Begin(_))) {
+                    return None;
+                }
+                if let Some(Waiter::Begin(script)) = queue.waiting.pop_front()
+                    && let Some(work) = script.take()
+                {
+                    return Some(work);
+                }
+            }
+        });
+        match next {
+            Some(work) => Ok(job(work, Self(self.0.take()))),
+            None => Err(self),
+        }
+    }
+}
+
+impl SlotPermit {
+    /// Frees the slot.
+    pub(crate) fn release(&self) {
+        drop(self.take());
+    }
+
+    fn take(&self) -> Option<Slot> {
+        self.0.lock().take()
+    }
+}
+
 impl ComputeTurn {
     /// Gives the slot back.
     pub(crate) fn pause(&mut self) {
         self.permit.release();
     }
 
-    /// Waits for a slot.
-    fn resume(&mut self) {
-        let slots = Arc::clone(&self.slots.slots);
-        let acquired = match slots.try_acquire_owned() {
-            Ok(permit) => Some(permit),
-            Err(_) => {
-                let slots = Arc::clone(&self.slots.slots);
-                self.handle.block_on(slots.acquire_owned()).ok()
-            }
-        };
-        self.set(acquired);
+    /// The slot, if the script still has it.
+    pub(crate) fn into_slot(self) -> Option<Slot> {
+        self.permit.take()
     }
 
-    fn set(&mut self, permit: Option<OwnedSemaphorePermit>) {
-        *self.permit.0.lock() = permit;
+    /// Waits for a slot.
+    fn resume(&mut self) {
+        let slots = self.slots.clone();
+        let slot = self.handle.block_on(async move { slots.acquire().await });
+        self.set(slot);
+    }
+
+    fn set(&mut self, slot: Option<Slot>) {
+        *self.permit.0.lock() = slot;
         self.since = self.slots.clock.monotonic();
     }
 
@@ -99,8 +285,8 @@ impl ComputeTurn {
         handle.block_on(async {
             let (outcome, has_waited) = self.wait_without_slot(time, future).await;
             if has_waited {
-                let slots = Arc::clone(&self.slots.slots);
-                self.set(slots.acquire_owned().await.ok());
+                let slot = self.slots.acquire().await;
+                self.set(slot);
             }
             outcome
         })

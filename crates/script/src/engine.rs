@@ -7,13 +7,12 @@ use personium_types::{Clock, ScriptLimits};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::compute_slots::ComputeSlots;
+use crate::compute_slots::{ComputeSlots, ComputeTurn, SlotPermit};
 use crate::failure::ScriptFailure;
 use crate::output::{LocalSink, Output, ScriptResponse};
 use crate::prepared::{HOST_STACK_BYTES, Prepared};
 use crate::run::{self, ScriptCall, ScriptText};
 use crate::running_script::RunningScript;
-use crate::script_threads::ScriptThreads;
 use crate::scripts_at_once::{RunPermit, ScriptsAtOnce};
 use crate::stream_table::StreamTable;
 use crate::worker::WorkerPool;
@@ -49,7 +48,6 @@ pub struct ScriptEngine {
     at_once: Arc<ScriptsAtOnce>,
     slots: ComputeSlots,
     clock: Arc<dyn Clock>,
-    threads: ScriptThreads,
     workers: Option<Arc<WorkerPool>>,
 }
 
@@ -60,11 +58,10 @@ impl ScriptEngine {
         let stack_bytes = limits.stack_max_bytes.saturating_add(HOST_STACK_BYTES);
         Self {
             at_once: Arc::new(ScriptsAtOnce::new(&limits)),
-            slots: ComputeSlots::new(Arc::clone(&clock)),
+            slots: ComputeSlots::new(Arc::clone(&clock), stack_bytes),
             workers: (isolation == Isolation::Process)
                 .then(|| Arc::new(WorkerPool::new(&limits, Arc::clone(&clock)))),
             clock,
-            threads: ScriptThreads::new(stack_bytes),
             limits,
         }
     }
@@ -118,13 +115,8 @@ impl ScriptEngine {
         let (sender, receiver) = oneshot::channel();
         let timeout = call.timeout.unwrap_or(self.limits.timeout);
         let deadline = self.clock.monotonic() + timeout;
-        // Before a thread is taken: no thread waits for its turn to begin.
-        let acquired = tokio::time::timeout(timeout, self.slots.acquire()).await;
-        let Ok(slot) = acquired else {
-            call.host.ended(Some(&ScriptFailure::Timeout)).await;
-            return Err(ScriptFailure::Timeout);
-        };
-        let (stuck, used) = (permit.stuck_mark(), slot.clone());
+        let (stuck, used) = (permit.stuck_mark(), SlotPermit::default());
+        let slot_permit = used.clone();
         let output = Output::new(
             Box::new(LocalSink::new(sender)),
             self.limits.output_max_bytes,
@@ -132,7 +124,7 @@ impl ScriptEngine {
         let (limits, slots, handle) = (self.limits, self.slots.clone(), Handle::current());
         let clock = Arc::clone(&self.clock);
         let (host, cell) = (Arc::clone(&call.host), call.cell.clone());
-        let started = self.threads.run(move || {
+        let place = self.slots.begin(move |slot| {
             // What is dropped here may begin tasks, such as reading the rest of the request: the runtime of the unit gets them.
             let _entered = handle.enter();
             let text = ScriptText {
@@ -143,7 +135,7 @@ impl ScriptEngine {
             };
             let running = RunningScript {
                 host: call.host,
-                turn: slots.turn(&handle, slot),
+                turn: slots.turn(&handle, slot_permit, Some(slot)),
                 clock,
                 limits,
                 deadline,
@@ -157,26 +149,28 @@ impl ScriptEngine {
             let turn = run::start(running, &text);
             drop(permit);
             Prepared::make_next(&limits);
-            // The next script gets the slot when this thread is idle, and so can have it: few threads, whose memory is in the caches.
-            drop(turn);
+            turn.and_then(ComputeTurn::into_slot)
         });
-        if let Err(error) = started {
-            let text = format!("no thread could be started: {error}");
-            let failure = ScriptFailure::Engine(text);
-            host.ended(Some(&failure)).await;
-            return Err(failure);
-        }
-        match tokio::time::timeout(timeout + END_TIMEOUT, receiver).await {
-            Ok(answered) => answered.unwrap_or_else(|_| Err(no_answer())),
-            Err(_) => {
-                // It is in a function of the engine that does not look at the time.
-                stuck.set();
-                tracing::error!(cell.id = %cell, "a script does not end although its time is over; its cell begins no other until it does");
-                used.release();
-                host.ended(Some(&ScriptFailure::Timeout)).await;
-                Err(ScriptFailure::Timeout)
-            }
-        }
+        let mut receiver = receiver;
+        let failure = match tokio::time::timeout(timeout, &mut receiver).await {
+            Ok(Ok(answered)) => return answered,
+            Ok(Err(_)) => no_answer(),
+            // It has not begun.
+            Err(_) if place.leave() => ScriptFailure::Timeout,
+            Err(_) => match tokio::time::timeout(END_TIMEOUT, receiver).await {
+                Ok(Ok(answered)) => return answered,
+                Ok(Err(_)) => no_answer(),
+                Err(_) => {
+                    // It is in a function of the engine that does not look at the time.
+                    stuck.set();
+                    tracing::error!(cell.id = %cell, "a script does not end although its time is over; its cell begins no other until it does");
+                    used.release();
+                    ScriptFailure::Timeout
+                }
+            },
+        };
+        host.ended(Some(&failure)).await;
+        Err(failure)
     }
 }
 

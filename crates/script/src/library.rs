@@ -15,6 +15,7 @@ pub(crate) const RUNTIME: &str = "runtime.js";
 /// The files. Each is an expression whose value is a function.
 const FILES: &[(&str, &str)] = &[
     (RUNTIME, include_str!("../js/runtime.js")),
+    ("generics.js", include_str!("../js/generics.js")),
     ("response.js", include_str!("../js/response.js")),
     ("host.js", include_str!("../js/host.js")),
     ("globals.js", include_str!("../js/globals.js")),
@@ -36,6 +37,8 @@ const FILES: &[(&str, &str)] = &[
     ("mail.js", include_str!("../js/mail.js")),
     ("aws.js", include_str!("../js/aws.js")),
     ("operated.js", include_str!("../js/operated.js")),
+    ("p_util.js", include_str!("../js/p_util.js")),
+    ("pjvm.js", include_str!("../js/pjvm.js")),
     ("entry.js", include_str!("../js/entry.js")),
 ];
 

@@ -4,14 +4,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rquickjs::context::EvalOptions;
 use rquickjs::function::IntoJsFunc;
-use rquickjs::object::Property;
-use rquickjs::{ArrayBuffer, Atom, Ctx, Exception, Function, Object, Result, Value};
+use rquickjs::object::{AsProperty, Property};
+use rquickjs::{ArrayBuffer, Atom, Ctx, Exception, Function, Object, Result, Value, qjs};
 
 use crate::aws_signature::SignedPost;
 use crate::host::{HostError, HostErrorKind, LogLevel};
 use crate::library;
 use crate::output::ResponseHead;
-use crate::running_script::{RunningScript, ScriptSlot};
+use crate::running_script::{ReceivedBody, RunningScript, ScriptSlot, SentHead};
 use crate::text_encoding;
 
 /// The largest headers of a response as JSON, in bytes.
@@ -20,6 +20,9 @@ pub(crate) const HEADERS_MAX_BYTES: usize = 64 << 10;
 /// The longest line that a script may log, in bytes.
 const LOG_LINE_MAX_BYTES: usize = 8 << 10;
 
+/// The header of a response that the library reads of each.
+const VERSION: &str = "x-personium-version";
+
 /// The functions under construction.
 struct Functions<'js> {
     ctx: Ctx<'js>,
@@ -27,8 +30,8 @@ struct Functions<'js> {
     slot: ScriptSlot,
 }
 
-/// The object with the functions that every script needs, for the script in a slot. Its function `more` adds others to an object: those
-/// for the response if it is called with `output`, or those of the library.
+/// The object with the functions that every script needs, for the script in a slot. Its function `more` adds those of a part of the
+/// library to an object. `put` and `putAccessor` define properties without descriptors, which cost more than the properties.
 ///
 /// # Errors
 /// No memory.
@@ -39,6 +42,8 @@ pub(crate) fn object<'js>(ctx: &Ctx<'js>, slot: &ScriptSlot) -> Result<Object<'j
         slot: slot.clone(),
     };
     functions.add_library()?;
+    functions.add("put", put)?;
+    functions.add("putAccessor", put_accessor)?;
     let slot = slot.clone();
     let more = move |ctx: Ctx<'js>, object: Object<'js>, part: String| {
         let functions = Functions {
@@ -46,15 +51,17 @@ pub(crate) fn object<'js>(ctx: &Ctx<'js>, slot: &ScriptSlot) -> Result<Object<'j
             object,
             slot: slot.clone(),
         };
-        if part == "output" {
-            functions.add_output()?;
-            return Ok(functions.object);
+        match part.as_str() {
+            "output" => functions.add_output()?,
+            "methods" => functions.add("putMethods", put_methods)?,
+            "send" => functions.add_send()?,
+            "calls" => functions.add_calls()?,
+            "log" => functions.add_log()?,
+            "streams" => functions.add_streams()?,
+            "texts" => functions.add_texts()?,
+            "sources" => functions.add_sources()?,
+            _ => {}
         }
-        functions.add_exchange()?;
-        functions.add_properties()?;
-        functions.add_streams()?;
-        functions.add_texts()?;
-        functions.add_sources()?;
         Ok::<_, rquickjs::Error>(functions.object)
     };
     functions.add("more", more)?;
@@ -110,16 +117,35 @@ impl<'js> Functions<'js> {
         self.object.set(name, function)
     }
 
-    fn add_exchange(&self) -> Result<()> {
+    fn add_send(&self) -> Result<()> {
         let slot = self.slot.clone();
-        self.add("send", move |ctx: Ctx<'js>, head: String, body: String| {
-            with(&ctx, &slot, |script| {
-                let invalid = |_| HostError::new(HostErrorKind::Argument, "invalid request");
-                let head = serde_json::from_str(&head).map_err(invalid)?;
-                let received = script.send(head, body)?;
-                serde_json::to_string(&received).map_err(invalid)
-            })
-        })?;
+        let send = move |ctx: Ctx<'js>,
+                         answer: Object<'js>,
+                         head: String,
+                         url: String,
+                         headers: u32,
+                         body: String,
+                         takes_text: bool| {
+            let received = with(&ctx, &slot, |script| {
+                let invalid = || HostError::new(HostErrorKind::Argument, "invalid request");
+                let head = SentHead::read(&head, url, headers).ok_or_else(invalid)?;
+                script.send(head, body, takes_text)
+            })?;
+            let lines = serde_json::to_string(&received.headers);
+            answer.set("lines", lines.unwrap_or_default())?;
+            answer.set("status", received.status)?;
+            if let Some(version) = received.header(VERSION) {
+                answer.set("version", version)?;
+            }
+            match received.body {
+                ReceivedBody::Stream(handle) => answer.set("handle", handle),
+                ReceivedBody::Text(text) => answer.set("body", text),
+            }
+        };
+        self.add("send", send)
+    }
+
+    fn add_calls(&self) -> Result<()> {
         let slot = self.slot.clone();
         self.add("sendMail", move |ctx: Ctx<'js>, mail: String| {
             with(&ctx, &slot, |script| {
@@ -142,6 +168,14 @@ impl<'js> Functions<'js> {
                 script.wait(async move { host.service_token(&cell_url).await })
             })
         })?;
+        self.add("signForAws", |ctx: Ctx<'js>, request: String| {
+            let invalid = |_| HostError::new(HostErrorKind::Argument, "invalid request");
+            let request = serde_json::from_str::<SignedPost>(&request).map_err(invalid);
+            Ok::<_, rquickjs::Error>(caught(&ctx, request)?.authorization())
+        })
+    }
+
+    fn add_log(&self) -> Result<()> {
         let slot = self.slot.clone();
         self.add(
             "log",
@@ -153,12 +187,6 @@ impl<'js> Functions<'js> {
                 })
             },
         )
-    }
-
-    /// Definitions of properties, which need no descriptors: these cost scripts more than the calls of the library do.
-    fn add_properties(&self) -> Result<()> {
-        self.add("put", put)?;
-        self.add("putMethods", put_methods)
     }
 
     fn add_streams(&self) -> Result<()> {
@@ -265,11 +293,6 @@ impl<'js> Functions<'js> {
             let bytes = caught(&ctx, text_encoding::from_binary_text(&bytes))?;
             Ok::<_, rquickjs::Error>(STANDARD.encode(bytes))
         })?;
-        self.add("signForAws", |ctx: Ctx<'js>, request: String| {
-            let invalid = |_| HostError::new(HostErrorKind::Argument, "invalid request");
-            let request = serde_json::from_str::<SignedPost>(&request).map_err(invalid);
-            Ok::<_, rquickjs::Error>(caught(&ctx, request)?.authorization())
-        })?;
         self.add("fromBase64", |ctx: Ctx<'js>, text: String| {
             let invalid = |_| HostError::new(HostErrorKind::Argument, "invalid Base64");
             let bytes = caught(&ctx, STANDARD.decode(text).map_err(invalid))?;
@@ -305,6 +328,49 @@ fn put<'js>(
     match is_enumerable {
         true => object.prop(name, property.enumerable()),
         false => object.prop(name, property),
+    }
+}
+
+/// Defines a property with a getter and a setter that can be defined again, as `Object.defineProperty` does.
+fn put_accessor<'js>(
+    object: Object<'js>,
+    name: Value<'js>,
+    get: Value<'js>,
+    set: Value<'js>,
+    is_enumerable: bool,
+) -> Result<()> {
+    let name = Atom::from_value(object.ctx().clone(), &name)?;
+    let accessor = AccessorOfFunctions {
+        get,
+        set,
+        is_enumerable,
+    };
+    object.prop(name, accessor)
+}
+
+/// A property with a getter and a setter that are functions of JavaScript.
+struct AccessorOfFunctions<'js> {
+    get: Value<'js>,
+    set: Value<'js>,
+    is_enumerable: bool,
+}
+
+/// The kind of property that [`AccessorOfFunctions`] is, for [`AsProperty`].
+enum FunctionPair {}
+
+impl<'js> AsProperty<'js, FunctionPair> for AccessorOfFunctions<'js> {
+    fn config(self, ctx: &Ctx<'js>) -> Result<(i32, Value<'js>, Value<'js>, Value<'js>)> {
+        let is_enumerable = match self.is_enumerable {
+            true => qjs::JS_PROP_ENUMERABLE,
+            false => 0,
+        };
+        let given = qjs::JS_PROP_HAS_GET
+            | qjs::JS_PROP_HAS_SET
+            | qjs::JS_PROP_HAS_CONFIGURABLE
+            | qjs::JS_PROP_HAS_ENUMERABLE;
+        let flags = given | qjs::JS_PROP_CONFIGURABLE | is_enumerable;
+        let flags = i32::try_from(flags).unwrap_or_default();
+        Ok((flags, Value::new_undefined(ctx.clone()), self.get, self.set))
     }
 }
 

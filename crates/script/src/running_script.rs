@@ -19,6 +19,7 @@ use crate::host::{
 use crate::output::{CHUNK_BYTES, Output};
 use crate::script_stop::ScriptStop;
 use crate::stream_table::{BufferedStream, StreamTable};
+use crate::text_encoding;
 use crate::written_value::{WrittenCall, WrittenValue};
 
 /// The time within which the log of a script must be stored.
@@ -153,24 +154,29 @@ impl RunningScript {
         }
     }
 
-    /// Sends a request. Returns the status, the headers, and the handle of the body.
-    pub(crate) fn send(&mut self, head: SentHead, body: String) -> Result<Received, HostError> {
+    /// Sends a request. The body of the response is a stream, or a text in UTF-8 if the script takes that.
+    pub(crate) fn send(
+        &mut self,
+        head: SentHead,
+        body: String,
+        takes_text: bool,
+    ) -> Result<Received, HostError> {
         self.count_call()?;
         let body = match head.kind.as_str() {
             "text" => RequestBody::Bytes(body.into()),
-            "binary" => RequestBody::Bytes(crate::text_encoding::from_binary_text(&body)?.into()),
+            "binary" => RequestBody::Bytes(text_encoding::from_binary_text(&body)?.into()),
             "stream" => {
                 let handle = body.parse().unwrap_or(u32::MAX);
                 RequestBody::Stream(Box::new(self.streams.take_to_send(handle)?))
             }
             _ => RequestBody::Bytes(Bytes::new()),
         };
-        let token = match head.token.as_deref() {
-            None => TokenKind::None,
-            Some("caller") => TokenKind::Caller,
-            Some("service") => TokenKind::Service,
-            Some("slack") => TokenKind::Slack,
-            Some(other) => match other.strip_prefix("token:") {
+        let token = match head.token.as_str() {
+            "" => TokenKind::None,
+            "caller" => TokenKind::Caller,
+            "service" => TokenKind::Service,
+            "slack" => TokenKind::Slack,
+            other => match other.strip_prefix("token:") {
                 Some(token) => TokenKind::Given(token.to_owned()),
                 None => return Err(HostError::new(HostErrorKind::Argument, "unknown token")),
             },
@@ -183,20 +189,32 @@ impl RunningScript {
             body,
         };
         let host = Arc::clone(&self.host);
-        let response = self.wait(async move { host.send(request).await })?;
+        let max_bytes = self.value_max_bytes();
+        let (status, headers, stream, text) = self.wait(async move {
+            let response = host.send(request).await?;
+            let mut stream = BufferedStream::new(response.body);
+            let text = match takes_text {
+                true => Some(stream.read_all(max_bytes).await?),
+                false => None,
+            };
+            Ok((response.status, response.headers, stream, text))
+        })?;
         Ok(Received {
-            status: response.status,
-            headers: response.headers,
-            handle: self.streams.add(response.body)?,
+            status,
+            headers,
+            body: match text {
+                Some(bytes) => ReceivedBody::Text(text_encoding::decode(&bytes, "utf-8")?),
+                None => ReceivedBody::Stream(self.streams.add(stream)?),
+            },
         })
     }
 
     /// Sends a mail. It counts as a request.
     pub(crate) fn send_mail(&mut self, mail: WrittenMail) -> Result<(), HostError> {
         self.count_call()?;
-        crate::text_encoding::encoding(&mail.charset)?;
+        text_encoding::encoding(&mail.charset)?;
         let mail = Mail {
-            text: crate::text_encoding::encode(&mail.text, &mail.charset)?,
+            text: text_encoding::encode(&mail.text, &mail.charset)?,
             from: mail.from,
             envelope_from: mail.envelope_from,
             reply_to: mail.reply_to,
@@ -289,14 +307,35 @@ fn extension_argument_too_large() -> HostError {
 }
 
 /// The head of a request, as the script gave it.
-#[derive(serde::Deserialize)]
 pub(crate) struct SentHead {
     method: String,
     url: String,
     headers: Vec<(String, String)>,
-    token: Option<String>,
+    /// Empty for none.
+    token: String,
     /// `none`, `text`, `binary` or `stream`.
     kind: String,
+}
+
+impl SentHead {
+    /// A head from its parts, with NUL between them: method, token, kind, and names and values of a number of headers. `None` if there
+    /// are more or fewer.
+    pub(crate) fn read(text: &str, url: String, headers: u32) -> Option<Self> {
+        let mut parts = text.split('\0').map(str::to_owned);
+        let (method, token, kind) = (parts.next()?, parts.next()?, parts.next()?);
+        let mut read = Vec::new();
+        while let Some(name) = parts.next() {
+            read.push((name, parts.next()?));
+        }
+        let is_complete = u32::try_from(read.len()) == Ok(headers);
+        is_complete.then_some(Self {
+            method,
+            url,
+            headers: read,
+            token,
+            kind,
+        })
+    }
 }
 
 /// A mail, as the script gave it.
@@ -315,10 +354,25 @@ pub(crate) struct WrittenMail {
     headers: Vec<(String, String)>,
 }
 
-/// The head of a response, as the script gets it.
-#[derive(serde::Serialize)]
+/// A response, as the script gets it.
 pub(crate) struct Received {
-    status: u16,
-    headers: Vec<(String, String)>,
-    handle: u32,
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: ReceivedBody,
+}
+
+impl Received {
+    /// The first value of a header.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    }
+}
+
+/// The body of a response, as the script gets it.
+pub(crate) enum ReceivedBody {
+    /// The handle of a stream.
+    Stream(u32),
+    /// All of it.
+    Text(String),
 }

@@ -10,8 +10,17 @@ use parking_lot::Mutex;
 /// The time for which a thread without work is kept.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-/// The work of a thread.
-type Job = Box<dyn FnOnce() + Send>;
+/// The work of a thread, and what is left of it for the next one.
+pub(crate) type Job = Box<dyn FnOnce() -> Option<Box<dyn JobRest>> + Send>;
+
+/// The remains of a job, such as a right that another one may use.
+pub(crate) trait JobRest {
+    /// The job that waits for it, which gets it; itself if there is none.
+    ///
+    /// # Errors
+    /// There is none. It is then dropped when the thread can be found by the next job.
+    fn next(self: Box<Self>) -> Result<Job, Box<dyn JobRest>>;
+}
 
 /// Threads that run one job at a time. They are started when they are needed. Of those without work the one that became idle last gets
 /// the next job: its memory is in the caches of the processors. All end some time after they were dropped.
@@ -42,8 +51,7 @@ impl ScriptThreads {
     ///
     /// # Errors
     /// The system has no resources for another thread. The job is dropped.
-    pub(crate) fn run(&self, job: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        let mut job: Job = Box::new(job);
+    pub(crate) fn run(&self, mut job: Job) -> io::Result<()> {
         let number = {
             let mut idle = self.idle.lock();
             while let Some((_, thread)) = idle.threads.pop() {
@@ -82,7 +90,16 @@ fn work(number: u64, first: Job, idle: &Mutex<IdleThreads>) {
     let mut next = Some(first);
     while let Some(job) = next.take() {
         // What a job is responsible for is told by its end: the unit must not lose the thread too.
-        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
+        let rest = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
+        // The next job begins on this thread, without being sent to one: its memory is in the caches.
+        let rest = match rest.ok().flatten().map(|rest| rest.next()) {
+            Some(Ok(job)) => {
+                next = Some(job);
+                continue;
+            }
+            Some(Err(rest)) => Some(rest),
+            None => None,
+        };
         {
             let mut idle = idle.lock();
             if idle.is_closed {
@@ -90,6 +107,7 @@ fn work(number: u64, first: Job, idle: &Mutex<IdleThreads>) {
             }
             idle.threads.push((number, sender.clone()));
         }
+        drop(rest);
         next = match jobs.recv_timeout(KEEP_ALIVE) {
             Ok(job) => Some(job),
             Err(RecvTimeoutError::Disconnected) => None,

@@ -34,26 +34,22 @@ impl StreamTable {
         }
     }
 
-    /// Adds a stream and returns its handle.
-    ///
-    /// # Errors
-    /// [`HostErrorKind::Limit`] if there are too many.
-    pub(crate) fn add(&mut self, source: Box<dyn ByteStream>) -> Result<u32, HostError> {
-        self.add_buffered(BufferedStream::new(source))
-    }
-
     /// Adds a stream of these bytes and returns its handle.
     ///
     /// # Errors
     /// As [`Self::add`].
     pub(crate) fn add_bytes(&mut self, bytes: &[u8]) -> Result<u32, HostError> {
-        self.add_buffered(BufferedStream {
+        self.add(BufferedStream {
             source: None,
             buffer: BytesMut::from(bytes),
         })
     }
 
-    fn add_buffered(&mut self, stream: BufferedStream) -> Result<u32, HostError> {
+    /// Adds a stream and returns its handle.
+    ///
+    /// # Errors
+    /// [`HostErrorKind::Limit`] if there are too many.
+    pub(crate) fn add(&mut self, stream: BufferedStream) -> Result<u32, HostError> {
         if self.streams.len() >= STREAMS_MAX {
             return Err(HostError::new(
                 HostErrorKind::Limit,
@@ -96,7 +92,7 @@ impl StreamTable {
 }
 
 impl BufferedStream {
-    fn new(source: Box<dyn ByteStream>) -> Self {
+    pub(crate) fn new(source: Box<dyn ByteStream>) -> Self {
         Self {
             source: Some(source),
             buffer: BytesMut::new(),

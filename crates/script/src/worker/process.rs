@@ -14,7 +14,7 @@ use super::link::Link;
 use super::message::{UnitMessage, WorkerLimits, WorkerMessage};
 use super::remote_host::{RemoteHost, RemoteSink, RemoteStream};
 use super::sandbox;
-use crate::compute_slots::ComputeSlots;
+use crate::compute_slots::{ComputeSlots, SlotPermit};
 use crate::failure::ScriptFailure;
 use crate::output::Output;
 use crate::prepared::{self, HOST_STACK_BYTES, Prepared};
@@ -76,7 +76,7 @@ fn limits_of(limits: &WorkerLimits) -> ScriptLimits {
 fn serve(link: &Arc<Link>, limits: &ScriptLimits, clock: &Arc<dyn Clock>) -> io::Result<()> {
     // It drives nothing: all that scripts wait for blocks the thread.
     let runtime = Builder::new_current_thread().enable_time().build()?;
-    let slots = ComputeSlots::new(Arc::clone(clock));
+    let slots = ComputeSlots::new(Arc::clone(clock), HOST_STACK_BYTES);
     prepared::use_system_allocator();
     read_time_zone(limits);
     sandbox::enter(limits.memory_max_bytes)?;
@@ -103,7 +103,11 @@ fn serve(link: &Arc<Link>, limits: &ScriptLimits, clock: &Arc<dyn Clock>) -> io:
         let sink = Box::new(RemoteSink(Arc::clone(link)));
         let running = RunningScript {
             host: Arc::new(RemoteHost(Arc::clone(link))),
-            turn: slots.turn(runtime.handle(), runtime.block_on(slots.acquire())),
+            turn: slots.turn(
+                runtime.handle(),
+                SlotPermit::default(),
+                runtime.block_on(slots.acquire()),
+            ),
             deadline: clock.monotonic() + Duration::from_millis(timeout_ms),
             // The unit kills this process.
             stop: None,
