@@ -100,6 +100,8 @@ declare namespace personium {
     isPathBasedCellUrlEnabled(): boolean;
     setDefaultHeader(name: string, value: string | null): void;
     removeDefaultHeader(name: string): void;
+    setPersoniumVersion(version: string): void;
+    getPersoniumVersion(): string | null;
     decodeURI(text: string, charset?: string): string;
     newJSONObject(text: string): any;
   }

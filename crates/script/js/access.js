@@ -52,7 +52,8 @@
       if (host.context.subject === null) throw failure(0, 'ServiceSubject undefined.');
       return accessor({ session: { __proto__: null, token: 'service' } });
     }
-    if (typeof given !== 'object' || given === null) throw invalid();
+    if (given === undefined || given === null) throw failure(0, 'read property "cellUrl" from ' + js.text(given));
+    if (typeof given !== 'object') throw invalid();
     const grant = need('grants').grantOf(given);
     if (grant !== undefined) {
       return accessor({ grant: grant, schema: grant.schema === null ? null : cellUrlOf(grant.schema.url) });

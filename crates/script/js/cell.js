@@ -70,7 +70,7 @@
   defineClass('Cell', null, {
     box(given) {
       const state = stateOf(this, 'cell');
-      if (given === undefined || given === null || given === '') return asJava(() => boxOfCell(this));
+      if (!given) return asJava(() => boxOfCell(this));
       const name = textArgument(given);
       if (matches(/^(https?:|urn:|personium-localunit:)/i, name)) return asJava(() => findBox(state, name));
       return need('dav').boxOf(state.session, state.url, { name: name, schema: '' });

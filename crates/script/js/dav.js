@@ -28,6 +28,9 @@
     checked(state.session, 'PUT', joined(state.url, file.path), { __proto__: null, headers: headers, body: contentOf(file.data, file.charset) });
   };
 
+  // The URL of a resource as scripts see it: with the names as they were given.
+  const shownPath = (above, name) => js.replace(above, /\/+$/, '') + '/' + js.replace(name, /^\/+/, '');
+
   defineClass('Webdav', null, {
     mkCol(name) {
       need('folders').mkcol(stateOf(this, 'dav'), name, '');
@@ -54,7 +57,8 @@
     col(name) {
       const state = stateOf(this, 'dav');
       const url = joined(state.url, textArgument(name));
-      return make('DavCollection', { family: 'dav', session: state.session, url: url, cellUrl: state.cellUrl, name: '' });
+      const path = shownPath(state.path, textArgument(name));
+      return make('DavCollection', { family: 'dav', session: state.session, url: url, path: path, cellUrl: state.cellUrl, name: '' });
     },
     odata(name) {
       const state = stateOf(this, 'dav');
@@ -65,7 +69,7 @@
       return need('service').serviceCollection(state.session, joined(state.url, textArgument(name)), '');
     },
     getPath() {
-      return stateOf(this, 'dav').url;
+      return stateOf(this, 'dav').path;
     },
     makeUrlString() {
       return stateOf(this, 'dav').url;
@@ -149,7 +153,7 @@
   const boxOf = (session, cellUrl, values) => {
     const url = cellUrl + encodeName(values.name);
     return make('Box', {
-      family: 'dav', session: session, url: url, cellUrl: cellUrl, name: values.name, schema: values.schema,
+      family: 'dav', session: session, url: url, path: cellUrl + values.name, cellUrl: cellUrl, name: values.name, schema: values.schema,
     });
   };
 

@@ -38,9 +38,8 @@
   };
   const change = (set, method, change) => {
     const state = stateOf(set, 'set');
-    const headers = {
-      __proto__: null, Accept: 'application/json', 'Content-Type': 'application/json', 'If-Match': text(change.etag),
-    };
+    const headers = { __proto__: null, Accept: 'application/json', 'Content-Type': 'application/json' };
+    if (change.etag !== null) headers['If-Match'] = text(change.etag);
     const body = guarded(() => stringify(objectArgument(change.value)));
     checked(state.session, method, entityUrl(state, change.id), { __proto__: null, headers: headers, body: body });
   };

@@ -13,7 +13,7 @@
       throw javaError(error.code === 'charset' ? 'java.io.UnsupportedEncodingException: ' + wanted : text(error.message));
     }
   };
-  const noText = (value, method) => new TypeErrorClass("cannot read property '" + method + "' of " + text(value));
+  const noText = (value, method) => new TypeErrorClass('Cannot call method "' + method + '" of ' + text(value));
   const decodedText = (value, charset) => {
     if (value === null) throw noText(value, 'toString');
     return decoded(text(value), charset);
@@ -22,7 +22,7 @@
   const util = {
     queryParse(query, charset) {
       if (query === undefined || query === null) throw noText(query, 'split');
-      if (typeof query !== 'string' && typeof query !== 'object') throw new TypeErrorClass('not a function');
+      if (typeof query !== 'string' && !(query instanceof text)) throw new TypeErrorClass('Cannot find function split in object ' + text(query) + '.');
       const wanted = charset === undefined || charset === null ? 'utf-8' : charset;
       const out = {};
       const pairs = split(text(query), '&');

@@ -20,6 +20,10 @@
       if (value === undefined || value === null) delete settings.defaults[key];
       else settings.defaults[key] = text(value);
     },
+    getPersoniumVersion: () => settings.version,
+    setPersoniumVersion(version) {
+      settings.version = version === undefined || version === null ? null : text(version);
+    },
     removeDefaultHeader(name) {
       delete settings.defaults[lower(textArgument(name))];
     },
@@ -32,6 +36,10 @@
       }
     },
   };
+
+  // The members of the context that Java has as methods too.
+  const BEANS = { __proto__: null, baseUrl: 'unitUrl', currentCellName: 'cellName', boxName: 'boxName', boxSchema: 'boxSchema', clientToken: 'callerToken' };
+  for (const name in BEANS) js.define(pjvm, name, { __proto__: null, configurable: true, get: () => host.context[BEANS[name]] });
 
   return { __proto__: null, pjvm };
 })

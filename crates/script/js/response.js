@@ -56,7 +56,7 @@
     let charset = 'utf-8';
     for (let at = 0; at < names.length; at += 1) {
       const name = names[at];
-      if (!matches(/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/, name) || matches(/^[0-9]+$/, name)) {
+      if (!matches(/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/, name) || matches(/^-?[0-9]+$/, name)) {
         refuse('header key format error');
       }
       const value = textOfValue(headers[name]);
@@ -84,15 +84,18 @@
     native.pipe(handle);
   };
 
+  // Whether it is an object of no other class, such as a date or an error.
+  const isPlain = (value) => isObject(value) && apply(original.objectText, value, []) === '[object Object]';
+
   const respond = (value) => {
-    if (!isObject(value)) refuse('not NativeObject');
+    if (!isPlain(value)) refuse('not NativeObject');
     const status = value.status;
     if (typeof status !== 'number') refuse('response status illegal type.');
     if (!matches(/^[2-9][0-9][0-9]$/, textOf(status))) {
       refuse('response status illegal type. status: ' + status);
     }
     const headers = value.headers;
-    if (!isObject(headers)) refuse('not headers');
+    if (!isPlain(headers)) refuse('not headers');
     const { lines, charset } = checkedHeaders(headers);
     const body = value.body;
     const isList = isArray(body);

@@ -27,6 +27,7 @@
     prototypeOf: Object.getPrototypeOf,
     hasOwn: Object.prototype.hasOwnProperty,
     objectPrototype: Object.prototype,
+    objectText: Object.prototype.toString,
     arrayPrototype: Array.prototype,
     WeakMapClass: WeakMap,
     // The values in objects of these classes. Others are refused.
@@ -62,6 +63,7 @@
   const errorClasses = { __proto__: null, Error, TypeError, RangeError, ReferenceError, SyntaxError, EvalError, URIError };
   const { parse, stringify, text: textOf, keys, create, exec } = original;
   const scope = globalThis;
+  const RegExpClass = RegExp;
   // A clock that is finer than scripts need.
   delete scope.performance;
 
@@ -89,6 +91,38 @@
     apply: (Class, _, given) => withMessage(construct(Class, given)),
   };
   const isMadeByScripts = (value) => typeof value === 'object' && value !== null && apply(original.remembered, madeByScripts, [value]) === true;
+  // What Rhino says about a text that is no JSON.
+  let messages;
+  const messagesFile = () => {
+    if (messages === undefined) messages = native.library('messages.js')(original);
+    return messages;
+  };
+  put(JSON, 'parse', function parse(text, reviver) {
+    try {
+      return apply(original.parse, JSON, [text, reviver]);
+    } catch (error) {
+      const message = error instanceof errorClasses.SyntaxError ? messagesFile().jsonFailure(text) : null;
+      if (message !== null) put(error, 'message', message, false);
+      throw error;
+    }
+  }, false);
+  let compare;
+  put(textOf.prototype, 'localeCompare', function localeCompare(other) {
+    if (compare === undefined) compare = native.library('locale.js')(original);
+    return compare(textOf(this), textOf(other));
+  }, false);
+  const DateClass = original.DateClass;
+  original.define(scope, 'Date', {
+    __proto__: null,
+    configurable: true,
+    enumerable: false,
+    get: () => {
+      put(scope, 'Date', DateClass, false);
+      native.library('dates.js')(original, put, DateClass);
+      return DateClass;
+    },
+    set: (value) => put(scope, 'Date', value, false),
+  });
   let mainFile = '';
   const placeOf = (error) => {
     // Also of what inherits from such an error.
@@ -272,22 +306,24 @@
     for (let at = 0; at < names.length; at += 1) {
       if (!(names[at] in headers)) put(headers, names[at], others[names[at]], false);
     }
-    return {
+    const request = {
       method: data.method,
-      scheme: data.scheme,
       host: data.host,
       port: data.port,
       scriptName: data.scriptName,
       pathInfo: data.pathInfo,
       queryString: data.queryString,
-      pathParameters: data.variables,
+      scheme: data.scheme,
       headers: headers,
-      input: new RequestInput(),
       env: { requestUri: data.requestUri },
       jsgi: {
         version: [0, 3], errors: '', multithread: '', multiprocess: '', run_once: '', cgi: '', ext: '',
       },
+      input: new RequestInput(),
     };
+    // Scripts that list the members find those of the original.
+    put(request, 'pathParameters', data.variables, false);
+    return request;
   };
 
   // A response that is more than a plain object with texts: see `response.rs`.
@@ -308,7 +344,7 @@
       text = quoted(textOf(error));
     } catch (_) { /* the value cannot be shown */ }
     try {
-      if (error instanceof ErrorClass) stack = quoted(textOf(error.stack));
+      if (error instanceof ErrorClass && typeof error.stack === 'string') stack = quoted(error.stack);
     } catch (_) { /* the stack cannot be shown */ }
     return '{"text":' + text + ',"stack":' + stack + ',"made":' + isMadeByScripts(error) + '}';
   };
@@ -321,5 +357,6 @@
     },
     respond: respond,
     describe: describe,
+    keepMatches: () => native.library('matches.js')(original, put, RegExpClass),
   };
 })

@@ -18,7 +18,15 @@
     bodyAsString(charset) {
       const state = stateOf(this, 'response');
       if (state.body === undefined) {
-        state.body = guarded(() => host.readText(state.answer.body, charset ? text(charset) : 'utf-8'));
+        if (charset === null) throw js.javaError('java.lang.NullPointerException: charsetName');
+        try {
+          state.body = host.readText(state.answer.body, charset ? text(charset) : 'utf-8');
+        } catch (error) {
+          if (error.code === 'charset') throw js.javaError('io.personium.client.DaoException: 0,io exception');
+          guarded(() => {
+            throw error;
+          });
+        }
       }
       return state.body;
     },
@@ -36,6 +44,8 @@
       const state = stateOf(this, 'response');
       return guarded(() => host.newStream(state.answer.body));
     },
+  }, (object, state) => {
+    js.put(object, 'statusCode', state.answer.status, false);
   });
   const response = (answer) => make('Response', { family: 'response', answer: answer, body: undefined });
 

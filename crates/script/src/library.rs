@@ -16,6 +16,10 @@ pub(crate) const RUNTIME: &str = "runtime.js";
 const FILES: &[(&str, &str)] = &[
     (RUNTIME, include_str!("../js/runtime.js")),
     ("generics.js", include_str!("../js/generics.js")),
+    ("messages.js", include_str!("../js/messages.js")),
+    ("locale.js", include_str!("../js/locale.js")),
+    ("dates.js", include_str!("../js/dates.js")),
+    ("matches.js", include_str!("../js/matches.js")),
     ("response.js", include_str!("../js/response.js")),
     ("host.js", include_str!("../js/host.js")),
     ("globals.js", include_str!("../js/globals.js")),

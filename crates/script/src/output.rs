@@ -71,6 +71,41 @@ pub(crate) struct ResponseHead {
     pub(crate) headers: Vec<(String, String)>,
 }
 
+impl ResponseHead {
+    /// The head with media types as the original writes them.
+    fn with_short_media_type(mut self) -> Self {
+        for (name, value) in &mut self.headers {
+            if name.eq_ignore_ascii_case("content-type")
+                && let Some(short) = short_media_type(value)
+            {
+                *value = short;
+            }
+        }
+        self
+    }
+}
+
+/// A media type with a character set: without blanks, the character set last. `None` if it has none, or texts in quotes.
+fn short_media_type(text: &str) -> Option<String> {
+    let mut out = String::new();
+    let mut charset = None;
+    for part in text.split(';').map(str::trim) {
+        match part.split_once('=') {
+            Some((name, value)) if name.trim_end().eq_ignore_ascii_case("charset") => {
+                charset = Some(value.trim());
+            }
+            _ if part.is_empty() => {}
+            _ if out.is_empty() => out.push_str(part),
+            _ => {
+                out.push(';');
+                out.push_str(part);
+            }
+        }
+    }
+    let charset = charset.filter(|_| !text.contains('"'))?;
+    Some(format!("{out};charset={charset}"))
+}
+
 /// Where a response goes.
 #[async_trait]
 pub(crate) trait ResponseSink: Send {
@@ -117,7 +152,7 @@ impl Output {
 
     /// Sets status and headers. Later calls change nothing that was sent.
     pub(crate) fn set_head(&mut self, head: ResponseHead) {
-        self.head = Some(head);
+        self.head = Some(head.with_short_media_type());
     }
 
     /// Adds to the body. Returns what is to be sent by [`Self::send`], if any.
@@ -238,5 +273,30 @@ impl ResponseSink for LocalSink {
             }
         }
         self.chunks = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn media_types_have_their_character_set_last() {
+        for (given, short) in [
+            (
+                "text/html; charset=Shift_JIS",
+                Some("text/html;charset=Shift_JIS"),
+            ),
+            (
+                "text/plain; CHARSET = utf-8 ; a=b;",
+                Some("text/plain;a=b;charset=utf-8"),
+            ),
+            ("text/plain;charset=utf-8", Some("text/plain;charset=utf-8")),
+            ("text/plain; a=b", None),
+            ("text/plain", None),
+            ("text/plain; a=\"x;y\"; charset=utf-8", None),
+        ] {
+            assert_eq!(short_media_type(given).as_deref(), short, "{given}");
+        }
     }
 }

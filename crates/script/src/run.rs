@@ -109,6 +109,11 @@ fn steps<'js>(
         text.file.as_str(),
     );
     let request: Value<'js> = start.call(facts)?;
+    if names_matches(&text.source) {
+        functions
+            .get::<_, Function<'js>>("keepMatches")?
+            .call::<_, ()>(())?;
+    }
     let source = format!("{MAIN} = {}", text.source);
     ctx.eval_with_options::<(), _>(source, native::sloppy(text.file.clone()))?;
     let main: Value<'js> = ctx.globals().get(MAIN)?;
@@ -124,6 +129,22 @@ fn steps<'js>(
     let respond: Function<'js> = functions.get("respond")?;
     respond.call::<_, ()>((value,))?;
     Ok(true)
+}
+
+/// Whether a text may ask for what the last match of a regular expression found, such as `RegExp.$1`.
+fn names_matches(text: &str) -> bool {
+    const MEMBERS: [&str; 6] = [
+        "$",
+        "lastMatch",
+        "lastParen",
+        "leftContext",
+        "rightContext",
+        "input",
+    ];
+    text.match_indices("RegExp.").any(|(at, name)| {
+        let rest = text.get(at + name.len()..).unwrap_or_default();
+        MEMBERS.iter().any(|member| rest.starts_with(member))
+    })
 }
 
 /// Runs the pending jobs, and returns the value of a promise.
@@ -206,6 +227,12 @@ fn describe<'js>(
     if let Some(refused) = refused {
         return ScriptFailure::refused(&refused);
     }
+    if let Some(text) = (!made).then(|| own_text(&message)).flatten() {
+        return ScriptFailure::Failed {
+            text: text.to_owned(),
+            stack: format!("{message}\n{stack}"),
+        };
+    }
     let modules = match slot.try_borrow() {
         Ok(slot) => slot.as_ref().map(|script| script.modules.clone()),
         Err(_) => None,
@@ -218,6 +245,10 @@ fn describe<'js>(
         throw_place::only_throw(all, made)
     };
     let thrown = (made || stack.is_empty()).then(thrown).flatten();
+    // As in the original, what the parser says about the file is not an error of the script.
+    if !made && stack.starts_with(&format!("    at {}:", text.file)) {
+        message = syntax_text(message.trim_start_matches("SyntaxError: ")).to_owned();
+    }
     let place = match native::stack_line(&stack) {
         _ if thrown.is_some() => {
             thrown.map_or_else(String::new, |(name, line)| format!("{name}#{line}"))
@@ -230,5 +261,64 @@ fn describe<'js>(
     ScriptFailure::Failed {
         text: format!("{message} ({place})"),
         stack: format!("{message}\n{stack}"),
+    }
+}
+
+/// What the original says about the syntax of a file, for what the engine says.
+fn syntax_text(message: &str) -> &str {
+    match message {
+        "unexpected token in expression: ''" | "Unexpected end of input" => {
+            "Unexpected end of file"
+        }
+        "expecting ';'" => "missing ; before statement",
+        "expecting ')'" => "missing ) after argument list",
+        "expecting '}'" => "missing } after function body",
+        "unexpected end of string" => "unterminated string literal",
+        "variable name expected" => "missing variable name",
+        "unexpected end of regexp" | "unexpected line terminator in regexp" => {
+            "unterminated regular expression literal"
+        }
+        "invalid property name" => "invalid property id",
+        "expecting catch or finally" => "'try' without 'catch' or 'finally'",
+        "break must be inside loop or switch" => "unlabelled break must be inside loop or switch",
+        "invalid assignment left-hand side" => "Invalid assignment left-hand side.",
+        "expecting field name" => "missing name after . operator",
+        _ if message.starts_with("unexpected token in expression: ")
+            || message.starts_with("Unexpected ") =>
+        {
+            "syntax error"
+        }
+        _ => message,
+    }
+}
+
+/// What clients see of an error that has its own place, or of one of the server: not its class, and no place in the script.
+fn own_text(message: &str) -> Option<&str> {
+    if let Some(failure) = message.strip_prefix("JavaException: ") {
+        return failure.split_once(": ").map(|(_, text)| text);
+    }
+    let module = message.strip_prefix("InternalError: ")?;
+    module.starts_with("syntax error (").then_some(module)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_of_the_last_match_are_found_in_texts() {
+        assert!(names_matches("if (/(a)/.test(x)) return RegExp.$1;"));
+        assert!(names_matches("RegExp.prototype; y = RegExp.leftContext"));
+        assert!(!names_matches("new RegExp('$'); RegExp.prototype.exec"));
+    }
+
+    #[test]
+    fn errors_with_a_place_of_their_own_are_shown_without_their_class() {
+        let missing = "JavaException: io.personium.engine.PersoniumEngineException: 404 Not Found";
+        assert_eq!(own_text(missing), Some("404 Not Found"));
+        let module = "InternalError: syntax error (m#3)";
+        assert_eq!(own_text(module), Some("syntax error (m#3)"));
+        assert_eq!(own_text("InternalError: out of memory"), None);
+        assert_eq!(own_text("Error: a: b"), None);
     }
 }

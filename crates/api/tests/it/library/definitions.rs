@@ -55,7 +55,7 @@ const LIST: &str = "
     cell.event.post({Type:'t'}); look(cell.currentLog.getString('default.log'));
     out.OwnerAccessor = names(_p.as({accessToken:pjvm.getClientToken()}).asCellOwner());
     out.Library = Object.getOwnPropertyNames(_p).sort();
-    out.Utilities = Object.keys(_p.util); out.Context = Object.keys(pjvm); out.Extensions = Object.keys(_p.extension); out.ScriptRequest = Object.keys(request);
+    out.Utilities = Object.keys(_p.util); out.Context = Object.keys(pjvm); out.Extensions = Object.keys(_p.extension); out.ScriptRequest = Object.getOwnPropertyNames(request);
     Object.getOwnPropertyNames(_p).forEach(function (n) {
       if (/^[A-Z]/.test(n) && n !== 'PersoniumException' && !out[n]) out[n] = names(_p[n].prototype.core ? {} : Object.create(_p[n].prototype)); });
     return out;";

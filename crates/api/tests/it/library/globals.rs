@@ -80,7 +80,7 @@ async fn utilities_decode_and_escape() {
         json!([
             "TypeError",
             true,
-            format!("cannot read property '{method}' of {of}")
+            format!("Cannot call method \"{method}\" of {of}")
         ])
     };
     let expected = json!([
@@ -270,4 +270,62 @@ async fn uncaught_failure_of_the_library_is_answered_with_its_message() {
         "{text}"
     );
     assert!(text.ends_with("(unnamed script#2)"), "{text}");
+}
+
+#[tokio::test]
+async fn details_of_the_java_client_are_kept() {
+    let unit = ScriptUnit::new().await;
+    unit.unit
+        .create_odata_collection("c/app/details", "Item")
+        .await;
+    let code = "
+        var set = box.odata('details').entitySet('Item'), home = _p.as('client').cell(), path = box.getPath();
+        set.create({__id: 'a', n: 1});
+        set.update('a', {n: 2}, null);
+        set.merge('a', {m: 3}, null);
+        var e = set.retrieve('a');
+        var says = function (f) { try { return f(); } catch (e) { return [e.name, e.code, e.message]; } };
+        var call = function (charset) { return box.service('svc').call('none', 'x', 'a/b').bodyAsString(charset); };
+        return [e.n, e.m, home.box(0).name, home.box(false).name, box.col('資料').col('/x y').getPath() === path + '/資料/x y',
+          says(function () { _p.as(); }), says(function () { _p.as(null); }), says(function () { _p.as(5); }),
+          says(function () { call('nope'); }), says(function () { call(null); }), box.service('svc').call('none', 'x', 'a/b').statusCode,
+          pjvm.baseUrl === pjvm.getBaseUrl(), pjvm.boxName, pjvm.currentCellName, pjvm.boxSchema === pjvm.getBoxSchema(),
+          pjvm.clientToken === pjvm.getClientToken(), pjvm.setPersoniumVersion('1.8'), pjvm.getPersoniumVersion()];";
+    let expected = json!([
+        2,
+        3,
+        "app",
+        "app",
+        true,
+        [
+            "_p.PersoniumException",
+            0,
+            "read property \"cellUrl\" from undefined"
+        ],
+        [
+            "_p.PersoniumException",
+            0,
+            "read property \"cellUrl\" from null"
+        ],
+        ["_p.PersoniumException", 0, "Invalid"],
+        [
+            "JavaException",
+            null,
+            "io.personium.client.DaoException: 0,io exception"
+        ],
+        [
+            "JavaException",
+            null,
+            "java.lang.NullPointerException: charsetName"
+        ],
+        404,
+        true,
+        "app",
+        "c",
+        true,
+        true,
+        null,
+        "1.8"
+    ]);
+    assert_eq!(unit.value(code).await, expected);
 }

@@ -231,7 +231,7 @@ async fn given_token_is_used_as_it_is() {
 #[tokio::test]
 async fn other_arguments_are_refused() {
     let unit = ScriptUnit::new().await;
-    let code = "return [undefined, null, '', 'Client', 'admin', 5, {}, [], {cellUrl:'c'}, {cellUrl:'c', userId:'me'}, {cellUrl:'c', userId:'me', password:5},
+    let code = "return ['', 'Client', 'admin', 5, {}, [], {cellUrl:'c'}, {cellUrl:'c', userId:'me'}, {cellUrl:'c', userId:'me', password:5},
         {cellUrl:5, userId:'me', password:'x'}, {accessToken:5}, {userId:'me', password:'x'}].map(function (given) {
           return fails(function () { _p.as(given); }); });";
     for outcome in unit.value(code).await.as_array().unwrap() {

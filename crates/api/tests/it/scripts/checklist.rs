@@ -183,7 +183,7 @@ async fn builder_of_a_module_makes_responses() {
     let unit = unit().await;
     put(&unit, "common.js", BUILDER).await;
     for (code, status, content_type, text) in [
-        ("responseBody('OK')", 200, "text/html; charset=utf-8", "OK"),
+        ("responseBody('OK')", 200, "text/html;charset=utf-8", "OK"),
         (
             "statusCode(409).contentType('application/json').responseBody('{}')",
             409,

@@ -193,7 +193,7 @@ async fn failures_and_responses_of_all_kinds_are_in_the_document() {
             "PR500-SC-0004",
             "1000",
         ),
-        ("function(r) {", "PR500-SC-0002", "SyntaxError"),
+        ("function(r) {", "PR500-SC-0002", "Unexpected end of file"),
     ] {
         put(&unit, "t.js", source).await;
         let path = start(&admin).await;

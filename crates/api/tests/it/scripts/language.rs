@@ -50,3 +50,117 @@ async fn language_is_that_of_2023_without_ways_out() {
     .await;
     assert_eq!(modules.status, 500);
 }
+
+#[tokio::test]
+async fn texts_that_are_no_json_and_no_script_are_named_as_by_the_reference() {
+    let unit = unit().await;
+    let cases = [
+        ("return S('{')", "SyntaxError Unterminated object literal"),
+        ("return S('')", "SyntaxError Empty JSON string"),
+        ("return S('<a>')", "SyntaxError Unexpected token: <"),
+        (
+            "return S('[1,]')",
+            "SyntaxError Unexpected comma in array literal",
+        ),
+        (
+            "return S('{a:1}')",
+            "SyntaxError Unexpected token in object literal",
+        ),
+        ("return S('{\"a\" 1}')", "SyntaxError Expected : found 1"),
+        (
+            "return S('{}x')",
+            "SyntaxError Expected end of stream at char 2",
+        ),
+        ("return S('\"a')", "SyntaxError Unterminated string literal"),
+        ("return S('-')", "SyntaxError Unsupported number format: -"),
+        (
+            "return S('[1 2]')",
+            "SyntaxError Missing comma in array literal",
+        ),
+        (
+            "return S('{\"a\":1,}')",
+            "SyntaxError Unexpected comma in object literal",
+        ),
+        ("return S('nul')", "SyntaxError Unexpected token: n"),
+        ("return S(' {\"a\": [\"x\", {}]}').a[0]", "x"),
+    ];
+    let functions = cases.map(|(code, _)| format!("function () {{ {code}; }}"));
+    let seen = value_of(
+        &unit,
+        &format!(
+            "(function () {{ var S = JSON.parse; return [\n{}\n].map(function (f) {{\n\
+             try {{ return f(); }} catch (e) {{ return e.name + ' ' + e.message; }} }}); }})()",
+            functions.join(",\n")
+        ),
+    )
+    .await;
+    for ((code, expected), found) in cases.iter().zip(seen.as_array().unwrap()) {
+        assert_eq!(found, expected, "{code}");
+    }
+    for (script, text) in [
+        ("", "Unexpected end of file"),
+        ("var x = 1;", "syntax error"),
+        (
+            "function(r) { var a = 1 var b; }",
+            "missing ; before statement",
+        ),
+        ("function(r) { return 'a; }", "unterminated string literal"),
+        ("function(r) { return {a: 1,; } }", "invalid property id"),
+        ("function(r) { var class = 1; }", "missing variable name"),
+        (
+            "function(r) { try {} }",
+            "'try' without 'catch' or 'finally'",
+        ),
+        ("function(r) { else {} }", "syntax error"),
+        ("function(r) { require('nofile'); }", "404 Not Found"),
+    ] {
+        let place = if text.starts_with("404") {
+            ""
+        } else {
+            " (unnamed script#1)"
+        };
+        assert_eq!(
+            run(&unit, script).await.text(),
+            format!("Server Error : {text}{place}"),
+            "{script}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn dates_comparisons_and_last_matches_are_those_of_the_reference() {
+    let unit = unit().await;
+    let seen = value_of(
+        &unit,
+        r#"(function () {
+          var d = new Date(1577934245678), utc = d.getTimezoneOffset() === 0;
+          /(\d+)-(x)?/.test('a12-b');
+          return [utc ? String(d) : 'Thu Jan 02 2020 03:04:05 GMT-0000 (UTC)', utc ? d.toLocaleString() : 'January 2, 2020 at 3:04:05 AM UTC',
+            utc ? d.toLocaleDateString() : 'January 2, 2020', String(new Date(NaN)), typeof (d + 1), d - 0,
+            ['b', 'a', 'C', 'é', 'f', 'B', '10', '9', '_', '日', 'あ'].sort(function (a, b) { return a.localeCompare(b); }).join(' '),
+            'file 2'.localeCompare('file1'), 'a'.localeCompare('a'), 'a'.localeCompare('A'), 'a b'.localeCompare('ab'),
+            RegExp.$1, RegExp.$2, RegExp.lastMatch, RegExp.leftContext, RegExp.rightContext, 'abc'.replace(/b/, '-') + RegExp['$&']];
+        })()"#,
+    )
+    .await;
+    let expected = json!([
+        "Thu Jan 02 2020 03:04:05 GMT-0000 (UTC)",
+        "January 2, 2020 at 3:04:05 AM UTC",
+        "January 2, 2020",
+        "Invalid Date",
+        "string",
+        1_577_934_245_678_u64,
+        "_ 10 9 a b B C é f あ 日",
+        1,
+        0,
+        -1,
+        1,
+        "12",
+        "",
+        "12-",
+        "a",
+        "b",
+        "a-cb"
+    ]);
+    assert_eq!(seen, expected);
+}
