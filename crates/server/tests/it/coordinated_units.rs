@@ -372,3 +372,142 @@ async fn units_trust_each_other_by_an_own_authority_one_of_others_and_themselves
     }
     assert_eq!(all.read(), 200);
 }
+
+impl Coordination {
+    /// Lets Alice send a message. Returns its id.
+    fn send_message(&self, message: &Value) -> String {
+        let sent = self
+            .a
+            .call("POST", "alice", "__message/send", &message.to_string());
+        sent["d"]["results"]["__id"].as_str().unwrap().to_owned()
+    }
+
+    /// The codes of the recipients of a message of Alice, and the reason of the last one.
+    fn results(&self, id: &str) -> (Vec<String>, String) {
+        let path = format!("__ctl/SentMessage('{id}')");
+        let found = self.a.call("GET", "alice", &path, "");
+        let results = found["d"]["results"]["Result"].as_array().unwrap().clone();
+        let text = |result: &Value, name: &str| result[name].as_str().unwrap().to_owned();
+        let codes = results.iter().map(|result| text(result, "Code")).collect();
+        (codes, text(results.last().unwrap(), "Reason"))
+    }
+
+    async fn wait_for_codes(&self, id: &str, codes: &[&str]) {
+        wait_until("the results", async || self.results(id).0 == codes).await;
+    }
+
+    /// Lets Bob approve a request that he has received.
+    fn approve(&self, id: &str) {
+        let path = format!("__message/received/{id}");
+        self.b
+            .call("POST", "bob", &path, r#"{"Command":"approved"}"#);
+    }
+
+    /// The number of entities of a set of Bob, or of those that an entity is linked to.
+    fn count_of_bob(&self, path: &str) -> usize {
+        let found = self.b.call("GET", "bob", &format!("__ctl/{path}"), "");
+        found["d"]["results"].as_array().unwrap().len()
+    }
+
+    /// Gives B's web server another certificate for this name, which it has signed itself.
+    async fn replace_web_certificate_of_b(&mut self, name: &str) {
+        for file in ["server.key", "server.crt"] {
+            std::fs::remove_file(self.b.path(file)).unwrap();
+        }
+        self.b.personium(&[
+            "cert",
+            "self-signed",
+            "--name",
+            name,
+            "--days",
+            "5",
+            "--key",
+            "server.key",
+            "--cert",
+            "server.crt",
+        ]);
+        self.b.reload().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_with_all_requests_reach_a_unit_by_its_name_and_end_at_a_wrong_certificate() {
+    let mut all = Coordination::start().await;
+    // Two attempts.
+    append(
+        &all.a.path("unit.properties"),
+        "io.personium.core.message.delivery.expiresIn=3\n",
+    );
+    all.a.serve().await;
+    all.b.serve().await;
+    all.make_cells();
+    std::fs::copy(all.a.path("data/unit.crt"), all.b.path("a.crt")).unwrap();
+    all.b.personium(&["cert", "trust", "a.crt"]);
+    all.b.reload().await;
+    let carol = "https://carol.a.example/";
+    let url = format!("https://{}/__ctl/Cell", all.a.name);
+    all.a.call_url("POST", &url, r#"{"Name":"carol"}"#);
+
+    // The web server of B shows a certificate of somebody else, with its name and with another one.
+    for name in ["b.example", "c.example"] {
+        all.replace_web_certificate_of_b(name).await;
+        let message = json!({"To": format!("{carol},{BOB}"), "Title": name});
+        let id = all.send_message(&message);
+        all.wait_for_codes(&id, &["201", "500"]).await;
+        let (_, reason) = all.results(&id);
+        assert!(!reason.is_empty());
+    }
+    // One of the authority that A trusts.
+    for file in ["server.csr", "server.crt"] {
+        std::fs::remove_file(all.b.path(file)).unwrap();
+    }
+    all.b.personium(&[
+        "cert",
+        "csr",
+        "--key",
+        "server.key",
+        "--request",
+        "server.csr",
+    ]);
+    all.sign(&all.b, "server", "server");
+    all.b.reload().await;
+    assert!(all.titles().is_empty());
+    let requests = |change: &str| {
+        json!({
+            "To": BOB, "Type": "request", "Title": change,
+            "RequestObjects": [
+                {"RequestType": format!("relation.{change}"), "Name": "friends", "TargetUrl": ALICE},
+                {"RequestType": format!("role.{change}"), "Name": "guest", "TargetUrl": ALICE},
+            ],
+        })
+    };
+    let rule = |change: &str| match change {
+        "add" => {
+            json!({"RequestType": "rule.add", "Name": "watch", "Action": "log", "EventType": "davfile."})
+        }
+        _ => json!({"RequestType": "rule.remove", "Name": "watch"}),
+    };
+    all.b
+        .call("POST", "bob", "__ctl/Relation", r#"{"Name":"friends"}"#);
+    all.b
+        .call("POST", "bob", "__ctl/Role", r#"{"Name":"guest"}"#);
+    let ext_cell = "ExtCell('https%3A%2F%2Falice.a.example%2F')";
+    let linked = |all: &Coordination| {
+        ["_Relation", "_Role"].map(|set| all.count_of_bob(&format!("{ext_cell}/{set}")))
+    };
+    // The role of the file.
+    assert_eq!(linked(&all), [0, 1]);
+    for (change, relations, rules) in [("add", [1, 2], 1), ("remove", [0, 1], 0)] {
+        let mut message = requests(change);
+        message["RequestObjects"]
+            .as_array_mut()
+            .unwrap()
+            .push(rule(change));
+        let id = all.send_message(&message);
+        all.wait_for_codes(&id, &["201"]).await;
+        assert_eq!(all.titles().last().map(String::as_str), Some(change));
+        all.approve(&id);
+        assert_eq!(linked(&all), relations, "{change}");
+        assert_eq!(all.count_of_bob("Rule"), rules, "{change}");
+    }
+}
