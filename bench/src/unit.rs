@@ -21,6 +21,11 @@ pub(crate) const INTROSPECTION_CREDENTIAL: &str = "Basic aW5zcGVjdG9yOmluc3BlY3R
 /// The time after which an idle connection is replaced, before the server closes it.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The time between two questions for the state of an export or import.
+const STATE_POLL: Duration = Duration::from_millis(5);
+/// The time within which an export or import must end.
+const STATE_DEADLINE: Duration = Duration::from_secs(600);
+
 /// The number of rows in one batch.
 const BATCH_ROWS: u64 = 1000;
 
@@ -256,6 +261,27 @@ impl BenchUnit {
             .await?;
         let boxes = format!("/{name}/__ctl/Box");
         self.post_json(&boxes, &json!({"Name": "box"})).await
+    }
+
+    /// Waits until the state at a path is `ready`; `member` is a JSON pointer to it.
+    ///
+    /// # Errors
+    /// A message if the work failed, or did not end in time.
+    pub(crate) async fn wait_until_ready(&mut self, path: &str, member: &str) -> BenchResult {
+        let until = Instant::now() + STATE_DEADLINE;
+        loop {
+            let body = self.call("GET", path, &[], b"").await?;
+            let state: Value = serde_json::from_slice(&body)
+                .map_err(|error| format!("the state at {path} is not JSON: {error}"))?;
+            let status = state.pointer(member).and_then(Value::as_str);
+            if status == Some("ready") {
+                return Ok(());
+            }
+            if Instant::now() > until || status.is_some_and(|status| status.contains("failed")) {
+                return Err(format!("{path} did not end: {state}"));
+            }
+            tokio::time::sleep(STATE_POLL).await;
+        }
     }
 
     /// Grants `role1` of a cell the privileges to post events and to listen to them.

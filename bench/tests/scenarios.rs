@@ -1,4 +1,4 @@
-//! The scenarios auth, script, archives and backup run to their end with the built server and report all measurements. Their values are not checked.
+//! The scenarios auth, script, archives, backup and many-rules run to their end with the built server and report all measurements. Their values are not checked.
 
 #![expect(clippy::disallowed_methods, reason = "it measures real time")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -25,7 +25,8 @@ fn scenarios_report_all_measurements() {
     let folder = build_programs();
     let out = Command::new(env!("CARGO_BIN_EXE_personium-bench"))
         .args(["report", "--quick", "--cells", "100"])
-        .args(["auth", "script", "archives", "backup"])
+        .args(["--rules", "500", "--timers", "1000"])
+        .args(["auth", "script", "archives", "backup", "many-rules"])
         .arg("--server")
         .arg(folder.join("personium"))
         .arg("--token-checks")
@@ -79,6 +80,9 @@ fn scenarios_report_all_measurements() {
         "| backup | back-up of 20 cells of 20 objects |",
         "| backup | verify over reading all files from the disk |",
         "| backup | minutes of a whole back-up and a restore |",
+        "| many-rules | W1 of a small cell, no rules |",
+        "| many-rules | the same, these and 200 timers that wait |",
+        "| many-rules | these and 200 timers that wait: reads of another cell over those without |",
     ] {
         assert!(report.contains(row), "{row}: {report}");
     }

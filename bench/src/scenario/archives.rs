@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use personium_testkit::SplitMix64;
-use serde_json::Value;
 
 use super::BenchContext;
 use super::create_entities::INDEX_ENTRIES;
@@ -23,10 +22,6 @@ const FILES: u64 = 500;
 const FILE_BYTES: std::ops::Range<u64> = 4_096..200_000;
 /// Rows in a commit of the baseline, as many as the unit puts into one while it imports.
 const GROUP: u64 = 1000;
-/// The time between two questions for the state of an export or import.
-const POLL: Duration = Duration::from_millis(5);
-/// The time within which an export or import must end.
-const DEADLINE: Duration = Duration::from_secs(600);
 
 /// The times of one run in seconds.
 struct Times {
@@ -174,7 +169,7 @@ impl ArchiveBench<'_> {
         let start = Instant::now();
         let headers = [("Content-Type", "application/zip")];
         unit.call("MKCOL", &installed, &headers, &archive).await?;
-        wait(unit, &installed, "/box/status").await?;
+        unit.wait_until_ready(&installed, "/box/status").await?;
         let seconds = start.elapsed().as_secs_f64();
         check_rows(unit, &installed, self.rows).await?;
         let headers = [("X-Personium-Recursive", "true")];
@@ -189,7 +184,7 @@ impl ArchiveBench<'_> {
         let path = format!("/{CELL}/__export");
         let body = format!("{{\"Name\":\"{name}\"}}");
         unit.call("POST", &path, &[], body.as_bytes()).await?;
-        wait(unit, &path, "/status").await?;
+        unit.wait_until_ready(&path, "/status").await?;
         Ok(start.elapsed().as_secs_f64())
     }
 
@@ -207,7 +202,7 @@ impl ArchiveBench<'_> {
         let path = format!("/{cell}/__import");
         let body = format!("{{\"Name\":\"{name}\"}}");
         unit.call("POST", &path, &[], body.as_bytes()).await?;
-        wait(unit, &path, "/status").await?;
+        unit.wait_until_ready(&path, "/status").await?;
         let seconds = start.elapsed().as_secs_f64();
         check_rows(unit, &format!("/{cell}/box"), self.rows).await?;
         Ok(seconds)
@@ -271,24 +266,6 @@ impl ArchiveBench<'_> {
         };
         let what = "exports and installations of the box";
         steady.beside(what, section, work).await
-    }
-}
-
-/// Waits until a state is `ready`.
-async fn wait(unit: &mut BenchUnit, path: &str, member: &str) -> BenchResult {
-    let until = Instant::now() + DEADLINE;
-    loop {
-        let body = unit.call("GET", path, &[], b"").await?;
-        let state: Value = serde_json::from_slice(&body)
-            .map_err(|error| format!("the state at {path} is not JSON: {error}"))?;
-        let status = state.pointer(member).and_then(Value::as_str);
-        if status == Some("ready") {
-            return Ok(());
-        }
-        if Instant::now() > until || status.is_some_and(|status| status.contains("failed")) {
-            return Err(format!("{path} did not end: {state}"));
-        }
-        tokio::time::sleep(POLL).await;
     }
 }
 

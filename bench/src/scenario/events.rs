@@ -1,7 +1,9 @@
 //! Events: posting them beside W1, listening to them, and what a listener costs those who write.
 
+mod arrivals;
 mod broker;
 mod delays;
+mod kafka;
 mod listened_writes;
 mod posting;
 mod subscribers;
@@ -53,7 +55,8 @@ impl EventsBench<'_> {
         self.listened_writes().await?;
         self.subscribers().await?;
         self.posting().await?;
-        self.broker().await
+        self.broker().await?;
+        self.kafka().await
     }
 
     /// Returns the server of the baselines as the target of a load.

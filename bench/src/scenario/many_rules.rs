@@ -1,7 +1,7 @@
 //! A unit with very many rules, and with very many timers that wait: its start, its idle processor time, and the reads of a
 //! cell that has none of them.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use personium_testkit::{MASTER_TOKEN, RawBody, RawConnection, request_bytes};
 use serde_json::{Value, json};
@@ -12,10 +12,18 @@ use crate::load::{self, Measurement};
 use crate::report::{Bound, Section};
 use crate::unit::{BenchCell, BenchUnit};
 
-/// The cells that share the rules: of one, 10,000 at most.
-const CELLS: u64 = 2_000;
-/// The connections that create rules.
-const CONNECTIONS: u64 = 16;
+/// The largest number of cells that share the rules, and the number of rules of each.
+const CELLS_MAX: u64 = 2_000;
+const RULES_OF_CELL: u64 = 50;
+/// The cell whose snapshots fill the others.
+const TEMPLATE: &str = "template";
+/// The connections that fill cells.
+const CONNECTIONS: u64 = 8;
+/// The pause between two looks whether an import has ended, and the number of looks.
+const IMPORT_PAUSE: Duration = Duration::from_millis(5);
+const IMPORT_LOOKS: u32 = 20_000;
+/// The number of minutes in which the timers of a cell are due.
+const DUE_MINUTES: u64 = 10;
 /// The rows of the cell that is read.
 const ROWS: u64 = 1_000;
 const COLLECTION: &str = "rows";
@@ -46,37 +54,45 @@ pub(super) async fn run(context: &BenchContext) -> BenchResult<Section> {
     let cell = unit.create_cell("read").await?;
     unit.create_collection(&cell.name, COLLECTION).await?;
     unit.load_rows(&cell.name, COLLECTION, ROWS).await?;
-    for number in 0..CELLS {
+    let cells = (options.rules / RULES_OF_CELL).clamp(1, CELLS_MAX);
+    for number in 0..cells {
         unit.create_bare_cell(&format!("rules{number}")).await?;
     }
+    unit.create_bare_cell(TEMPLATE).await?;
     let empty = measure(context, &mut unit, &cell).await?;
-    create(unit.port(), options.rules, &|number| {
-        json!({"Name": format!("rule{number}"), "EventExternal": true, "EventType": format!("t{number}."), "Action": "log"})
-    })
-    .await?;
+    let rule = |number: u64| json!({"Name": format!("rule{number}"), "EventExternal": true, "EventType": format!("t{number}."), "Action": "log"});
+    let begin = Instant::now();
+    create(&mut unit, options.rules / cells, &rule).await?;
+    fill(&mut unit, "rules", cells).await?;
     let with_rules = measure(context, &mut unit, &cell).await?;
     let due = due_ms();
-    create(unit.port(), options.timers, &move |number| {
-        let due = due + number * 1_000;
+    let timer = move |number: u64| {
+        let due = due + number % DUE_MINUTES * 60_000;
         json!({"Name": format!("timer{number}"), "EventType": "timer.oneshot", "EventObject": due.to_string(),
                "EventInfo": "", "Action": "log"})
-    })
-    .await?;
+    };
+    create(&mut unit, options.timers / cells, &timer).await?;
+    fill(&mut unit, "timers", cells).await?;
+    let seconds = begin.elapsed().as_secs_f64();
     let with_timers = measure(context, &mut unit, &cell).await?;
     drop(unit);
     let _ = std::fs::remove_dir_all(&folder);
     let mut section = Section::new("many-rules");
+    let (rules, timers) = (
+        options.rules / cells * cells,
+        options.timers / cells * cells,
+    );
     section.measured("W1 of a small cell, no rules", empty.reads);
     for (what, state) in [
-        (format!("{} rules", options.rules), with_rules),
-        (
-            format!("these and {} timers that wait", options.timers),
-            with_timers,
-        ),
+        (format!("{rules} rules"), with_rules),
+        (format!("these and {timers} timers that wait"), with_timers),
     ] {
         section.measured(format!("the same, {what}"), state.reads);
         compare(&mut section, &what, &empty, &state);
     }
+    section.note(format!(
+        "{cells} cells were filled by imports of snapshots, with the measurement between them, in {seconds:.0} s"
+    ));
     Ok(section)
 }
 
@@ -144,27 +160,85 @@ fn due_ms() -> u64 {
     (now.unwrap_or_default() + DUE_IN).as_millis() as u64
 }
 
-/// Creates rules, distributed over the cells.
-async fn create(port: u16, count: u64, rule: &(dyn Fn(u64) -> Value + Send + Sync)) -> BenchResult {
+/// Creates rules of the template.
+async fn create(unit: &mut BenchUnit, count: u64, rule: &dyn Fn(u64) -> Value) -> BenchResult {
+    let path = format!("/{TEMPLATE}/__ctl/Rule");
+    for number in 0..count {
+        let body = rule(number).to_string();
+        unit.call("POST", &path, &[], body.as_bytes()).await?;
+    }
+    Ok(())
+}
+
+/// Imports a new snapshot of the template into each of the cells.
+async fn fill(unit: &mut BenchUnit, name: &str, cells: u64) -> BenchResult {
+    let name_in_body = json!({"Name": name}).to_string();
+    let export = format!("/{TEMPLATE}/__export");
+    unit.call("POST", &export, &[], name_in_body.as_bytes())
+        .await?;
+    unit.wait_until_ready(&export, "/status").await?;
+    let snapshot = format!("/{TEMPLATE}/__snapshot/{name}.zip");
+    let snapshot = unit.call("GET", &snapshot, &[], b"").await?;
+    let port = unit.port();
+    let (snapshot, name_in_body) = (&snapshot, &name_in_body);
     let connections = (0..CONNECTIONS).map(|first| async move {
-        let failed = |error| format!("a connection failed: {error}");
-        let mut connection = RawConnection::open(port).await.map_err(failed)?;
-        let authorization = format!("Bearer {MASTER_TOKEN}");
-        let headers = [("Authorization", authorization.as_str())];
-        for number in (first..count).step_by(CONNECTIONS as usize) {
-            let path = format!("/rules{}/__ctl/Rule", number % CELLS);
-            let body = rule(number).to_string();
-            let request = request_bytes("POST", &path, &headers, body.as_bytes());
-            let mut text = Vec::new();
-            let response = connection.exchange(&request, RawBody::Keep(&mut text));
-            let status = response.await.map_err(failed)?.status;
-            if status != 201 {
-                let text = String::from_utf8_lossy(&text);
-                return Err(format!("POST {path} was refused with {status}: {text}"));
-            }
+        let mut connection = AdminConnection::open(port).await?;
+        for number in (first..cells).step_by(CONNECTIONS as usize) {
+            let cell = format!("/rules{number}");
+            let put = format!("{cell}/__snapshot/{name}.zip");
+            connection.send("PUT", &put, snapshot).await?;
+            let import = format!("{cell}/__import");
+            connection
+                .send("POST", &import, name_in_body.as_bytes())
+                .await?;
+            connection.wait_for_import(&import).await?;
         }
-        Ok(())
+        Ok::<(), String>(())
     });
     futures_util::future::try_join_all(connections).await?;
     Ok(())
+}
+
+/// A connection for requests of the administrator.
+struct AdminConnection(RawConnection);
+
+impl AdminConnection {
+    async fn open(port: u16) -> BenchResult<Self> {
+        let opened = RawConnection::open(port).await;
+        let failed = |error| format!("cannot connect: {error}");
+        Ok(Self(opened.map_err(failed)?))
+    }
+
+    /// Sends a request, which must succeed. Returns the body of the response.
+    async fn send(&mut self, method: &str, path: &str, body: &[u8]) -> BenchResult<String> {
+        let authorization = format!("Bearer {MASTER_TOKEN}");
+        let headers = [
+            ("Authorization", authorization.as_str()),
+            ("Accept", "application/json"),
+        ];
+        let request = request_bytes(method, path, &headers, body);
+        let mut text = Vec::new();
+        let response = self.0.exchange(&request, RawBody::Keep(&mut text)).await;
+        let response = response.map_err(|error| format!("a connection failed: {error}"))?;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        match response.status {
+            200..300 => Ok(text),
+            status => Err(format!("{method} {path} was refused with {status}: {text}")),
+        }
+    }
+
+    async fn wait_for_import(&mut self, path: &str) -> BenchResult {
+        let mut state = String::new();
+        for _ in 0..IMPORT_LOOKS {
+            state = self.send("GET", path, b"").await?;
+            let shown: Value = serde_json::from_str(&state)
+                .map_err(|error| format!("the state at {path} is not JSON: {error}"))?;
+            match shown["status"].as_str() {
+                Some("ready") => return Ok(()),
+                Some(status) if status.contains("failed") => break,
+                _ => tokio::time::sleep(IMPORT_PAUSE).await,
+            }
+        }
+        Err(format!("{path} did not end: {state}"))
+    }
 }

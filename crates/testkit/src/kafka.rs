@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::process::{OnDrop, Process, free_port, installed_packages};
+use crate::process::{OnDrop, Process, are_packages_installed, free_port, installed_packages};
 
 /// The packages that `cargo xtask clients` installs.
 const PACKAGES: &str = include_str!("../kafka/packages.sha256");
@@ -154,6 +154,12 @@ impl KafkaBuilder {
 }
 
 impl Kafka {
+    /// Whether `cargo xtask clients` has installed it.
+    #[must_use]
+    pub fn is_installed() -> bool {
+        are_packages_installed("kafka", PACKAGES)
+    }
+
     /// Starts a broker without messages, which accepts everybody, and waits until it listens.
     #[must_use]
     pub fn start() -> Self {
@@ -234,7 +240,7 @@ impl Kafka {
         command
             .arg("-Xmx64m")
             .arg(program)
-            .arg(format!("127.0.0.1:{}", self.ports.reader))
+            .arg(self.reader_host())
             .arg(topic)
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
@@ -255,7 +261,17 @@ impl Kafka {
         }
     }
 
-    fn java(&self) -> Command {
+    /// Host and port for readers of tests.
+    pub(crate) fn reader_host(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.reader)
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A command of Java with the packages of Kafka.
+    pub(crate) fn java(&self) -> Command {
         let mut command = Command::new("java");
         command
             .args(JAVA_OPTIONS)

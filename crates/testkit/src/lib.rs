@@ -45,6 +45,7 @@ mod form;
 #[cfg(feature = "model")]
 mod interruptible_records;
 mod kafka;
+mod kafka_load;
 mod link_proxy;
 mod memcached;
 #[cfg(feature = "api")]
@@ -87,6 +88,7 @@ pub use form::{encode_form, escape, text_member};
 #[cfg(feature = "model")]
 pub use interruptible_records::InterruptibleRecords;
 pub use kafka::{Kafka, KafkaBuilder, KafkaReader, KafkaRecord};
+pub use kafka_load::KafkaCounter;
 pub use link_proxy::{Link, LinkProxy};
 pub use memcached::Memcached;
 #[cfg(feature = "api")]

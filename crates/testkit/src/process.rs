@@ -54,17 +54,26 @@ pub fn built_program(name: &str) -> PathBuf {
 /// The folder of packages that `cargo xtask clients` installed from a list; fails if it installed others.
 #[must_use]
 pub fn installed_packages(name: &str, list: &str) -> PathBuf {
-    let home = std::env::var_os("HOME")
-        .map(PathBuf::from)
-        .unwrap_or_default();
-    let folder = home.join(".cache/personium-tests").join(name);
-    let installed = std::fs::read_to_string(folder.join("installed.lock")).unwrap_or_default();
+    let folder = package_folder(name);
     assert!(
-        installed == list,
+        are_packages_installed(name, list),
         "the packages in {} are missing or others; run `cargo xtask clients`",
         folder.display()
     );
     folder
+}
+
+/// Whether `cargo xtask clients` installed packages from this list.
+pub(crate) fn are_packages_installed(name: &str, list: &str) -> bool {
+    let installed = std::fs::read_to_string(package_folder(name).join("installed.lock"));
+    installed.is_ok_and(|installed| installed == list)
+}
+
+fn package_folder(name: &str) -> PathBuf {
+    let home = std::env::var_os("HOME")
+        .map(PathBuf::from)
+        .unwrap_or_default();
+    home.join(".cache/personium-tests").join(name)
 }
 
 /// How a process ends when its [`Process`] is dropped.

@@ -12,28 +12,72 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::EventsBench;
+use super::arrivals::{self, Arrivals};
 use super::posting::post_events;
 use crate::BenchResult;
-use crate::load;
-use crate::unit::{BenchUnit, UnitSetup};
+use crate::load::{self, Measurement};
+use crate::unit::{BenchCell, BenchUnit, UnitSetup};
 
 /// The program of the broker.
 const BROKER: &str = "/usr/share/activemq/bin/activemq.jar";
-const CONNECTIONS: usize = 32;
 /// The messages that the bare client sends before it waits for their receipts: as many as a unit publishes at once.
 const BATCH: u64 = 32;
 /// The part of the events after which the rate is known: how many were posted during the warm-up is not.
-const MEASURED_PART: f64 = 0.9;
-/// The time within which they must have arrived.
-const ARRIVAL_LIMIT: Duration = Duration::from_secs(300);
+pub(super) const MEASURED_PART: f64 = 0.9;
 /// The number of events that may wait: more than are posted.
 const WAITING_MAX: u32 = 10_000_000;
 const CELL: &str = "bus";
-const TOPIC: &str = "bench";
 /// The size of the pieces in which a connection is read.
 const PIECE_BYTES: usize = 64 << 10;
 
+/// A broker as the settings of a unit name it.
+pub(super) struct Bus {
+    /// Its kind.
+    pub(super) name: &'static str,
+    /// Its address.
+    pub(super) address: String,
+}
+
+impl Bus {
+    /// The topic that the unit publishes to.
+    pub(super) const TOPIC: &str = "bench";
+    /// The connections that post events.
+    pub(super) const CONNECTIONS: usize = 32;
+}
+
 impl EventsBench<'_> {
+    /// Starts a unit that publishes its events, with a cell.
+    pub(super) async fn unit_with(&self, bus: &Bus) -> BenchResult<(BenchUnit, BenchCell)> {
+        let settings = format!(
+            "io.personium.core.eventbus.mq={}\nio.personium.core.eventbus.broker={}\n\
+             io.personium.core.eventbus.topic.all={}\nio.personium.core.eventbus.broker.timeoutInSec=2\n\
+             io.personium.core.eventbus.waiting.max={WAITING_MAX}\n",
+            bus.name,
+            bus.address,
+            Bus::TOPIC
+        );
+        let mut unit = BenchUnit::start_with(UnitSetup {
+            program: &self.context.options.server,
+            folder: &self.context.scratch.join(format!("{}-unit", bus.name)),
+            host: "localhost",
+            settings: &settings,
+        })
+        .await?;
+        let cell = unit.create_cell(CELL).await?;
+        unit.grant_events(CELL).await?;
+        Ok((unit, cell))
+    }
+
+    /// Posts events, which wait while the broker is stuck.
+    pub(super) async fn post_waiting(
+        &self,
+        unit: &BenchUnit,
+        cell: &BenchCell,
+    ) -> BenchResult<Measurement> {
+        let profile = self.context.profile(Bus::CONNECTIONS);
+        load::run(unit.target(), profile, &post_events(cell, None)).await
+    }
+
     /// Measures how fast events that wait for a broker reach a subscriber of it, and as many messages of a bare client.
     pub(super) async fn broker(&mut self) -> BenchResult {
         if !Path::new(BROKER).exists() {
@@ -42,33 +86,23 @@ impl EventsBench<'_> {
             return Ok(());
         }
         let broker = ActiveMq::start();
-        let settings = format!(
-            "io.personium.core.eventbus.mq=activemq\nio.personium.core.eventbus.broker={}\n\
-             io.personium.core.eventbus.topic.all={TOPIC}\nio.personium.core.eventbus.broker.timeoutInSec=2\n\
-             io.personium.core.eventbus.waiting.max={WAITING_MAX}\n",
-            broker.url()
-        );
-        let mut unit = BenchUnit::start_with(UnitSetup {
-            program: &self.context.options.server,
-            folder: &self.context.scratch.join("bus-unit"),
-            host: "localhost",
-            settings: &settings,
-        })
-        .await?;
-        let cell = unit.create_cell(CELL).await?;
-        unit.grant_events(CELL).await?;
+        let bus = Bus {
+            name: "activemq",
+            address: broker.url(),
+        };
+        let (unit, cell) = self.unit_with(&bus).await?;
         let address = broker.url().replace("tcp://", "");
         let subscriber = Subscriber::start(&address).await?;
         // The events wait until all were posted.
         broker.pause();
-        let profile = self.context.profile(CONNECTIONS);
-        let posted = load::run(unit.target(), profile, &post_events(&cell, None)).await?;
+        let posted = self.post_waiting(&unit, &cell).await?;
         broker.resume();
-        let due = posted.per_second * profile.duration.as_secs_f64();
-        let published = subscriber.rate(due * MEASURED_PART).await?;
+        let seconds = self.context.profile(Bus::CONNECTIONS).duration;
+        let due = posted.per_second * seconds.as_secs_f64();
+        let published = arrivals::rate(&subscriber, due * MEASURED_PART).await?;
         let message = subscriber.last.lock().clone();
         drop((subscriber, unit));
-        let bare = bare_rate(&address, &message, profile.duration).await?;
+        let bare = bare_rate(&address, &message, seconds).await?;
         self.section
             .measured("events of 1 KB while the broker is away", posted);
         self.section
@@ -160,7 +194,8 @@ impl Subscriber {
     async fn start(address: &str) -> BenchResult<Self> {
         let mut connection = StompConnection::open(address).await?;
         let subscribe = format!(
-            "SUBSCRIBE\nid:1\ndestination:/topic/{TOPIC}\nack:auto\nreceipt:subscribed\n\n\0"
+            "SUBSCRIBE\nid:1\ndestination:/topic/{}\nack:auto\nreceipt:subscribed\n\n\0",
+            Bus::TOPIC
         );
         connection.send(subscribe.as_bytes()).await?;
         connection.next_frame().await?;
@@ -177,34 +212,15 @@ impl Subscriber {
         });
         Ok(Self { count, last, task })
     }
+}
 
+impl Arrivals for Subscriber {
     fn count(&self) -> f64 {
         self.count.load(Ordering::Relaxed) as f64
     }
 
-    /// Waits until so many messages have come. Returns their number per second since the first one.
-    async fn rate(&self, due: f64) -> BenchResult<f64> {
-        let (begin, _) = self.wait_until_more(0.0).await?;
-        let (end, count) = self.wait_until_more(due.max(BATCH as f64)).await?;
-        Ok(count / end.duration_since(begin).as_secs_f64())
-    }
-
-    /// Waits until more messages than these have come. Returns the time, and their number.
-    async fn wait_until_more(&self, than: f64) -> BenchResult<(Instant, f64)> {
-        let start = Instant::now();
-        loop {
-            let (now, count) = (Instant::now(), self.count());
-            if count > than {
-                return Ok((now, count));
-            }
-            if self.task.is_finished() {
-                return Err("the subscriber lost its connection".to_owned());
-            }
-            if now.duration_since(start) > ARRIVAL_LIMIT {
-                return Err(format!("only {count} events have passed the broker"));
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+    fn is_over(&self) -> bool {
+        self.task.is_finished()
     }
 }
 
@@ -226,7 +242,7 @@ async fn bare_rate(address: &str, message: &[u8], duration: Duration) -> BenchRe
             sender.next_frame().await?;
         }
     }
-    let (end, count) = subscriber.wait_until_more(sent as f64 - 1.0).await?;
+    let (end, count) = arrivals::wait_until_more(&subscriber, sent as f64 - 1.0).await?;
     Ok(count / end.duration_since(start).as_secs_f64())
 }
 
