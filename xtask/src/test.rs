@@ -105,11 +105,10 @@ pub(crate) fn run_deployments() -> TaskResult {
     }
     client_packages::install()?;
     go_programs::install()?;
-    // The packages that the tests make have this program.
-    child_process::run(workspace::cargo().args(["build", "--package", "personium-server"]))?;
+    // The same build as that of `run`, with the program that the packages of the tests have. Other crates have no such tests.
     child_process::run(
         workspace::cargo()
-            .args(["test", "--package", "xtask", "--test", "it", "--"])
+            .args(["test", "--workspace", "--test", "it", "--"])
             .args(["--ignored", "ansible_scenarios", "image::", "--nocapture"]),
     )
 }
