@@ -94,16 +94,15 @@ async fn list(request: CellRequest) -> Result<Response> {
         json!({"Name": found.name, "Schema": schema, "id": found.id.to_string()})
     });
     let rules = found.iter().map(|(rule, hits)| show(urls, rule, *hits));
-    let mut body = json!({
-        "rules": rules.collect::<Value>(),
-        "boxes": boxes.collect::<Value>(),
-    });
+    let mut body = Map::new();
+    body.insert("rules".to_owned(), rules.collect());
+    body.insert("boxes".to_owned(), boxes.collect());
     // As at the original: a process that fires no timers shows none.
     if request.unit.settings().events.fires_timers {
         let timers = timer::list(&request.unit, &request.context).await?;
-        body["timers"] = timers.iter().map(show_timer).collect();
+        body.insert("timers".to_owned(), timers.iter().map(show_timer).collect());
     }
-    Ok(response::json(StatusCode::OK, &body))
+    Ok(response::json(StatusCode::OK, &Value::Object(body)))
 }
 
 fn show_timer(shown: &ShownTimer) -> Value {

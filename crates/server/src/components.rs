@@ -116,7 +116,9 @@ impl Components {
         random: Arc<dyn Random>,
     ) -> Result<Self, ComponentError> {
         let surroundings = (clock, random);
-        Self::build_with(loaded, database_files_max, surroundings, KeyFiles::Write).await
+        let built = Self::build_with(loaded, database_files_max, surroundings, KeyFiles::Write);
+        // Boxed, because the future is large.
+        Box::pin(built).await
     }
 
     /// As [`build`](Self::build), for a command that only says what it would do: no file with a key or certificate is written.
@@ -130,7 +132,9 @@ impl Components {
         random: Arc<dyn Random>,
     ) -> Result<Self, ComponentError> {
         let surroundings = (clock, random);
-        Self::build_with(loaded, database_files_max, surroundings, KeyFiles::Leave).await
+        let built = Self::build_with(loaded, database_files_max, surroundings, KeyFiles::Leave);
+        // Boxed, because the future is large.
+        Box::pin(built).await
     }
 
     async fn build_with(

@@ -70,7 +70,8 @@ fn check_unit(
     let Some(facts) = UnitFacts::read(response).filter(|_| response.status == 200) else {
         let status = response.status;
         let answer = response.json();
-        let said = answer["message"]["value"].as_str().unwrap_or_default();
+        let said = answer.pointer("/message/value");
+        let said = said.and_then(|said| said.as_str()).unwrap_or_default();
         let said = match said.is_empty() {
             true => "and is no unit".to_owned(),
             false => format!("and says: {said}"),
