@@ -233,7 +233,7 @@ impl AdminConnection {
             state = self.send("GET", path, b"").await?;
             let shown: Value = serde_json::from_str(&state)
                 .map_err(|error| format!("the state at {path} is not JSON: {error}"))?;
-            match shown["status"].as_str() {
+            match shown.get("status").and_then(|status| status.as_str()) {
                 Some("ready") => return Ok(()),
                 Some(status) if status.contains("failed") => break,
                 _ => tokio::time::sleep(IMPORT_PAUSE).await,
