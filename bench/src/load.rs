@@ -100,7 +100,8 @@ pub(crate) async fn run(
     profile: LoadProfile,
     generator: &RequestGenerator,
 ) -> BenchResult<Measurement> {
-    let end = tokio::time::sleep(profile.duration);
+    // Begun after the warm-up.
+    let end = async { tokio::time::sleep(profile.duration).await };
     let (measurement, ()) = run_until(target, profile, generator, end).await?;
     Ok(measurement)
 }

@@ -219,9 +219,6 @@ impl RestoreArguments {
         if self.owner.is_some() && self.action.to.is_none() {
             return Err("--owner is for --to; the checksums of all cells are compared by --dry-run without it".to_owned());
         }
-        if self.cell.is_some() && (self.action.list || self.action.drill.is_some()) {
-            return Err("--cell is for --to or --dry-run".to_owned());
-        }
         data_folder::restrict_new_files();
         let options = RestoreOptions {
             from: self.bucket.place(self.from)?,

@@ -44,7 +44,11 @@ async fn fill(unit: &TestClient, factor: usize) {
 
 /// The largest memory of the process in KiB for a cell and a box with so much content: without the transfers, and with them.
 async fn peaks(factor: usize) -> (u64, u64) {
-    let mut unit = StorageUnit::start(crate::unit());
+    let mut unit = StorageUnit::start(
+        crate::unit()
+            .setting("io.personium.core.bar.file.maxSize", "1000")
+            .setting("io.personium.core.bar.entry.maxSize", "1000"),
+    );
     fill(&unit, factor).await;
     // The archives are made by another process than the one that is measured, since the client gets them whole.
     let archive = unit.admin_request("GET", "c/b");

@@ -457,10 +457,13 @@ async fn altered_truncated_and_missing_file_of_a_generation_is_found_before_anyt
             };
             let (done, text) = backups.restore(&["--to", there.settings()]);
             assert!(!done, "{path:?} {number}: {text}");
-            assert!(
-                !there.data.join("records/unit.db").exists(),
-                "{path:?}: {text}"
-            );
+            // What is damaged of the audit log is named, and the rest restored all the same.
+            let is_restored = text.contains("of the audit log are left out");
+            let restored = there.data.join("records/unit.db").exists();
+            assert_eq!(restored, is_restored, "{path:?}: {text}");
+            if is_restored {
+                fs::remove_dir_all(&there.data).unwrap();
+            }
             fs::write(&path, whole).unwrap();
         }
         let generation = &files(&backups.folder.join("generations"), ".json")[0];

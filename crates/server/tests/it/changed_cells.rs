@@ -30,6 +30,7 @@ impl ManyCells {
         let unit = crate::unit().settings(settings).start();
         for number in 0..CELLS {
             unit.create_cell(&name(number)).await;
+            unit.create_box(&name(number), "box").await;
         }
         Self {
             source: Side::of_folder(&unit, &unit.folder().join("data")),
@@ -275,6 +276,7 @@ async fn damaged_part_of_the_audit_log_is_left_out_and_all_else_is_restored() {
     // Each generation has a file with the entries since the last one, and those of the others.
     for cell in ["first", "second", "third"] {
         many.unit.create_cell(cell).await;
+        many.unit.create_box(cell, "box").await;
         many.unit.put_file(&format!("{cell}/box/f"), cell).await;
         let (done, text) = many.backup(&[]);
         assert!(done, "{text}");

@@ -140,17 +140,13 @@ async fn cell_comes_back_beside_in_place_and_after_its_removal() {
     unit.refused(&["--cell", "none"], "has no cell none");
     unit.refused(&["--cell", "two", "--as", "one"], "the unit has a cell one");
     unit.refused(&["--cell", "two", "--as", "a b"], "is no name of a cell");
-    for (arguments, reason) in [
-        (["--owner", "none", "--dry-run"], "--owner is for --to"),
-        (
-            ["--cell", "two", "--list"],
-            "--cell is for --to or --dry-run",
-        ),
-    ] {
-        let refused = unit.command(&arguments).output().unwrap();
-        let text = program::text(&refused);
-        assert!(!refused.status.success() && text.contains(reason), "{text}");
-    }
+    let refused = unit.command(&["--owner", "none", "--dry-run"]).output();
+    let refused = refused.unwrap();
+    let text = program::text(&refused);
+    assert!(
+        !refused.status.success() && text.contains("--owner is for --to"),
+        "{text}"
+    );
     let dry = unit
         .command(&["--cell", "two", "--dry-run"])
         .output()
