@@ -264,7 +264,7 @@ fn describe<'js>(
     }
 }
 
-/// What the original says about the syntax of a file, for what the engine says.
+/// The text of the original about the syntax of a file, for that of the engine.
 fn syntax_text(message: &str) -> &str {
     match message {
         "unexpected token in expression: ''" | "Unexpected end of input" => {
@@ -292,7 +292,7 @@ fn syntax_text(message: &str) -> &str {
     }
 }
 
-/// What clients see of an error that has its own place, or of one of the server: not its class, and no place in the script.
+/// The text that clients see of an error that has its own place, or of one of the server: not its class, and no place in the script.
 fn own_text(message: &str) -> Option<&str> {
     if let Some(failure) = message.strip_prefix("JavaException: ") {
         return failure.split_once(": ").map(|(_, text)| text);

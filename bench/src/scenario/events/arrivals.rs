@@ -1,4 +1,4 @@
-//! What has arrived behind a broker.
+//! The events that have arrived behind a broker.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ const LIMIT: Duration = Duration::from_secs(300);
 const FEWEST: f64 = 32.0;
 
 /// A subscriber that counts.
-pub(super) trait Arrivals {
+pub(super) trait ArrivedEvents {
     /// The number of events until now.
     fn count(&self) -> f64;
 
@@ -19,7 +19,7 @@ pub(super) trait Arrivals {
 }
 
 /// Waits until so many have come. Returns their number per second since the first one.
-pub(super) async fn rate(arrivals: &impl Arrivals, due: f64) -> BenchResult<f64> {
+pub(super) async fn rate(arrivals: &impl ArrivedEvents, due: f64) -> BenchResult<f64> {
     let (begin, first) = wait_until_more(arrivals, 0.0).await?;
     let (end, count) = wait_until_more(arrivals, due.max(first + FEWEST)).await?;
     Ok(count / end.duration_since(begin).as_secs_f64())
@@ -27,7 +27,7 @@ pub(super) async fn rate(arrivals: &impl Arrivals, due: f64) -> BenchResult<f64>
 
 /// Waits until more have come than these. Returns the time, and their number.
 pub(super) async fn wait_until_more(
-    arrivals: &impl Arrivals,
+    arrivals: &impl ArrivedEvents,
     than: f64,
 ) -> BenchResult<(Instant, f64)> {
     let start = Instant::now();

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::EventsBench;
-use super::arrivals::{self, Arrivals};
+use super::arrivals::{self, ArrivedEvents};
 use super::posting::post_events;
 use crate::BenchResult;
 use crate::load::{self, Measurement};
@@ -214,7 +214,7 @@ impl Subscriber {
     }
 }
 
-impl Arrivals for Subscriber {
+impl ArrivedEvents for Subscriber {
     fn count(&self) -> f64 {
         self.count.load(Ordering::Relaxed) as f64
     }

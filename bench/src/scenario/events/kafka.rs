@@ -5,7 +5,7 @@ use std::time::Duration;
 use personium_testkit::{Kafka, KafkaCounter};
 
 use super::EventsBench;
-use super::arrivals::{self, Arrivals};
+use super::arrivals::{self, ArrivedEvents};
 use super::broker::{Bus, MEASURED_PART};
 use crate::BenchResult;
 
@@ -15,7 +15,7 @@ const BARE_TOPIC: &str = "bare";
 const PAUSE: Duration = Duration::from_millis(20);
 const LOOKS: u32 = 3_000;
 
-impl Arrivals for KafkaCounter {
+impl ArrivedEvents for KafkaCounter {
     fn count(&self) -> f64 {
         self.records() as f64
     }
@@ -75,7 +75,7 @@ async fn begun_counter(broker: &Kafka, topic: &str) -> BenchResult<KafkaCounter>
         if counter.has_begun() {
             return Ok(counter);
         }
-        if Arrivals::is_over(&counter) {
+        if ArrivedEvents::is_over(&counter) {
             break;
         }
         tokio::time::sleep(PAUSE).await;
