@@ -8,6 +8,7 @@ mod body_place;
 mod copied;
 mod evidence;
 mod marks;
+mod migration;
 mod permissions;
 mod shared;
 
@@ -32,6 +33,7 @@ use self::evidence::Evidence;
 pub use self::evidence::{Condition, PartProblems};
 pub use self::marks::FILE as MARK_FILE;
 pub(crate) use self::marks::rename_durably;
+pub(crate) use self::migration::{StartedMigration, is_started as is_migration_started};
 pub use self::permissions::restrict_new_files;
 use crate::config::{Config, RecordStoreKind};
 use crate::record_engine::RecordEngine;

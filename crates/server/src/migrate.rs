@@ -29,6 +29,7 @@ use self::settings::{OriginalSettings, WrittenSettings};
 use crate::command_audit::AuditedCommand;
 use crate::components::{self, Components};
 use crate::config::{Config, ConfigSources, LoadedConfig, RecordStoreKind};
+use crate::data_folder::StartedMigration;
 use crate::progress::Progress;
 use crate::{logging, record_engine, serve, system};
 
@@ -113,8 +114,9 @@ pub async fn run(
 ) -> MigrateResult<MigrateOutcome> {
     let original = OriginalSettings::read(&options.from, options.tree.as_deref())?;
     let mut notes = Vec::new();
-    let mut written = None;
+    let (mut written, mut started) = (None, None);
     if target.file.is_none() {
+        started = mark(data_dir, &original.place)?;
         let (file, skipped) = original.write_to(data_dir)?;
         notes = skipped;
         target.file = Some(file.path().to_owned());
@@ -129,6 +131,9 @@ pub async fn run(
     let work = work.unwrap_or_else(|| data_dir.join(WORK_FOLDER));
     let files_max = loaded.config.store.open_files_max;
     let (clock, random) = (system::clock(), system::random());
+    if written.is_none() {
+        started = mark(&data_dir, &original.place)?;
+    }
     create_tables(&loaded.config, &random).await?;
     // Boxed, because the future is large.
     let components = Box::pin(Components::build(loaded, files_max, clock, random)).await;
@@ -137,7 +142,7 @@ pub async fn run(
     let done = Box::pin(run_on(
         &components,
         options,
-        (original, notes, written),
+        (original, notes, written, started),
         (&work, &report_file),
     ))
     .await;
@@ -162,11 +167,16 @@ async fn create_tables(config: &Config, random: &Arc<dyn Random>) -> MigrateResu
 async fn run_on(
     components: &Components,
     options: &MigrateOptions,
-    (original, notes, written): (OriginalSettings, Vec<String>, Option<WrittenSettings>),
+    (original, notes, written, started): (
+        OriginalSettings,
+        Vec<String>,
+        Option<WrittenSettings>,
+        Option<StartedMigration>,
+    ),
     (work, report_file): (&Path, &Path),
 ) -> MigrateResult<(String, MigrateOutcome)> {
     let (unit, authority) = components.unit(|_| {});
-    begin(&unit.records(), &original.place).await?;
+    begin(&unit.records(), &original.place, started).await?;
     // Before, the target may be a unit that these settings are not for, or would start as a new one with them.
     if let Some(written) = written {
         written.keep()?;
@@ -291,9 +301,13 @@ fn remove_documents(work: &Path) -> io::Result<()> {
 }
 
 /// Begins the migration, or goes on with one of the same unit.
-async fn begin(records: &personium_model::records::Records, from: &str) -> MigrateResult {
+async fn begin(
+    records: &personium_model::records::Records,
+    from: &str,
+    started: Option<StartedMigration>,
+) -> MigrateResult {
     let found = UnfinishedMigration::find(records).await.map_err(failed)?;
-    match found {
+    let begun = match found {
         Some(found) if found.from == from => Ok(()),
         Some(found) => Err(format!(
             "the target has an unfinished migration of {}",
@@ -303,15 +317,19 @@ async fn begin(records: &personium_model::records::Records, from: &str) -> Migra
             let begun = UnfinishedMigration {
                 from: from.to_owned(),
             };
-            begun
-                .begin(records)
-                .await
-                .map_err(|error| match error.code() {
-                    Code::Conflict => "the target is not empty: it is a unit with cells".to_owned(),
-                    _ => failed(error),
-                })
+            match begun.begin(records).await {
+                Ok(()) => Ok(()),
+                Err(error) if error.code() == Code::Conflict => {
+                    Err("the target is not empty: it is a unit with cells".to_owned())
+                }
+                Err(error) => return Err(failed(error)),
+            }
         }
-    }
+    };
+    // From here on the records say it, or it is refused.
+    let removed = started.map_or(Ok(()), StartedMigration::remove);
+    removed.map_err(|error| format!("cannot remove the mark of the migration: {error}"))?;
+    begun
 }
 
 /// Opens the store of documents, which is not worth more than a repetition of the command.
@@ -333,6 +351,12 @@ fn open_store(work: &Path) -> MigrateResult<Arc<SqliteStore>> {
 
 fn failed(error: Error) -> String {
     chain(&error)
+}
+
+/// Marks the data folder as one that a migration has begun to fill.
+fn mark(data_dir: &Path, from: &str) -> MigrateResult<Option<StartedMigration>> {
+    let marked = StartedMigration::mark(data_dir, from);
+    marked.map_err(|error| format!("cannot write to {}: {error}", data_dir.display()))
 }
 
 /// A run of the command, after the documents are collected.

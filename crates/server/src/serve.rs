@@ -29,8 +29,9 @@ use crate::access_log::AccessLog;
 use crate::administrator_file;
 use crate::background;
 use crate::background_runtime::BackgroundRuntime;
-use crate::components::{self, Components};
+use crate::components::{self, ComponentError, Components};
 use crate::config::{Config, LoadedConfig};
+use crate::data_folder::{self, DataFolderError};
 use crate::file_descriptors::DescriptorBudget;
 use crate::first_start;
 use crate::folders;
@@ -87,6 +88,7 @@ pub async fn start(
     let wait = Duration::from_secs(config.listen.start_wait_secs);
     layers::wait_for(&layers::layers(config), wait, &*system::clock()).await?;
     folders::check(config)?;
+    check_no_started_migration(config)?;
     let (budget, warning) = DescriptorBudget::of(config).within_limit();
     if let Some(warning) = warning {
         tracing::warn!("{warning}");
@@ -168,6 +170,22 @@ pub async fn start(
         "unit started"
     );
     Ok(running)
+}
+
+/// Checks that no migration to the data folder was interrupted before the records could say so: what is there is no unit, or an empty one.
+fn check_no_started_migration(config: &Config) -> Result<(), StartError> {
+    let folder = &config.store.data_dir;
+    match data_folder::is_migration_started(folder) {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(StartError::InterruptedMigration {
+            folder: folder.clone(),
+        }),
+        Err(source) => Err(ComponentError::from(DataFolderError::File {
+            path: folder.clone(),
+            source,
+        })
+        .into()),
+    }
 }
 
 /// Checks that no migration into the unit is unfinished.

@@ -152,7 +152,25 @@ impl WrittenSettings {
             self.place = Some(place);
             return Err(format!("cannot write the settings file: {error}"));
         }
+        remove_interrupted(&place);
         Ok(())
+    }
+}
+
+/// Removes the files of runs that were killed before they put them in their place. What cannot be removed stays.
+fn remove_interrupted(place: &Path) {
+    let Some(entries) = place.parent().and_then(|folder| fs::read_dir(folder).ok()) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| {
+            let rest = name.strip_prefix(SETTINGS_FILE)?;
+            rest.strip_prefix('.')
+        });
+        if process.is_some_and(|id| id.bytes().all(|byte| byte.is_ascii_digit())) {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 

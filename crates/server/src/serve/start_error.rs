@@ -1,6 +1,7 @@
 //! Reasons why a unit does not start.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use personium_model::server_node::JoinError;
 
@@ -40,6 +41,15 @@ pub enum StartError {
     UnfinishedMigration {
         /// Where the cells come from.
         from: String,
+    },
+    /// A migration to here was ended before the records of the unit said so.
+    #[error(
+        "a migration to {} was begun and interrupted; run the same `personium migrate` again, or remove the folder",
+        folder.display()
+    )]
+    InterruptedMigration {
+        /// The data folder.
+        folder: PathBuf,
     },
     /// The records of the unit cannot be read.
     #[error("cannot read the records of the unit")]

@@ -205,6 +205,50 @@ async fn migration_killed_anywhere_goes_on_when_it_is_repeated() {
     assert!(whole.status.success(), "{}", program::text(&whole));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn migration_killed_before_the_records_say_so_starts_no_empty_unit() {
+    let original = Original::new(1);
+    let data = original.data();
+    let folder = data.display().to_string();
+    // Each part, when it is first seen, ends a run; the folder goes on to the next one, or is begun anew.
+    let parts = [
+        "migration.started",
+        "records",
+        "records/unit.db",
+        "unit.id.started",
+        "files/unit.id",
+        "unit.id",
+    ];
+    let mut early = 0;
+    for (number, part) in parts.iter().cycle().take(2 * parts.len()).enumerate() {
+        if number < parts.len() && data.exists() {
+            fs::remove_dir_all(&data).unwrap();
+        }
+        let mut run = original.command(&[]).spawn().unwrap();
+        while !data.join(part).exists() && run.try_wait().unwrap().is_none() {
+            std::hint::spin_loop();
+        }
+        let _ = run.kill();
+        run.wait().unwrap();
+        early += usize::from(data.join("migration.started").exists());
+        let refused = program::run(&["serve", "--data", &folder]);
+        let text = program::text(&refused);
+        assert_eq!(refused.status.code(), Some(1), "{part}: {text}");
+        let is_named = ["personium migrate", "unfinished migration"];
+        assert!(is_named.iter().any(|why| text.contains(why)), "{text}");
+    }
+    assert!(early > 0);
+    let (status, text) = original.migrate(&["--verify", "--finish"]);
+    assert_eq!(status, Some(0), "{text}\n{:#?}", original.report());
+    let mut left = fs::read_dir(&data).unwrap();
+    assert!(!left.any(|entry| {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        name == "migration.started" || name.contains(".properties.")
+    }));
+    let unit = original.start();
+    assert_eq!(cells(&unit).await, ["cell0"]);
+}
+
 #[test]
 fn what_cannot_be_taken_over_is_left_out_and_reported() {
     let mut original = Original::new(2);
