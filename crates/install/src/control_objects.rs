@@ -6,14 +6,17 @@ use personium_archive::json::{
 };
 use personium_archive::{BarEntry, paths};
 use personium_model::keys::ControlSet;
-use personium_model::odata::{self, ServiceRoot, SetRef};
+use personium_model::odata::{self, Creation, Entity, NewLink, ServiceRoot, SetRef};
 use personium_model::timer_index::is_timer;
 use personium_odata::key::{EntityKey, KeyPredicate};
 use personium_types::{Code, Error, Result};
 use serde_json::{Value, json};
 
 use crate::error::{InEntry, InstallError, InstallReason, InstallResult};
-use crate::installer::{Installer, create_entity, members};
+use crate::installer::{Installer, LINKS_PER_COMMIT, creation, members};
+
+/// The number of objects of one commit.
+const OBJECTS_PER_COMMIT: usize = 100;
 
 /// Parses the objects of an entry.
 type Parse<T> = fn(&[u8]) -> std::result::Result<Vec<Listed<T>>, BarJsonError>;
@@ -48,7 +51,7 @@ impl Installer {
 
     /// Creates the objects of one entry, if the archive has it. `body` makes the body of an object from the name of the
     /// box.
-    async fn create_objects<T: Send + 'static>(
+    async fn create_objects<T: Send + Sync + 'static>(
         &self,
         path: &str,
         parse: Parse<T>,
@@ -58,13 +61,60 @@ impl Installer {
         let Some((entry, objects)) = self.read_objects(path, parse).await? else {
             return Ok(());
         };
-        for object in objects {
-            let body = |name: &str| body(&object, name);
-            let created = self.create_object(set, body).await;
-            created.at_line(&entry, Some(object.line))?;
+        for group in objects.chunks(OBJECTS_PER_COMMIT) {
+            Box::pin(self.create_group(&entry, group, set, body)).await?;
         }
         self.end_entry(&entry).await;
         Ok(())
+    }
+
+    /// Creates objects by one commit. Retries if the box was changed meanwhile, because its name is part of the bodies.
+    async fn create_group<T: Sync>(
+        &self,
+        entry: &BarEntry,
+        group: &[Listed<T>],
+        set: ControlSet,
+        body: fn(&T, &str) -> String,
+    ) -> InstallResult {
+        let first = group.first().map(|object| object.line);
+        loop {
+            let (root, name) = self.cell_root().await.at_line(entry, first)?;
+            let (mut creations, mut refused) = (Vec::with_capacity(group.len()), None);
+            for object in group {
+                match creation(&root, set, body(object, &name).as_bytes()).await {
+                    Ok(creation) => creations.push(creation),
+                    Err(error) => {
+                        refused = Some((error, object.line));
+                        break;
+                    }
+                }
+            }
+            let created = self.create_all(&root, &creations).await;
+            if is_stale(&root, &created).await.at_line(entry, first)? {
+                continue;
+            }
+            let created = created.at_line(entry, first)?;
+            for (object, created) in group.iter().zip(created) {
+                created.at_line(entry, Some(object.line))?;
+            }
+            return match refused {
+                Some((error, line)) => Err(error).at_line(entry, Some(line)),
+                None => Ok(()),
+            };
+        }
+    }
+
+    /// Creates objects of one set.
+    async fn create_all(
+        &self,
+        root: &ServiceRoot,
+        creations: &[Creation],
+    ) -> Result<Vec<Result<Entity>>> {
+        let Some(first) = creations.first() else {
+            return Ok(Vec::new());
+        };
+        let permit = self.authority.permit_write(root, &first.set);
+        odata::create(root, &permit, creations).await
     }
 
     /// Starts an entry and parses its objects, if the archive has it.
@@ -84,51 +134,68 @@ impl Installer {
         Ok(Some((entry, objects)))
     }
 
-    /// Creates an object. Retries if the box was changed meanwhile, because its name is part of the body.
-    async fn create_object(&self, set: ControlSet, body: impl Fn(&str) -> String) -> Result<()> {
-        loop {
-            let (root, name) = self.cell_root().await?;
-            let body = body(&name);
-            let created = create_entity(&root, set, body.as_bytes(), &self.authority).await;
-            if !is_stale(&root, &created).await? {
-                return created.map(drop);
-            }
-        }
-    }
-
     async fn create_links(&self) -> InstallResult {
         let Some((entry, links)) = self.read_objects(paths::LINKS, json::links).await? else {
             return Ok(());
         };
-        for link in links {
-            let created = self.create_link(&link).await;
-            created.at_line(&entry, Some(link.line))?;
+        for group in links.chunks(LINKS_PER_COMMIT) {
+            Box::pin(self.create_link_group(&entry, group)).await?;
         }
         self.end_entry(&entry).await;
         Ok(())
     }
 
-    /// Creates a link. Retries if the box was changed meanwhile, because its name is part of the keys.
-    async fn create_link(&self, link: &BarLink) -> Result<()> {
+    /// Creates links by one commit. Retries if the box was changed meanwhile, because its name is part of the keys.
+    async fn create_link_group(
+        &self,
+        entry: &BarEntry,
+        group: &[Listed<BarLink>],
+    ) -> InstallResult {
+        let first = group.first().map(|link| link.line);
         loop {
-            let (root, name) = self.cell_root().await?;
-            let created = self.add_link(&root, &name, link).await;
-            if !is_stale(&root, &created).await? {
-                return created;
+            let (root, name) = self.cell_root().await.at_line(entry, first)?;
+            let (mut links, mut refused) = (Vec::with_capacity(group.len()), None);
+            for link in group {
+                match self.new_object_link(&root, &name, link) {
+                    Ok(new) => links.push(new),
+                    Err(error) => {
+                        refused = Some((error, link.line));
+                        break;
+                    }
+                }
             }
+            let added = odata::add_links(&root, &links).await;
+            if is_stale(&root, &added).await.at_line(entry, first)? {
+                continue;
+            }
+            let added = added.at_line(entry, first)?;
+            for (link, added) in group.iter().zip(added) {
+                added.at_line(entry, Some(link.line))?;
+            }
+            return match refused {
+                Some((error, line)) => Err(error).at_line(entry, Some(line)),
+                None => Ok(()),
+            };
         }
     }
 
-    async fn add_link(&self, root: &ServiceRoot, box_name: &str, link: &BarLink) -> Result<()> {
+    fn new_object_link(
+        &self,
+        root: &ServiceRoot,
+        box_name: &str,
+        link: &BarLink,
+    ) -> Result<NewLink> {
         let set = root.set(linkable_set(&link.from)?.name())?;
         let navigation = format!("_{}", linkable_set(&link.to)?.name());
         let association = root
             .association(&set, &navigation)
             .ok_or(Code::NoSuchAssociation)?;
-        let source = key(&association.source.set, &link.from, box_name)?;
-        let target = key(&association.target.set, &link.to, box_name)?;
-        let permit = self.authority.permit_link(root, &association);
-        odata::add_link(root, &permit, &association, &source, &target).await
+        Ok(NewLink {
+            source: key(&association.source.set, &link.from, box_name)?,
+            target: key(&association.target.set, &link.to, box_name)?,
+            permit: self.authority.permit_link(root, &association),
+            association,
+        })
     }
 }
 

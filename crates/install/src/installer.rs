@@ -28,6 +28,9 @@ const STORED_STEP_PERCENT: u64 = 10;
 /// The number of events that are posted with one state of the cell.
 const EVENTS_PER_CONTEXT: usize = 100;
 
+/// The number of links of one commit.
+pub(crate) const LINKS_PER_COMMIT: usize = 100;
+
 /// The types and texts of the events about an entry or a folder.
 const STARTED: &str = "PL-BI-1001";
 const STARTED_TEXT: &str = "Installation started.";
@@ -189,8 +192,17 @@ impl Installer {
 
     /// Reports a step within an entry.
     pub(crate) async fn report_step(&self, object: &str) {
-        self.post_event("PL-BI-1002", object, "Installation processing.")
-            .await;
+        self.report_steps(&[object.to_owned()]).await;
+    }
+
+    /// Reports steps within an entry, in their order.
+    pub(crate) async fn report_steps(&self, objects: &[String]) {
+        for objects in objects.chunks(EVENTS_PER_CONTEXT) {
+            let events = objects
+                .iter()
+                .map(|object| self.event("PL-BI-1002", object, "Installation processing."));
+            self.post_events(events.collect()).await;
+        }
     }
 
     /// The name of an entry in events: of the JSON files about the cell, version 2 has the name without its folder.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use personium_archive::json::{self, EntityLink, Listed};
 use personium_archive::{BarEntry, paths};
-use personium_model::odata::{self, Creation, ServiceRoot};
+use personium_model::odata::{self, Creation, NewLink, ServiceRoot};
 use personium_odata::body::{Intent, Route};
 use personium_odata::key::EntityKey;
 use personium_types::{Code, Error, Result};
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::control_objects::syntax_error;
 use crate::error::{InEntry, InstallError, InstallReason, InstallResult, Remains};
-use crate::installer::Installer;
+use crate::installer::{Installer, LINKS_PER_COMMIT};
 
 /// The size of the entities of one commit, in bytes, from which on it ends. The last one may exceed it.
 const MAX_COMMIT_BYTES: usize = 4 << 20;
@@ -283,31 +283,64 @@ impl Installer {
         links: &[Listed<EntityLink>],
     ) -> InstallResult {
         let links_per_update = self.unit.settings().archives.links_per_update.max(1);
-        for (index, link) in links.iter().enumerate() {
-            let root = self.data_root(path).await.in_entry(entry)?;
-            let created = self.link_entity(&root, link).await;
-            created.at_line(entry, Some(link.line))?;
-            let count = index + 1;
-            if count % links_per_update == 0 {
-                self.report_step(&format!("userDataLinks {count} / {}", links.len()))
-                    .await;
-            }
+        let mut count = 0;
+        for group in links.chunks(LINKS_PER_COMMIT) {
+            let (made, outcome) = Box::pin(self.link_group(path, entry, group)).await;
+            let counts = count + 1..=count + made;
+            let steps = counts.filter(|count| count % links_per_update == 0);
+            let steps = steps.map(|count| format!("userDataLinks {count} / {}", links.len()));
+            self.report_steps(&steps.collect::<Vec<_>>()).await;
+            count += made;
+            outcome?;
         }
         Ok(())
     }
 
-    async fn link_entity(&self, root: &ServiceRoot, link: &EntityLink) -> Result<()> {
+    /// Makes links by one commit. Returns the number of those before the first one that was refused.
+    async fn link_group(
+        &self,
+        path: &[String],
+        entry: &BarEntry,
+        group: &[Listed<EntityLink>],
+    ) -> (usize, InstallResult) {
+        let (mut links, mut refused) = (Vec::with_capacity(group.len()), Ok(()));
+        let added = async {
+            let root = self.data_root(path).await?;
+            for link in group {
+                match self.new_entity_link(&root, link) {
+                    Ok(new) => links.push(new),
+                    Err(error) => {
+                        refused = Err(error).at_line(entry, Some(link.line));
+                        break;
+                    }
+                }
+            }
+            odata::add_links(&root, &links).await
+        };
+        let added = match added.await {
+            Ok(added) => added,
+            Err(error) => return (0, Err(error).in_entry(entry)),
+        };
+        let made = added.iter().take_while(|added| added.is_ok()).count();
+        let failed = group.iter().zip(added).nth(made);
+        match failed {
+            Some((link, failed)) => (made, failed.at_line(entry, Some(link.line))),
+            None => (made, refused),
+        }
+    }
+
+    fn new_entity_link(&self, root: &ServiceRoot, link: &EntityLink) -> Result<NewLink> {
         let set = root.set(&link.from.entity_type)?;
         let navigation = format!("_{}", link.to.entity_type);
         let association = root
             .association(&set, &navigation)
             .ok_or(Code::NoSuchAssociation)?;
-        let (from, to) = (
-            EntityKey::single(&link.from.id),
-            EntityKey::single(&link.to.id),
-        );
-        let permit = self.authority.permit_link(root, &association);
-        odata::add_link(root, &permit, &association, &from, &to).await
+        Ok(NewLink {
+            source: EntityKey::single(&link.from.id),
+            target: EntityKey::single(&link.to.id),
+            permit: self.authority.permit_link(root, &association),
+            association,
+        })
     }
 }
 

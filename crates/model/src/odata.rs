@@ -49,7 +49,7 @@ pub use creation::{Creation, EntityHistory, NavigationSource};
 pub use delete::delete;
 pub use events::ReadKind;
 pub use expand::{Expansion, expand};
-pub use link::{add_link, list_links, remove_link};
+pub use link::{NewLink, add_link, add_links, list_links, remove_link};
 pub use list::{list, navigate};
 pub use load::{Entity, EntityCheck, find};
 pub use operations::AccessKind;

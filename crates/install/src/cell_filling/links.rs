@@ -1,37 +1,36 @@
 //! Imports the links between entities.
 
 use personium_model::keys;
-use personium_model::odata::{self, ServiceRoot};
+use personium_model::odata::{self, NewLink, ServiceRoot};
 use personium_odata::key::EntityKey;
-use personium_types::{Code, Error, Result};
-use tokio::task::JoinSet;
+use personium_types::{Code, Result};
 
 use super::CellFilling;
 use super::objects::{LINKS, in_entry};
 use super::user_data::USER_DATA;
+use crate::installer::LINKS_PER_COMMIT;
 use crate::snapshot_package::invalid;
-
-/// The number of links that are made at the same time.
-const CONCURRENT_LINKS: usize = 16;
 
 /// An entity by its entity type in the snapshot and its `__id`.
 type EntityPlace = (String, String);
 
-/// Links that are being made below the root of one collection.
-struct LinkWork {
+/// Links below the root of one collection that are made by one commit.
+struct LinkGroup {
     collection: String,
     root: Option<ServiceRoot>,
-    /// The document of each link, with the outcome.
-    running: JoinSet<(String, Result<()>)>,
+    links: Vec<NewLink>,
+    /// The document of each link.
+    documents: Vec<String>,
     entry: &'static str,
 }
 
-impl LinkWork {
+impl LinkGroup {
     fn new(entry: &'static str) -> Self {
         Self {
             collection: String::new(),
             root: None,
-            running: JoinSet::new(),
+            links: Vec::new(),
+            documents: Vec::new(),
             entry,
         }
     }
@@ -40,7 +39,7 @@ impl LinkWork {
 impl CellFilling<'_> {
     /// Makes the links between entities. Those to entities that the snapshot does not have are left out.
     pub(super) async fn import_entity_links(&self) -> Result<()> {
-        let mut work = LinkWork::new(USER_DATA);
+        let mut group = LinkGroup::new(USER_DATA);
         let mut lines = self.source.lines(USER_DATA).await?;
         while let Some(document) = lines.next().await? {
             let source = document.source;
@@ -52,7 +51,7 @@ impl CellFilling<'_> {
                 let ends = ends.ok_or_else(|| invalid(USER_DATA, "a link has no entity"));
                 let linked = match ends {
                     Ok(ends) => {
-                        self.link_entities(&mut work, &collection, (&document.id, ends))
+                        self.link_entities(&mut group, &collection, (&document.id, ends))
                             .await
                     }
                     Err(error) => Err(error),
@@ -62,8 +61,8 @@ impl CellFilling<'_> {
                 }
             }
         }
-        self.wait(&mut work, 0).await?;
-        let mut work = LinkWork::new(LINKS);
+        self.make_links(&mut group).await?;
+        let mut group = LinkGroup::new(LINKS);
         let mut lines = self.source.lines(LINKS).await?;
         while let Some(document) = lines.next().await? {
             let source = document.source;
@@ -71,17 +70,17 @@ impl CellFilling<'_> {
                 (source.collection, source.first, source.second)
             {
                 let ends = (&*document.id, (&*one, &*other));
-                if let Err(error) = self.link_entities(&mut work, &collection, ends).await {
+                if let Err(error) = self.link_entities(&mut group, &collection, ends).await {
                     self.refuse("link", &document.id, error)?;
                 }
             }
         }
-        self.wait(&mut work, 0).await
+        self.make_links(&mut group).await
     }
 
     async fn link_entities(
         &self,
-        work: &mut LinkWork,
+        group: &mut LinkGroup,
         collection: &str,
         (document, (one, other)): (&str, (&str, &str)),
     ) -> Result<()> {
@@ -94,12 +93,12 @@ impl CellFilling<'_> {
                 .note("link", document, "an entity of it is missing");
             return Ok(());
         };
-        if work.root.is_none() || work.collection != collection {
-            self.wait(work, 0).await?;
-            work.root = Some(self.data_root(work.entry, collection).await?);
-            collection.clone_into(&mut work.collection);
+        if group.root.is_none() || group.collection != collection {
+            self.make_links(group).await?;
+            group.root = Some(self.data_root(group.entry, collection).await?);
+            collection.clone_into(&mut group.collection);
         }
-        let Some(root) = work.root.clone() else {
+        let Some(root) = &group.root else {
             return Ok(());
         };
         let name = |place: &EntityPlace| {
@@ -113,29 +112,33 @@ impl CellFilling<'_> {
         };
         let set = root.set(&own_type)?;
         let association = root.link_association(&set, &format!("_{other_type}"));
-        let association = association.map_err(|error| in_entry(work.entry, error))?;
-        let permit = self.authority.permit_link(&root, &association);
-        self.wait(work, CONCURRENT_LINKS - 1).await?;
-        let document = document.to_owned();
-        work.running.spawn(async move {
-            let (one, other) = (EntityKey::single(&one.1), EntityKey::single(&other.1));
-            let linked = odata::add_link(&root, &permit, &association, &one, &other).await;
-            (document, linked)
+        let association = association.map_err(|error| in_entry(group.entry, error))?;
+        group.links.push(NewLink {
+            permit: self.authority.permit_link(root, &association),
+            association,
+            source: EntityKey::single(&one.1),
+            target: EntityKey::single(&other.1),
         });
-        Ok(())
+        group.documents.push(document.to_owned());
+        match group.links.len() < LINKS_PER_COMMIT {
+            true => Ok(()),
+            false => self.make_links(group).await,
+        }
     }
 
-    /// Waits until at most so many links are being made.
-    async fn wait(&self, work: &mut LinkWork, max: usize) -> Result<()> {
-        while work.running.len() > max {
-            let Some(done) = work.running.join_next().await else {
-                return Ok(());
-            };
-            let (document, done) = done.map_err(Error::internal)?;
-            match done {
+    /// Makes the links of a group, which has none afterwards.
+    async fn make_links(&self, group: &mut LinkGroup) -> Result<()> {
+        let links = std::mem::take(&mut group.links);
+        let documents = std::mem::take(&mut group.documents);
+        let Some(root) = group.root.as_ref().filter(|_| !links.is_empty()) else {
+            return Ok(());
+        };
+        let added = odata::add_links(root, &links).await?;
+        for (document, added) in documents.iter().zip(added) {
+            match added {
                 // The document of each of the two entities has it.
                 Err(error) if error.code() == Code::LinkExists => {}
-                Err(error) => self.refuse("link", &document, in_entry(work.entry, error))?,
+                Err(error) => self.refuse("link", document, in_entry(group.entry, error))?,
                 Ok(()) => {}
             }
         }

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use personium_archive::snapshot::Document;
 use personium_model::keys::ControlSet;
 use personium_model::odata::message::{NOT_DELIVERED_BY_COPY, NOT_REACHED, WAITS};
-use personium_model::odata::{self, Creation, Entity, ServiceRoot, SetRef};
+use personium_model::odata::{self, Creation, Entity, NewLink, ServiceRoot, SetRef};
 use personium_odata::body::{Intent, Route};
 use personium_types::{Code, Result};
 use serde_json::{Map, Value};
 
 use super::{CellFilling, ImportedObject, history};
+use crate::installer::LINKS_PER_COMMIT;
 use crate::snapshot_package::invalid;
 
 /// The file of links.
@@ -185,18 +186,43 @@ impl CellFilling<'_> {
     pub(super) async fn import_object_links(&self) -> Result<()> {
         let mut lines = self.source.lines(LINKS).await?;
         let root = self.cell_root().await?;
+        let (mut links, mut documents) = (Vec::new(), Vec::new());
         while let Some(document) = lines.next().await? {
             if document.source.collection.is_some() {
                 continue;
             }
-            if let Err(error) = self.link_objects(&root, &document).await {
-                self.refuse("link", &document.id, in_entry(LINKS, error))?;
+            match self.new_link_of(&root, &document) {
+                Ok(link) => {
+                    links.push(link);
+                    documents.push(document.id);
+                }
+                Err(error) => self.refuse("link", &document.id, in_entry(LINKS, error))?,
+            }
+            if links.len() >= LINKS_PER_COMMIT {
+                self.link_objects(&root, &mut links, &mut documents).await?;
+            }
+        }
+        self.link_objects(&root, &mut links, &mut documents).await
+    }
+
+    /// Makes links by one commit. There are none afterwards.
+    async fn link_objects(
+        &self,
+        root: &ServiceRoot,
+        links: &mut Vec<NewLink>,
+        documents: &mut Vec<String>,
+    ) -> Result<()> {
+        let added = odata::add_links(root, links).await?;
+        links.clear();
+        for (document, added) in documents.drain(..).zip(added) {
+            if let Err(error) = added {
+                self.refuse("link", &document, in_entry(LINKS, error))?;
             }
         }
         Ok(())
     }
 
-    async fn link_objects(&self, root: &ServiceRoot, document: &Document) -> Result<()> {
+    fn new_link_of(&self, root: &ServiceRoot, document: &Document) -> Result<NewLink> {
         let source = &document.source;
         let kinds = (source.first_kind.as_deref(), source.second_kind.as_deref());
         let ids = (source.first.as_deref(), source.second.as_deref());
@@ -209,7 +235,7 @@ impl CellFilling<'_> {
         };
         let one = self.object(LINKS, one, one_id)?;
         let other = self.object(LINKS, other, other_id)?;
-        self.link(root, one, other).await
+        self.new_link(root, one, other)
     }
 
     /// Links two objects below a root.
@@ -219,13 +245,28 @@ impl CellFilling<'_> {
         one: &ImportedObject,
         other: &ImportedObject,
     ) -> Result<()> {
+        let link = self.new_link(root, one, other)?;
+        let (source, target) = (&link.source, &link.target);
+        odata::add_link(root, &link.permit, &link.association, source, target).await
+    }
+
+    fn new_link(
+        &self,
+        root: &ServiceRoot,
+        one: &ImportedObject,
+        other: &ImportedObject,
+    ) -> Result<NewLink> {
         let set = root.set(one.set.name())?;
         let mut properties = set.entity_type.navigation.iter();
         let property = properties.find(|property| *property.target == *other.set.name());
         let property = property.ok_or(Code::NoSuchAssociation)?;
         let association = root.link_association(&set, &property.name)?;
-        let permit = self.authority.permit_link(root, &association);
-        odata::add_link(root, &permit, &association, &one.key, &other.key).await
+        Ok(NewLink {
+            permit: self.authority.permit_link(root, &association),
+            association,
+            source: one.key.clone(),
+            target: other.key.clone(),
+        })
     }
 }
 

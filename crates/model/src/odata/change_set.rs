@@ -15,7 +15,7 @@ use crate::keys;
 use crate::records::{self, Records};
 use crate::staged_records::StagedRecords;
 
-/// Changes of the data of a collection that are collected and committed by one batch.
+/// Changes of the data of a collection, or of the control objects of a cell, that are collected and committed by one batch.
 ///
 /// The changes are made with the functions for single ones, below the root that [`ChangeSet::begin`] returns: they see what
 /// those before them did, and check their permits, conditions and rules as usual.
@@ -39,9 +39,9 @@ impl ChangeSet {
     /// Starts a change set. Returns it with the root below which its changes are made.
     ///
     /// # Errors
-    /// [`Code::Unknown`] unless the root is that of the data of a collection.
+    /// [`Code::Unknown`] unless the root is that of the data of a collection, or of a cell.
     pub fn begin(root: &ServiceRoot) -> Result<(Self, ServiceRoot)> {
-        let RootScope::Data(_) = root.scope() else {
+        let (RootScope::Data(_) | RootScope::Cell) = root.scope() else {
             return Err(Code::Unknown.into());
         };
         let (store, space) = (root.records.store(), *root.records.space());
@@ -81,12 +81,12 @@ impl ChangeSet {
     /// Failures of the store: then whether the changes are stored is unknown, but never a part of them.
     pub async fn commit(self) -> Result<ChangeSetCommit> {
         let Self { root, staged, made } = self;
-        let changes_schema = match root.scope() {
+        let changes_structure = match root.scope() {
             RootScope::Data(collection) => staged.changes(&keys::schema_version(&collection)),
-            _ => false,
+            _ => true,
         };
         let post_commit = match root.context() {
-            Some(context) if changes_schema => {
+            Some(context) if changes_structure => {
                 PostCommit::invalidating(context.cell(), Invalidation::Cell)
             }
             _ => PostCommit::none(),

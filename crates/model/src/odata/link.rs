@@ -1,12 +1,14 @@
 //! Links between entities.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use personium_odata::key::EntityKey;
 use personium_store::Batch;
 use personium_types::{Code, Error, Result};
 
 use super::association::Association;
+use super::change_set::{ChangeSet, ChangeSetCommit};
 use super::link_cursor::LinkCursor;
 use super::link_writer::{LinkChange, LinkWriter};
 use super::load::{self, Entity};
@@ -16,6 +18,10 @@ use super::query_budget::QueryBudget;
 use super::root::ServiceRoot;
 use crate::answer_memory::AnswerReservation;
 use crate::{Permit, PostCommit};
+
+/// The number of attempts to commit links together, and the pause after the first one.
+const COMMIT_ATTEMPTS: u32 = 20;
+const COMMIT_BACKOFF: Duration = Duration::from_millis(2);
 
 /// Adds the link from one entity to another.
 ///
@@ -33,6 +39,57 @@ pub async fn add_link(
 ) -> Result<()> {
     check_link(root, permit, association)?;
     change_link(root, association, source, target, LinkChange::Add).await
+}
+
+/// A link to be added.
+#[derive(Debug)]
+pub struct NewLink {
+    /// The permit to add it.
+    pub permit: Permit,
+    /// The association that it belongs to.
+    pub association: Association,
+    /// The key of the entity from which it leads.
+    pub source: EntityKey,
+    /// The key of the entity to which it leads.
+    pub target: EntityKey,
+}
+
+/// Adds links in one batch. Each has its own result, as that of [`add_link`]: a refused one does not prevent the others. Later ones see
+/// earlier ones.
+///
+/// # Errors
+/// [`Code::Conflict`] if the root is stale, or others change the entities again and again; [`Code::Unknown`] if the root is neither that
+/// of the data of a collection nor that of a cell; failures of the store.
+pub async fn add_links(root: &ServiceRoot, links: &[NewLink]) -> Result<Vec<Result<()>>> {
+    for attempt in 1..=COMMIT_ATTEMPTS {
+        let (changes, staged) = ChangeSet::begin(root)?;
+        let mut results = Vec::with_capacity(links.len());
+        for link in links {
+            let (source, target) = (&link.source, &link.target);
+            // Boxed, because the future is large.
+            let adding = Box::pin(add_link(
+                &staged,
+                &link.permit,
+                &link.association,
+                source,
+                target,
+            ));
+            match adding.await {
+                Err(error) if error.code().is_server_error() || error.code() == Code::Conflict => {
+                    return Err(error);
+                }
+                added => results.push(added),
+            }
+        }
+        if Box::pin(changes.commit()).await? == ChangeSetCommit::Committed {
+            return Ok(results);
+        }
+        if root.is_stale().await? {
+            break;
+        }
+        tokio::time::sleep(COMMIT_BACKOFF * attempt).await;
+    }
+    Err(Code::Conflict.into())
 }
 
 /// Removes the link from one entity to another.

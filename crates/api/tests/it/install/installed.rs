@@ -241,18 +241,22 @@ async fn archive_with_many_entities_is_installed_in_batches() {
     assert_eq!(counted.send().await.json()["d"]["__count"], "39");
 }
 
-/// Installs an archive with so many entities. Returns the number of calls of the record port, without those of the requests that ask
-/// for the progress.
+/// Installs an archive with so many more entities. Returns the number of calls of the record port.
 async fn calls_of_installation(entities: usize) -> usize {
-    let unit = TestUnit::new().await;
     let mut archive = full_archive();
     for number in 3..entities + 3 {
         let entity = json!({"__id": format!("p{number}"), "colour": "none"}).to_string();
         let name = format!("90_contents/data/90_data/Pet/{number}.json");
         archive = archive.with(&name, &entity);
     }
+    calls_of(&archive).await
+}
+
+/// Installs an archive. Returns the number of calls of the record port, without those of the requests that ask for the progress.
+async fn calls_of(archive: &Archive) -> usize {
+    let unit = TestUnit::new().await;
     let before = unit.store.call_count();
-    let outcome = install(&unit, "new", &archive).await.outcome();
+    let outcome = install(&unit, "new", archive).await.outcome();
     assert_eq!(outcome, success(202));
     let mut asking = 0;
     loop {
@@ -277,6 +281,54 @@ async fn further_entities_of_an_archive_cost_few_calls() {
         calls_of_installation(110).await,
     );
     assert!(many < few + 100, "{few}, {many}");
+}
+
+/// So many relations, each with a link to the role, and so many entities, each with a link.
+fn archive_of_links(count: usize) -> Archive {
+    let relations: Vec<Value> = (0..count)
+        .map(|number| json!({"Name": format!("r{number}")}))
+        .collect();
+    let links: Vec<Value> = (0..count)
+        .map(|number| {
+            json!({"FromType": "Relation", "FromName": {"Name": format!("r{number}")}, "ToType": "Role", "ToName": {"Name": "reader"}})
+        })
+        .collect();
+    let entity_links: Vec<Value> = (0..count)
+        .map(|number| {
+            json!({"FromType": "Person", "FromId": {"__id": "me"}, "ToType": "Pet", "ToId": {"__id": format!("p{number}")}})
+        })
+        .collect();
+    let mut archive = full_archive()
+        .without("00_meta/30_extroles.json")
+        .with(
+            "00_meta/10_relations.json",
+            &json!({"Relations": relations}).to_string(),
+        )
+        .with(
+            "00_meta/70_$links.json",
+            &json!({"Links": links}).to_string(),
+        )
+        .with(
+            "90_contents/data/10_odatarelations.json",
+            &json!({"Links": entity_links}).to_string(),
+        );
+    for number in 0..count {
+        let entity = json!({"__id": format!("p{number}"), "colour": "none"}).to_string();
+        let name = format!("90_contents/data/90_data/Pet/{}.json", number + 3);
+        archive = archive.with(&name, &entity);
+    }
+    archive
+}
+
+/// Relations and links are stored together, and the links that there are need not be counted for each further one.
+#[tokio::test]
+async fn further_relations_and_links_of_an_archive_cost_few_calls() {
+    let (few, many) = (
+        calls_of(&archive_of_links(10)).await,
+        calls_of(&archive_of_links(110)).await,
+    );
+    // 14 reads for a relation and its link and the link of an entity; no commit and no state of the cell.
+    assert!(many < few + 100 * 15, "{few}, {many}");
 }
 
 /// The types and objects of the events of entries in the log of the cell, in their order.
