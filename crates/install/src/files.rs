@@ -93,14 +93,14 @@ impl Installer {
             installed.push_back(Box::pin(self.install_file(described, entry)));
         }
         let (mut ended, mut outcome) = (0, Ok(()));
+        // After a failure the others end too: whoever has stored a body and is dropped would leave it without a file.
         while let Some(done) = installed.next().await {
-            outcome = done;
-            if outcome.is_err() {
-                break;
+            match (&outcome, done) {
+                (Ok(()), Ok(())) => ended += 1,
+                (Ok(()), failed) => outcome = failed,
+                (Err(_), _) => {}
             }
-            ended += 1;
         }
-        drop(installed);
         self.end_entries(entries.get(..ended).unwrap_or_default())
             .await;
         outcome

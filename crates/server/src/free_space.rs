@@ -174,6 +174,11 @@ impl FreeSpaceWatch {
         watch
     }
 
+    /// The unit.
+    pub(crate) fn unit(&self) -> &Unit {
+        &self.unit
+    }
+
     /// Looks at each disk once, and logs what has changed.
     pub fn look(&self) {
         self.look_for_displaced();

@@ -15,6 +15,9 @@ use crate::free_space::FreeSpaceWatch;
 /// The time between two looks at the disk.
 const DISK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The time between two removals of kept file bodies while space is needed: what was kept just before it was is left by the first one.
+const FREE_INTERVAL: Duration = Duration::from_secs(5);
+
 /// The time between two log lines about a storage that takes no data.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -90,12 +93,28 @@ impl StorageWatch {
     }
 
     async fn watch_free_space(&self) {
+        let mut freed = None;
         loop {
             tokio::time::sleep(DISK_INTERVAL).await;
             let free_space = Arc::clone(&self.free_space);
             if let Err(error) = spawn_blocking(move || free_space.look()).await {
                 tracing::error!(%error, "failed to look at the free space of the disks");
             }
+            let needs_space = self.health.is_full() || self.health.is_low_for_bodies();
+            let now = self.clock.monotonic();
+            let is_due =
+                freed.is_none_or(|last| now.saturating_duration_since(last) >= FREE_INTERVAL);
+            if needs_space && is_due {
+                freed = Some(now);
+                self.free_kept_bodies().await;
+            }
+        }
+    }
+
+    /// Removes the removed bodies that are kept for a journal. Those that are removed from now on are not kept, as long as space is needed.
+    async fn free_kept_bodies(&self) {
+        if let Err(error) = self.free_space.unit().blobs().free_kept().await {
+            tracing::warn!(error = %chain(&error), "failed to remove the kept file bodies of a full disk");
         }
     }
 

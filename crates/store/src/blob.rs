@@ -84,6 +84,14 @@ pub trait BlobStore: Send + Sync + 'static {
         let _ = space;
         Ok(0)
     }
+
+    /// Removes the removed bodies of all spaces that are kept for a journal, because their space is needed.
+    ///
+    /// # Errors
+    /// [`Busy`](crate::StoreError::Busy) or [`Down`](crate::StoreError::Down).
+    async fn free_kept(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// A body that is being written. Dropping it discards what was written.

@@ -250,6 +250,25 @@ impl BlobStore for FolderStore {
         .await
     }
 
+    async fn free_kept(&self) -> Result<()> {
+        if self.keep_removed.is_none() {
+            return Ok(());
+        }
+        let root = self.root.clone();
+        blocking(REMOVAL_FAILED, move || {
+            root.check()?;
+            for space in entries(&root.path)? {
+                // The mark of the unit is beside them.
+                if !space.file_type()?.is_dir() {
+                    continue;
+                }
+                retry_stale(|| remove_old(&space.path().join(disk::REMOVED), Duration::ZERO))?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     async fn usage(&self) -> Result<Option<StorageUsage>> {
         let root = Arc::clone(&self.root.path);
         blocking("failed to read the free space", move || {

@@ -230,4 +230,7 @@ async fn removed_body_is_kept_unless_the_disk_is_nearly_full() {
     health.set_low_for_bodies(false);
     store.remove(&Space::Unit, &ids[2]).await.unwrap();
     assert_eq!(files(folder.path()).len(), 1);
+    store.free_kept().await.unwrap();
+    assert_eq!(files(folder.path()).len(), 0);
+    assert!(store.open(&Space::Unit, &ids[2]).await.unwrap().is_none());
 }

@@ -93,6 +93,10 @@ impl BlobStore for SealedBodies {
         self.inner.kept_bytes(space).await
     }
 
+    async fn free_kept(&self) -> Result<()> {
+        self.inner.free_kept().await
+    }
+
     async fn usage(&self) -> Result<Option<StorageUsage>> {
         self.inner.usage().await
     }

@@ -101,6 +101,10 @@ impl BlobStore for TracedBodies {
         self.0.kept_bytes(space).await
     }
 
+    async fn free_kept(&self) -> Result<()> {
+        self.0.free_kept().await
+    }
+
     async fn check(&self) -> Result<()> {
         self.0.check().await
     }

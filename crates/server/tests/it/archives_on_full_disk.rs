@@ -1,4 +1,4 @@
-//! Exports on a full disk: at each step the failure has a code, nothing is left of it, and the cell is as it was.
+//! Exports and installations on a full disk: at each step the failure has a code, nothing is left of it, and the cell is as it was.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use personium_testkit::{TestResponse, wait_until};
 
-use crate::full_disk::{Kind, Mount, fill as fill_disk};
+use crate::full_disk::{Kind, Mount, fill as fill_disk, without_limit};
 use crate::interrupted_import::{begin, check_whole, end, export, fill, stored};
 use crate::storage_unit::StorageUnit;
 
@@ -94,4 +94,74 @@ async fn exports_without_room_for_temporary_files_fail_and_leave_nothing() {
     assert_eq!(check_whole(&unit).await, "old");
     export_box(&unit).await.expect(200);
     export(&unit).await;
+}
+
+/// Installs an archive as the box `c/new`, and waits for the end. Returns the status with the reason of the failure, or the answer that
+/// refused it.
+async fn install(unit: &StorageUnit, archive: &[u8]) -> String {
+    let request = unit.admin_request("MKCOL", "c/new");
+    let request = request.header("content-type", "application/zip");
+    let begun = request.body(archive).send().await;
+    if begun.status != 202 {
+        return begun.text();
+    }
+    wait_until("the end of the installation", async || {
+        installation(unit).await["status"] != "installation in progress"
+    })
+    .await;
+    installation(unit).await.to_string()
+}
+
+async fn installation(unit: &StorageUnit) -> serde_json::Value {
+    let request = unit.admin_request("GET", "c/new");
+    let request = request.header("accept", "application/json");
+    request.send().await.json()["box"].take()
+}
+
+async fn boxes(unit: &StorageUnit) -> usize {
+    let listed = unit.admin_request("GET", "c/__ctl/Box?$format=json");
+    let listed = listed.send().await.expect(200).json();
+    listed["d"]["results"].as_array().unwrap().len()
+}
+
+#[tokio::test]
+async fn installations_on_a_full_disk_fail_at_each_step_and_leave_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let Some(_mount) = Mount::new(Kind::Tmpfs, &data, 48) else {
+        return;
+    };
+    let temporary = folder.path().join("temporary");
+    fs::create_dir(&temporary).unwrap();
+    let builder = without_limit(folder.path());
+    let builder = builder.setting("io.personium.core.bar.tmp.dir", temporary.display());
+    let mut unit = StorageUnit::start(builder);
+    fill(&unit).await;
+    let archive = export_box(&unit).await.expect(200).body.to_vec();
+    let before = stored(&data);
+    // Nothing, some records, some files, nearly all of the 7 MB.
+    for (round, kib) in [0, 300, 1_500, 4_000, 6_000].into_iter().enumerate() {
+        let filler = Filler::leaving(&data, kib);
+        let outcome = install(&unit, &archive).await;
+        assert!(outcome.contains("PR507-SV-0001"), "{kib} KiB: {outcome}");
+        if round == 2 {
+            unit.kill();
+            unit.restart();
+        }
+        wait_until("the removal of what was made", async || {
+            stored(&data) == before && boxes(&unit).await == 1
+        })
+        .await;
+        drop(filler);
+        unit.wait_until_ready_says("ready").await;
+        assert_eq!(check_whole(&unit).await, "old", "{kib} KiB");
+    }
+    let outcome = install(&unit, &archive).await;
+    assert!(outcome.contains("\"ready\""), "{outcome}");
+    let state = unit.admin_request("GET", "c/new/state").send().await;
+    assert_eq!(state.expect(200).text(), "old");
+    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
+    unit.kill();
+    let (is_good, report) = unit.check();
+    assert!(is_good, "{report}");
 }

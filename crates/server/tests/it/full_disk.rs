@@ -5,9 +5,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use personium_testkit::{ProcessUnitBuilder, TestClient};
+use personium_testkit::{ProcessUnitBuilder, TestClient, wait_until};
 
-use crate::storage_unit::StorageUnit;
+use crate::storage_unit::{StorageUnit, bodies};
 
 const CYCLES: usize = 12;
 
@@ -123,7 +123,7 @@ async fn wait_until_writable(unit: &StorageUnit) {
 }
 
 /// A unit in a folder that stores something until the disk is full.
-fn without_limit(folder: &Path) -> ProcessUnitBuilder {
+pub fn without_limit(folder: &Path) -> ProcessUnitBuilder {
     let limit = "io.personium.core.store.minFreeInMiB";
     crate::unit().folder(folder).setting(limit, 0)
 }
@@ -233,6 +233,37 @@ async fn refused_changes_of_every_kind_have_the_code_and_a_cell_can_be_deleted()
     wait_until_writable(&unit).await;
     metric("\npersonium_storage_full 0\n").await;
     unit.create_cell("d").await;
+}
+
+#[tokio::test]
+async fn removed_files_of_a_journal_give_up_their_space_when_the_disk_is_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let Some(_mount) = Mount::new(Kind::Tmpfs, &data, 24) else {
+        return;
+    };
+    let builder = without_limit(folder.path());
+    let builder = builder.setting("io.personium.core.store.journalInHours", 1);
+    let unit = StorageUnit::start(builder);
+    for cell in ["c", "d"] {
+        unit.create_cell(cell).await;
+        unit.create_box(cell, "b").await;
+        let path = format!("{cell}/b/large");
+        let put = unit.admin_request("PUT", &path).body(vec![b'x'; 3 << 20]);
+        put.send().await.expect(201);
+        let deleted = unit.admin_request("DELETE", &path).send().await;
+        deleted.expect(204);
+    }
+    assert_eq!(bodies(&data).len(), 2);
+    fill(&data);
+    wait_until("the end of the removed files", async || {
+        bodies(&data).is_empty()
+    })
+    .await;
+    // Nothing else was removed: the unit can go on with that.
+    wait_until_writable(&unit).await;
+    let put = unit.admin_request("PUT", "c/b/large");
+    put.body(vec![b'x'; 1 << 20]).send().await.expect(201);
 }
 
 #[tokio::test]
