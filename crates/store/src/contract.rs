@@ -22,6 +22,6 @@ pub use blob::blobs;
 pub use cache::cache;
 pub use history::history;
 pub use linearizability::concurrent_history;
-pub use message_queue::message_queue;
+pub use message_queue::{message_queue, message_queue_after_crash};
 pub use record::{records, records_shared};
 pub use split_mix::SplitMix64;

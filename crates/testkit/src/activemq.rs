@@ -14,6 +14,15 @@ const BROKER_JAR: &str = "/usr/share/activemq/bin/activemq.jar";
 /// The password of the key store.
 const STORE_PASSWORD: &str = "changeit";
 
+/// The answer of a broker to messages when its store is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFullStore {
+    /// It answers nothing until there is space, as by default.
+    Block,
+    /// It answers with an error.
+    Refuse,
+}
+
 /// A broker with a STOMP connector on a free port of this machine. Dropping it kills the process.
 #[derive(Debug)]
 pub struct ActiveMq {
@@ -36,6 +45,21 @@ impl ActiveMq {
         Self::start_with(elements, ("stomp", options))
     }
 
+    /// Starts a broker with a store of this size, which frees at once what was consumed.
+    #[must_use]
+    pub fn start_with_store_limit(mib: u32, on_full: OnFullStore) -> Self {
+        let refuses = on_full == OnFullStore::Refuse;
+        let elements = format!(
+            r#"<systemUsage><systemUsage sendFailIfNoSpace="{refuses}">
+            <storeUsage><storeUsage limit="{mib} mb"/></storeUsage></systemUsage></systemUsage>"#
+        );
+        Self::start_with_store(
+            r#"journalMaxFileLength="512kb" cleanupInterval="500""#,
+            &elements,
+            ("stomp", ""),
+        )
+    }
+
     /// Starts a broker that speaks TLS and knows one user, with a password.
     #[must_use]
     pub fn start_secured(user: &str, password: &str) -> Self {
@@ -47,7 +71,11 @@ impl ActiveMq {
         Self::start_with(&plugin, ("stomp+ssl", ""))
     }
 
-    fn start_with(elements: &str, (scheme, options): (&str, &str)) -> Self {
+    fn start_with(elements: &str, connector: (&str, &str)) -> Self {
+        Self::start_with_store("", elements, connector)
+    }
+
+    fn start_with_store(store: &str, elements: &str, (scheme, options): (&str, &str)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
         let is_secured = scheme != "stomp";
@@ -60,7 +88,7 @@ impl ActiveMq {
             folder.path().join("activemq.xml"),
             configuration(
                 folder.path(),
-                &more,
+                (store, &more),
                 &format!("{scheme}://127.0.0.1:{port}{options}"),
             ),
         )
@@ -145,8 +173,8 @@ fn make_key(folder: &Path) -> String {
     )
 }
 
-/// The configuration of a broker: the form of Debian's, with the data in a folder.
-fn configuration(folder: &Path, elements: &str, connector: &str) -> String {
+/// The configuration of a broker: the form of Debian's, with the data in a folder, further attributes of its store, and further elements.
+fn configuration(folder: &Path, (store, elements): (&str, &str), connector: &str) -> String {
     let mut xml = r#"<beans xmlns="http://www.springframework.org/schema/beans" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
   xsi:schemaLocation="http://www.springframework.org/schema/beans http://www.springframework.org/schema/beans/spring-beans-2.0.xsd
   http://activemq.apache.org/schema/core http://activemq.apache.org/schema/core/activemq-core.xsd">
@@ -156,7 +184,7 @@ fn configuration(folder: &Path, elements: &str, connector: &str) -> String {
         xml,
         r#"<broker xmlns="http://activemq.apache.org/schema/core" useJmx="false" useShutdownHook="false" brokerName="test"
   dataDirectory="{data}">
-<persistenceAdapter><kahaDB directory="{data}/kahadb"/></persistenceAdapter>
+<persistenceAdapter><kahaDB directory="{data}/kahadb" {store}/></persistenceAdapter>
 {elements}
 <transportConnectors><transportConnector name="stomp" uri="{connector}"/></transportConnectors>
 </broker></beans>

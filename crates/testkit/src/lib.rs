@@ -80,7 +80,7 @@ mod unit_database;
 mod unit_layers;
 mod xml;
 
-pub use activemq::ActiveMq;
+pub use activemq::{ActiveMq, OnFullStore};
 pub use client::TestClient;
 pub use credentials::{MASTER_TOKEN, PASSWORD};
 pub use event_stream::{EventStream, StreamedEvent};
@@ -96,7 +96,9 @@ pub use memory_unit::{
     PENDING_SETTING, RELOADED_TOP_MAX, TestUnit, UNIT_SECRET, UNIT_URL, cell_url,
 };
 #[cfg(feature = "model")]
-pub use model_unit::{ModelUnit, box_removal_permit, cell_permit, create, server_authority};
+pub use model_unit::{
+    ModelUnit, box_removal_permit, cell_permit, create, model_on, server_authority,
+};
 #[cfg(feature = "tls")]
 pub use nginx::{Nginx, NginxBuilder, WEB_HOST};
 pub use patroni_cluster::PatroniCluster;

@@ -54,18 +54,26 @@ fn start(records: &Arc<InterruptibleRecords>) -> Arc<Unit> {
     let clock = Arc::new(TickingClock::default());
     let random = Arc::new(SystemRandom::new());
     let blobs = Arc::new(MemoryBlobs::new(clock.clone(), random));
+    start_on(records.clone(), blobs, clock)
+}
+
+/// The model of a unit on these records, with its other stores in memory.
+#[must_use]
+pub fn model_on(records: Arc<dyn RecordStore>, clock: Arc<dyn Clock>) -> Arc<Unit> {
+    let random = Arc::new(SystemRandom::new());
+    let blobs = Arc::new(MemoryBlobs::new(Arc::clone(&clock), random));
     start_on(records, blobs, clock)
 }
 
 fn start_on(
-    records: &Arc<InterruptibleRecords>,
+    records: Arc<dyn RecordStore>,
     blobs: Arc<dyn BlobStore>,
     clock: Arc<dyn Clock>,
 ) -> Arc<Unit> {
     let random = Arc::new(SystemRandom::new());
     let ports = Ports {
         broker: None,
-        records: records.clone(),
+        records,
         blobs,
         cache: Arc::new(MemoryCache::new(1 << 20)),
         clock,
@@ -118,7 +126,7 @@ impl ModelUnit {
         let records = Arc::new(self.records.for_other_node());
         let clock = Arc::new(NodeClock::new(ahead_ms));
         Self {
-            model: start_on(&records, self.model.blobs().clone(), clock),
+            model: start_on(records.clone(), self.model.blobs().clone(), clock),
             records,
         }
     }

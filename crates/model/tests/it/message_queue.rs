@@ -7,7 +7,7 @@ use personium_model::message_queue::{RecordMessageQueue, remove_due};
 use personium_model::server_node;
 use personium_store::{
     Channel, ChannelKind, Direction, KeyRange, Limit, Message, MessageQueue, RecordStore, Space,
-    SubscriptionEnd,
+    SubscriptionEnd, contract,
 };
 use personium_testkit::ModelUnit;
 use personium_types::{Code, NodeId};
@@ -56,18 +56,22 @@ async fn records_keep_the_contract_for_two_server_nodes() {
         let model = Arc::clone(&node.model);
         tokio::spawn(async move { server_node::maintain(&model).await })
     });
-    personium_store::contract::message_queue(
-        [queue_of(&one), queue_of(&other)],
-        |kind, name| Channel {
-            cell,
-            collection: NodeId::from_bytes([5; 16]),
-            kind,
-            name: name.to_owned(),
-            address: String::new(),
-        },
-        || one.model.now_ms(),
-    )
-    .await;
+    let channel = |kind, name: &str| Channel {
+        cell,
+        collection: NodeId::from_bytes([5; 16]),
+        kind,
+        name: name.to_owned(),
+        address: String::new(),
+    };
+    let now_ms = || one.model.now_ms();
+    let ports = [queue_of(&one), queue_of(&other)];
+    contract::message_queue(ports, channel, now_ms).await;
+    // One of them dies: the other one finds that out.
+    let crash = async |_: Arc<dyn MessageQueue>| {
+        one.records.suspend_process();
+        queue_of(&other)
+    };
+    contract::message_queue_after_crash(queue_of(&one), channel, now_ms, crash).await;
     maintaining.iter().for_each(tokio::task::JoinHandle::abort);
 }
 

@@ -65,6 +65,7 @@ mod log_bounds;
 mod low_disk;
 mod master_token;
 mod memcached;
+mod message_queue;
 mod messages_between_units;
 mod metrics;
 mod migrated_unit;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use personium_types::Code;
 use tokio::time::timeout;
 
 use crate::{Channel, ChannelKind, Delivery, Message, MessageQueue, TopicSubscription};
@@ -15,6 +16,8 @@ const LONG: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_millis(200);
 /// The time for which messages are kept, milliseconds.
 const KEPT_MS: i64 = 3_600_000;
+/// The time for which a message is kept that nobody gets.
+const SHORTLY_KEPT: Duration = Duration::from_secs(1);
 
 /// Checks the contract of [`MessageQueue`] with two ports over the same data, as two server nodes have them. `channel` makes one that
 /// nobody has used; `now_ms` is the time of the ports.
@@ -42,6 +45,74 @@ pub async fn message_queue(
     ports.apart(&queue("a"), &queue("b"), &message).await;
     let topic = channel(ChannelKind::Topic, "in-order");
     ports.topics(&topic, &message).await;
+}
+
+/// Checks what [`MessageQueue`] keeps when the process with a port dies, or the broker behind it. `crash` lets it die and returns a port
+/// over the same data.
+///
+/// # Panics
+/// If the ports break the contract.
+pub async fn message_queue_after_crash(
+    port: Arc<dyn MessageQueue>,
+    channel: impl Fn(ChannelKind, &str) -> Channel,
+    now_ms: impl Fn() -> i64,
+    crash: impl AsyncFnOnce(Arc<dyn MessageQueue>) -> Arc<dyn MessageQueue>,
+) {
+    let (queue, short) = (
+        channel(ChannelKind::Queue, "crash"),
+        channel(ChannelKind::Queue, "short"),
+    );
+    let topic = channel(ChannelKind::Topic, "crash");
+    let message = |body: &'static str, kept_ms: i64| Message {
+        from: "https://unit.example/c/".to_owned(),
+        body: Bytes::from_static(body.as_bytes()),
+        sent_ms: now_ms(),
+        expires_ms: now_ms() + kept_ms,
+    };
+    for body in ["1", "2", "3", "4"] {
+        port.send(&queue, message(body, KEPT_MS)).await.unwrap();
+    }
+    let held = next(&*port, &queue).await;
+    let done = next(&*port, &queue).await;
+    assert!(port.acknowledge(&queue, &done.receipt).await.unwrap());
+    let kept_ms = i64::try_from(SHORTLY_KEPT.as_millis()).unwrap();
+    port.send(&short, message("short", kept_ms)).await.unwrap();
+    let mut subscription = port.subscribe(&topic, None).await.unwrap();
+    port.send(&topic, message("a", KEPT_MS)).await.unwrap();
+    assert_eq!(received(&mut *subscription, 1).await, ["a"]);
+    let position = subscription.position();
+    port.send(&topic, message("b", KEPT_MS)).await.unwrap();
+    drop(subscription);
+
+    let port = crash(port).await;
+    // What the dead process had delivered comes again. Others may come before it, as long as nobody knows of its death.
+    let mut again = Vec::new();
+    while again.len() < 3 {
+        let delivery = next(&*port, &queue).await;
+        if delivery.message.body == held.message.body {
+            assert_eq!(delivery.message, held.message);
+            assert!(!port.acknowledge(&queue, &held.receipt).await.unwrap());
+            assert!(!port.release(&queue, &held.receipt).await.unwrap());
+        }
+        assert!(port.acknowledge(&queue, &delivery.receipt).await.unwrap());
+        again.push(delivery.message.body);
+    }
+    let others = again.iter().filter(|body| **body != held.message.body);
+    assert_eq!(others.collect::<Vec<_>>(), ["3", "4"], "{again:?}");
+    nothing(&*port, &queue).await;
+    tokio::time::sleep(SHORTLY_KEPT).await;
+    nothing(&*port, &short).await;
+
+    let resumed = port.subscribe(&topic, Some(&position)).await;
+    if position.is_empty() {
+        let missed = resumed.err().map(|error| error.code());
+        assert_eq!(missed, Some(Code::MessagesMissed));
+    } else {
+        assert_eq!(received(&mut *resumed.unwrap(), 1).await, ["b"]);
+    }
+    let mut subscription = port.subscribe(&topic, None).await.unwrap();
+    port.send(&topic, message("c", KEPT_MS)).await.unwrap();
+    assert_eq!(received(&mut *subscription, 1).await, ["c"]);
 }
 
 struct Ports {
