@@ -29,10 +29,21 @@ const OPENWIRE: &[u8] = b"ActiveMQ";
 trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
+/// Parts of the reasons for which the broker refuses whatever comes until there is space. Those of its limits name a page about them.
+const LACK_OF_SPACE: [&str; 2] = ["producer-flow-control", "No space left on device"];
+
 /// An error frame: the broker has refused what it was sent last, and closes the connection.
 #[derive(Debug, thiserror::Error)]
 #[error("the broker says: {0}")]
 pub(crate) struct BrokerRefusal(String);
+
+impl BrokerRefusal {
+    /// Whether the broker had no space for anything: a limit of `systemUsage` whose `sendFailIfNoSpace` is set, or a full disk.
+    pub(crate) fn is_for_lack_of_space(&self) -> bool {
+        let Self(reason) = self;
+        LACK_OF_SPACE.iter().any(|text| reason.contains(text))
+    }
+}
 
 /// A connection that is logged in.
 pub(crate) struct Connection {

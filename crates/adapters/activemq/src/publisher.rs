@@ -56,8 +56,10 @@ impl EventPublisher for ActiveMqPublisher {
                 .source()
                 .and_then(|it| it.downcast_ref::<BrokerRefusal>());
             match refusal {
-                Some(refusal) => PublishError::Refused(refusal.to_string()),
-                None => PublishError::Down(chain(&error).to_string()),
+                Some(refusal) if !refusal.is_for_lack_of_space() => {
+                    PublishError::Refused(refusal.to_string())
+                }
+                _ => PublishError::Down(chain(&error).to_string()),
             }
         })
     }

@@ -5,6 +5,7 @@ mod activemq;
 mod broker;
 mod cases;
 mod feed;
+mod full_broker;
 mod kafka;
 mod nodes_feed;
 mod process_feed;

@@ -10,10 +10,15 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use personium_activemq::{ActiveMqQueue, BrokerAddress, BrokerSettings, BrokerState};
+use personium_activemq::{
+    ActiveMqPublisher, ActiveMqQueue, BrokerAddress, BrokerSettings, BrokerState,
+};
 use personium_operator_files::tls::client_config;
-use personium_store::{Channel, ChannelKind, Message, MessageQueue, SubscriptionEnd, contract};
-use personium_testkit::{ActiveMq, free_port, wait_until};
+use personium_store::{
+    Channel, ChannelKind, EventPublisher, Message, MessageQueue, OutgoingEvent, PublishError,
+    SubscriptionEnd, contract,
+};
+use personium_testkit::{ActiveMq, OnFullStore, free_port, wait_until};
 use personium_types::error::chain;
 use personium_types::{CellId, Clock, Code, NodeId, Secret, SystemClock, SystemRandom};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,6 +26,9 @@ use tokio::net::TcpListener;
 
 const NONE: Duration = Duration::ZERO;
 const LONG: Duration = Duration::from_secs(30);
+/// The size of the store of a broker that becomes full, and of the messages that fill it.
+const STORE_MIB: u32 = 4;
+const LARGE_BYTES: usize = 100_000;
 
 fn settings(address: &str) -> BrokerSettings {
     BrokerSettings {
@@ -71,6 +79,12 @@ async fn broker_keeps_the_contract_and_what_was_sent_survives_its_death() {
     let mut broker = ActiveMq::start();
     let address = broker.url();
     contract::message_queue([port(&address), port(&address)], channel, now_ms).await;
+    let crash = async |port: Arc<dyn MessageQueue>| {
+        broker.kill();
+        broker.start_again();
+        port
+    };
+    contract::message_queue_after_crash(port(&address), channel, now_ms, crash).await;
 
     let queue = channel(ChannelKind::Queue, "durable");
     let topic = channel(ChannelKind::Topic, "durable");
@@ -217,6 +231,78 @@ async fn secured_broker_is_used_by_those_who_trust_and_know_it_and_messages_of_o
         .unwrap()
         .unwrap();
     assert_eq!(dead.message.body.len(), 1_001);
+}
+
+/// A message of which a few fill the store of a broker.
+fn large(number: usize) -> Message {
+    message(&format!("{number} {}", "x".repeat(LARGE_BYTES)))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn full_broker_takes_no_messages_until_some_are_received_and_loses_none() {
+    for on_full in [OnFullStore::Block, OnFullStore::Refuse] {
+        let broker = ActiveMq::start_with_store_limit(STORE_MIB, on_full);
+        let unit = port_with(BrokerSettings {
+            timeout: Duration::from_secs(2),
+            message_max_bytes: 2 * LARGE_BYTES,
+            ..settings(&broker.url())
+        });
+        let queue = channel(ChannelKind::Queue, "full");
+        let mut sent = 0;
+        let error = loop {
+            match unit.send(&queue, large(sent)).await {
+                Ok(()) => sent += 1,
+                Err(error) => break error,
+            }
+            assert!(sent < 1_000, "the broker does not become full");
+        };
+        assert_eq!(error.code(), Code::BrokerDown);
+        let reason = chain(&error).to_string();
+        let expected = match on_full {
+            OnFullStore::Block => "does not answer",
+            OnFullStore::Refuse => "store is Full",
+        };
+        assert!(reason.contains(expected), "{reason}");
+        // What cannot be stored is no fault of the event.
+        let topic = "VirtualTopic.full";
+        let clock = Arc::new(SystemClock::new());
+        let publisher = ActiveMqPublisher::new(settings(&broker.url()), topic, clock);
+        let consumers = Channel {
+            address: "Consumer.a.VirtualTopic.full".to_owned(),
+            ..queue.clone()
+        };
+        assert_eq!(unit.receive(&consumers, NONE).await.unwrap(), None);
+        let event = OutgoingEvent {
+            id: "1".to_owned(),
+            cell: "https://unit.example/c/".to_owned(),
+            kind: "app.did".to_owned(),
+            body: "{}".into(),
+        };
+        let published = publisher.publish(&[event]).await;
+        assert!(
+            matches!(published, Err(PublishError::Down(_))),
+            "{published:?}"
+        );
+
+        for number in 0..sent {
+            let delivery = unit.receive(&queue, LONG).await.unwrap().unwrap();
+            assert_eq!(delivery.message.body, large(number).body);
+            assert!(unit.acknowledge(&queue, &delivery.receipt).await.unwrap());
+        }
+        wait_until("the broker takes messages again", async || {
+            unit.send(&queue, message("last")).await.is_ok()
+        })
+        .await;
+        // The one without an acknowledgement may have been stored, when there was space again.
+        loop {
+            let delivery = unit.receive(&queue, LONG).await.unwrap().unwrap();
+            assert!(unit.acknowledge(&queue, &delivery.receipt).await.unwrap());
+            match &delivery.message.body[..] {
+                b"last" => break,
+                body => assert_eq!(body, &large(sent).body[..]),
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use personium_activemq::frame::{Frame, FrameReader};
-use personium_testkit::{ActiveMq, ProcessUnitBuilder};
+use personium_testkit::{ActiveMq, OnFullStore, ProcessUnitBuilder};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::BusEvent;
 use super::broker::{Broker, WAITING_MAX, published};
+use super::full_broker::FullBroker;
 
 const WAIT: Duration = Duration::from_secs(120);
 /// The name of a topic that ActiveMQ gives to each consumer as a queue of its own.
@@ -18,6 +19,8 @@ pub(crate) const TOPIC: &str = "VirtualTopic.personium";
 const CONSUMER: &str = "/queue/Consumer.test.VirtualTopic.personium";
 /// The option by which the broker refuses large messages.
 const LIMIT: &str = "?wireFormat.maxDataLength=32768";
+/// The size of a store that becomes full.
+const STORE_MIB: u32 = 4;
 
 /// Another system: it reads the events from its queue.
 pub(crate) struct Consumer {
@@ -87,6 +90,26 @@ impl ActiveMqBus {
             consumer: None,
         }
     }
+}
+
+impl ActiveMqBus {
+    /// A broker whose store is full after a few large events.
+    pub(super) fn with_small_store(on_full: OnFullStore) -> Self {
+        Self {
+            broker: ActiveMq::start_with_store_limit(STORE_MIB, on_full),
+            consumer: None,
+        }
+    }
+}
+
+impl FullBroker for ActiveMqBus {
+    /// Nobody consumes, so the broker must store.
+    fn fill(&mut self) {
+        self.consumer = None;
+    }
+
+    /// Whoever reads the next event consumes again.
+    fn make_room(&mut self) {}
 }
 
 impl Broker for ActiveMqBus {

@@ -45,8 +45,8 @@ pub(super) fn published(event: &Value) -> BusEvent {
 }
 
 pub(super) struct BrokerUnit<B> {
-    unit: StorageUnit,
-    broker: B,
+    pub(super) unit: StorageUnit,
+    pub(super) broker: B,
 }
 
 impl<B: Broker> BrokerUnit<B> {
@@ -60,19 +60,23 @@ impl<B: Broker> BrokerUnit<B> {
     }
 
     /// Waits until so many events wait for the broker.
-    async fn wait_for_waiting(&self, at_least: u32) {
+    pub(super) async fn wait_for_waiting(&self, at_least: u32) {
         wait_until("it is shown how many events wait", async || {
             self.unit.metric("personium_event_bus_waiting").await >= at_least.into()
         })
         .await;
     }
 
-    async fn expect_lost(&self, lost: u32) {
-        let found = self.unit.metric("personium_event_bus_lost_total").await;
-        assert_eq!(found, u64::from(lost));
+    /// The number of events that were lost to the broker.
+    pub(super) async fn lost(&self) -> u64 {
+        self.unit.metric("personium_event_bus_lost_total").await
     }
 
-    async fn wait_until_none_waits(&self) {
+    async fn expect_lost(&self, lost: u32) {
+        assert_eq!(self.lost().await, u64::from(lost));
+    }
+
+    pub(super) async fn wait_until_none_waits(&self) {
         wait_until("none waits", async || {
             self.unit.metric("personium_event_bus_waiting").await == 0
         })

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use personium_testkit::{Kafka, KafkaReader, ProcessUnitBuilder};
+use personium_testkit::{Kafka, KafkaBuilder, KafkaReader, ProcessUnitBuilder};
 use serde_json::Value;
+use tempfile::TempDir;
 
 use super::BusEvent;
 use super::broker::{Broker, WAITING_MAX, published};
+use super::full_broker::FullBroker;
+use crate::full_disk::{Kind, Mount, empty, fill};
 use crate::program::expect_refused_start;
 
 const TOPIC: &str = "personium_event_topic";
@@ -22,18 +25,94 @@ pub(super) struct KafkaBus {
 }
 
 impl KafkaBus {
-    /// Starts a cluster that speaks TLS, knows one user with a certificate, and takes no large messages.
+    /// Starts a cluster that takes no large messages.
     pub(super) fn start() -> Self {
+        Self::start_with(|broker| broker.setting("message.max.bytes", "65536"))
+    }
+
+    /// Starts a cluster that speaks TLS and knows one user with a certificate, with further settings.
+    fn start_with(change: impl FnOnce(KafkaBuilder) -> KafkaBuilder) -> Self {
         let broker = Kafka::builder()
             .with_client_certificate()
-            .user("unit", "pass:word")
-            .setting("message.max.bytes", "65536")
-            .start();
+            .user("unit", "pass:word");
         Self {
-            broker,
+            broker: change(broker).start(),
             reader: None,
             partitions: BTreeMap::new(),
         }
+    }
+}
+
+/// A cluster whose data is on a disk of its own.
+pub(super) struct KafkaOnDisk {
+    kafka: KafkaBus,
+    disk: PathBuf,
+    _mount: Mount,
+    _folder: TempDir,
+}
+
+impl KafkaOnDisk {
+    /// Starts it with this many MiB. Returns nothing where a disk cannot be mounted.
+    pub(super) fn start(mib: u64) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = folder.path().join("disk");
+        let mount = Mount::new(Kind::Tmpfs, &disk, mib)?;
+        let data = disk.join("data");
+        let data = data.to_str().unwrap();
+        let kafka = KafkaBus::start_with(|broker| broker.setting("log.dirs", data));
+        Some(Self {
+            kafka,
+            disk,
+            _mount: mount,
+            _folder: folder,
+        })
+    }
+}
+
+impl FullBroker for KafkaOnDisk {
+    fn fill(&mut self) {
+        fill(&self.disk);
+    }
+
+    /// A broker that could not write has ended by itself.
+    fn make_room(&mut self) {
+        empty(&self.disk);
+        self.kafka.kill();
+        self.kafka.start_again();
+    }
+}
+
+impl Broker for KafkaOnDisk {
+    fn configure(&self, unit: ProcessUnitBuilder) -> ProcessUnitBuilder {
+        self.kafka.configure(unit)
+    }
+
+    async fn listen(&mut self) {
+        self.kafka.listen().await;
+    }
+
+    async fn next(&mut self) -> BusEvent {
+        self.kafka.next().await
+    }
+
+    fn kill(&mut self) {
+        self.kafka.kill();
+    }
+
+    fn start_again(&mut self) {
+        self.kafka.start_again();
+    }
+
+    fn pause(&self) {
+        self.kafka.pause();
+    }
+
+    fn resume(&self) {
+        self.kafka.resume();
+    }
+
+    fn refusal(&self) -> &'static str {
+        self.kafka.refusal()
     }
 }
 
