@@ -6,6 +6,8 @@ use personium_model::auth::token_issuer::TokenIssuer;
 use personium_model::odata::message::{AttemptOutcome, DeliverySender, OutgoingMessage};
 use personium_model::{CellContext, Unit};
 use personium_trace::Attribute;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::{NoResponse, ReceivedResponse, RequestSender};
 
@@ -131,18 +133,80 @@ struct ErrorBody {
     message: Option<String>,
 }
 
+/// Members of an error response. What else another server has sent is read over: as values it would take many times its size.
+#[derive(Deserialize)]
+struct ErrorMembers<'a> {
+    #[serde(borrow)]
+    code: Option<&'a RawValue>,
+    #[serde(borrow)]
+    message: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct MessageMembers<'a> {
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
+}
+
 impl ErrorBody {
     fn of(response: &ReceivedResponse) -> Self {
         if response.status.is_success() {
             return Self::default();
         }
-        let Ok(body) = serde_json::from_slice::<serde_json::Value>(&response.body) else {
+        let Ok(body) = serde_json::from_slice::<ErrorMembers<'_>>(&response.body) else {
             return Self::default();
         };
-        let text = |value: Option<&serde_json::Value>| value?.as_str().map(str::to_owned);
+        let text = |value: &RawValue| serde_json::from_str::<String>(value.get()).ok();
+        let message = |value: &RawValue| {
+            let members: MessageMembers<'_> = serde_json::from_str(value.get()).ok()?;
+            members.value.and_then(text)
+        };
         Self {
-            code: text(body.get("code")),
-            message: text(body.get("message").and_then(|message| message.get("value"))),
+            code: body.code.and_then(text),
+            message: body.message.and_then(message),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_and_message_of_an_error_are_found_among_whatever_a_server_sends() {
+        let of = |body: &str| {
+            let response = ReceivedResponse {
+                status: StatusCode::CONFLICT,
+                body: body.to_owned().into(),
+            };
+            let error = ErrorBody::of(&response);
+            (error.code, error.message)
+        };
+        let some = |text: &str| Some(text.to_owned());
+        let zeros = "0,".repeat(1_000_000);
+        for (body, expected) in [
+            (
+                r#"{"code":"a","message":{"lang":"en","value":"b \u00e9"}}"#.to_owned(),
+                (some("a"), some("b \u{e9}")),
+            ),
+            (
+                format!(r#"{{"x":[{zeros}0],"message":{{"value":"b"}},"code":1}}"#),
+                (None, some("b")),
+            ),
+            (
+                r#"{"code":"a","message":"b"}"#.to_owned(),
+                (some("a"), None),
+            ),
+            (
+                r#"{"code":null,"message":{"value":null}}"#.to_owned(),
+                (None, None),
+            ),
+            (format!("[{zeros}0]"), (None, None)),
+            ("[".repeat(1_000_000), (None, None)),
+            ("<html>".to_owned(), (None, None)),
+            (String::new(), (None, None)),
+        ] {
+            assert_eq!(of(&body), expected, "{}", body.get(..80).unwrap_or(&body));
         }
     }
 }

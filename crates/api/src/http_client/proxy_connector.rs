@@ -4,14 +4,14 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::uri::Scheme;
 use http::{HeaderValue, Uri};
-use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
@@ -26,6 +26,11 @@ use crate::body::BoxError;
 
 /// The time to establish a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The bytes that a server may send for one request: more than the largest body and its head. Interim responses (RFC 9110 section 15.2)
+/// have no other limit.
+const ANSWER_MAX_BYTES: usize = 32 << 20;
+/// The bytes that are read at once.
+const CHUNK_BYTES: usize = 16 << 10;
 
 /// The operator's proxy (RFC 9110 section 3.7).
 #[derive(Debug, Clone)]
@@ -187,15 +192,23 @@ enum Peer {
     Proxy,
 }
 
-/// A connection to a server or to the proxy.
+/// A connection to a server or to the proxy, which ends when the peer sends too much between two writes.
 pub struct ProxiedStream {
     stream: TokioIo<TcpStream>,
     peer: Peer,
+    /// The number of bytes that were read since the last write.
+    read_bytes: usize,
+    chunk: Box<[u8]>,
 }
 
 impl ProxiedStream {
     fn new(stream: TokioIo<TcpStream>, peer: Peer) -> Self {
-        Self { stream, peer }
+        Self {
+            stream,
+            peer,
+            read_bytes: 0,
+            chunk: vec![0; CHUNK_BYTES].into_boxed_slice(),
+        }
     }
 }
 
@@ -209,9 +222,23 @@ impl Read for ProxiedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
+        mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let Self {
+            stream,
+            read_bytes,
+            chunk,
+            ..
+        } = &mut *self;
+        let length = buf.remaining().min(chunk.len());
+        let mut read = ReadBuf::new(chunk.get_mut(..length).unwrap_or_default());
+        ready!(Pin::new(stream).poll_read(cx, read.unfilled()))?;
+        *read_bytes = read_bytes.saturating_add(read.filled().len());
+        if *read_bytes > ANSWER_MAX_BYTES {
+            return Poll::Ready(Err(io::Error::other("the answer is too large")));
+        }
+        buf.put_slice(read.filled());
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -221,6 +248,7 @@ impl Write for ProxiedStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.read_bytes = 0;
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 

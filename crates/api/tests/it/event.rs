@@ -5,6 +5,7 @@ mod every_operation;
 mod exec;
 mod failed_requests;
 mod feed;
+mod hostile_targets;
 mod internal;
 mod log;
 mod messages;
