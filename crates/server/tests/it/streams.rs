@@ -1,6 +1,7 @@
 //! Queues and topics of stream collections, as the built program serves them.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use personium_testkit::{ProcessUnit, TestClient, text_member};
@@ -15,6 +16,8 @@ const TOPIC: &str = "c/b/s/topic/t";
 const SOCKET: &str = "c/__topic/b/s.topic.t";
 /// The number of messages before the process is killed, and after its restart.
 const MESSAGES: usize = 40;
+/// The time for which messages are kept where that is tried.
+const KEPT: Duration = Duration::from_secs(3);
 
 pub(crate) async fn prepare(admin: &TestClient) {
     admin.create_cell("c").await;
@@ -129,7 +132,7 @@ async fn who_may_not_receive_is_no_subscriber() {
     let posting = async {
         loop {
             admin.post(TOPIC, "1").await.expect(200);
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
     tokio::select! {
@@ -147,6 +150,27 @@ async fn who_may_not_receive_is_no_subscriber() {
     }
     let plain = admin.request("GET", SOCKET).send().await;
     plain.expect(400);
+}
+
+#[tokio::test]
+async fn messages_are_kept_as_long_as_the_setting_says() {
+    let setting = "io.personium.core.stream.expiresIn";
+    let unit = crate::unit().setting(setting, KEPT.as_secs()).start();
+    let admin = unit.admin();
+    prepare(&admin).await;
+    let receive = async |wait: u8| {
+        let path = format!("{QUEUE}?wait={wait}");
+        let received = admin.admin_request("GET", &path).send().await;
+        received.expect(200).json()
+    };
+    admin.post(QUEUE, "1").await.expect(200);
+    tokio::time::sleep(KEPT + Duration::from_millis(100)).await;
+    assert_eq!(receive(0).await, json!([]));
+    let (received, ()) = tokio::join!(receive(30), async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        admin.post(QUEUE, "2").await.expect(200);
+    });
+    assert_eq!(received, json!([2]));
 }
 
 #[tokio::test]
@@ -174,7 +198,7 @@ async fn acknowledged_messages_survive_kills_and_come_at_least_once_in_order() {
         });
         let killing = async {
             loop {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
                 let path = format!("{QUEUE}?wait=0&ack=explicit");
                 // One that is never acknowledged.
                 let held = admin.admin_request("GET", &path).send().await;
