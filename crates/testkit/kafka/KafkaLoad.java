@@ -7,6 +7,7 @@ import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.PartitionInfo;
 import org.apache.kafka.common.TopicPartition;
 
 /**
@@ -14,7 +15,7 @@ import org.apache.kafka.common.TopicPartition;
  * acknowledged.
  */
 public class KafkaLoad {
-    public static void main(String[] arguments) {
+    public static void main(String[] arguments) throws InterruptedException {
         Properties properties = new Properties();
         properties.put("bootstrap.servers", arguments[1]);
         if (arguments[0].equals("count")) {
@@ -24,15 +25,24 @@ public class KafkaLoad {
         }
     }
 
-    private static void count(Properties properties, String topic) {
+    /** The partitions of a topic, which the cluster makes when it is first asked for it: until then there are none. */
+    private static List<TopicPartition> partitions(KafkaConsumer<byte[], byte[]> consumer, String topic) throws InterruptedException {
+        while (true) {
+            List<PartitionInfo> found = consumer.partitionsFor(topic);
+            if (found != null && !found.isEmpty()) {
+                return found.stream().map(partition -> new TopicPartition(topic, partition.partition())).toList();
+            }
+            Thread.sleep(100);
+        }
+    }
+
+    private static void count(Properties properties, String topic) throws InterruptedException {
         String type = "org.apache.kafka.common.serialization.ByteArrayDeserializer";
         properties.put("key.deserializer", type);
         properties.put("value.deserializer", type);
         try (KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(properties)) {
             // Without a group: nothing but the records passes the broker.
-            List<TopicPartition> partitions = consumer.partitionsFor(topic).stream()
-                .map(partition -> new TopicPartition(topic, partition.partition()))
-                .toList();
+            List<TopicPartition> partitions = partitions(consumer, topic);
             consumer.assign(partitions);
             consumer.seekToBeginning(partitions);
             long records = 0;
