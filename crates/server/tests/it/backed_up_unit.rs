@@ -10,7 +10,7 @@ use personium_testkit::{PostgresCluster, create_unit_database};
 use crate::copied_unit::stage::{Side, Stage, change, until_line};
 use crate::full_disk::{Kind, Mount};
 use crate::program;
-use crate::storage_unit::{cell_files, files};
+use crate::storage_unit::{cell_files, copy as copy_folder, files};
 use crate::verified_unit::{expect_whole, stage, verify};
 
 /// More lines than a back-up or a restore writes.
@@ -529,6 +529,47 @@ async fn full_disk_ends_a_backup_and_the_former_generation_stays() {
     assert!(grown.unwrap().success());
     backups.expect_backup(&stage.source, &[]);
     backups.expect_drill(&stage);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn full_disk_ends_a_restore_which_goes_on_when_there_is_space() {
+    let mut stage = Stage::start("").await;
+    let backups = Backups::new(&stage);
+    backups.expect_backup(&stage.source, &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let small = folder.path().join("small");
+    let Some(mount) = Mount::new(Kind::Tmpfs, &small, 1) else {
+        return;
+    };
+    let there = stage.side(small.join("there").to_str().unwrap(), "");
+    let (mut failed, mut begun) = (0, 0);
+    // The bodies have 24 MB.
+    for mib in [1, 2, 4, 8, 16, 24] {
+        mount.resize(mib.max(mount.used_mib()));
+        let (done, text) = backups.restore(&["--to", there.settings()]);
+        assert!(!text.contains("panicked"), "{text}");
+        if done {
+            break;
+        }
+        failed += 1;
+        let is_named = ["full", "No space left"]
+            .iter()
+            .any(|why| text.contains(why));
+        assert!(is_named, "{mib} MiB: {text}");
+        // What is there is no unit, also when there is space again.
+        mount.resize(100);
+        if there.data.join("records/unit.db").exists() || there.data.join("unit.id").exists() {
+            begun += 1;
+            there.expect_unfinished();
+            let _ = fs::remove_file(there.data.join("records/reserve"));
+        }
+    }
+    assert!(failed > 3 && begun > 1, "{failed}, {begun}");
+    mount.resize(100);
+    backups.expect_restored(&there);
+    let whole = stage.side("whole", "");
+    copy_folder(&there.data, &whole.data);
+    stage.expect_same_answers(&whole).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

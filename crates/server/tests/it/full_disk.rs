@@ -7,7 +7,7 @@ use std::process::Command;
 
 use personium_testkit::{ProcessUnitBuilder, TestClient, wait_until};
 
-use crate::storage_unit::{StorageUnit, bodies};
+use crate::storage_unit::{StorageUnit, bodies, copy};
 
 const CYCLES: usize = 12;
 
@@ -57,6 +57,38 @@ impl Mount {
             path: path.to_owned(),
             _image: image_folder,
         })
+    }
+}
+
+impl Mount {
+    /// Moves a folder onto a tmpfs of this many MiB that is mounted in its place.
+    pub fn below(folder: &Path, mib: u64) -> Option<Self> {
+        let before = folder.with_extension("before");
+        fs::rename(folder, &before).unwrap();
+        let mount = Self::new(Kind::Tmpfs, folder, mib);
+        if mount.is_some() {
+            for entry in fs::read_dir(&before).unwrap() {
+                let from = entry.unwrap().path();
+                copy(&from, &folder.join(from.file_name().unwrap()));
+            }
+        }
+        mount
+    }
+
+    /// The MiB that are in use, rounded up.
+    pub fn used_mib(&self) -> u64 {
+        let used = Command::new("du").arg("-sm").arg(&self.path).output();
+        let used = String::from_utf8(used.unwrap().stdout).unwrap();
+        used.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    /// Gives the tmpfs another size.
+    pub fn resize(&self, mib: u64) {
+        let resized = Command::new("mount")
+            .args(["-o", &format!("remount,size={mib}m")])
+            .arg(&self.path)
+            .status();
+        assert!(resized.unwrap().success());
     }
 }
 

@@ -1,11 +1,13 @@
 //! `personium restore --cell`: one cell comes back beside the living one, in its place, or after it was removed; the others stay.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
 use personium_testkit::{PostgresCluster, TestClient, create_unit_database};
 
 use crate::copied_unit::stage::{Side, Stage, until_line};
+use crate::full_disk::Mount;
 use crate::program;
 use crate::verified_unit::{expect_whole, verify};
 
@@ -288,6 +290,47 @@ async fn killed_restore_of_a_cell_leaves_the_living_one_or_the_restored_one() {
     unit.expect(&["--cell", "two", "--replace"]);
     unit.stage.unit.restart();
     expect_former(&unit.stage.unit, "two").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn full_disk_ends_a_restore_of_a_cell_and_the_living_one_stays() {
+    let mut unit = Restored::new("").await;
+    unit.stop();
+    let data = unit.stage.source.data.clone();
+    let Some(mount) = Mount::below(&data, 200) else {
+        return;
+    };
+    let (mut used, mut failed) = (mount.used_mib(), 0);
+    // The cell has 6 MB.
+    for more in 0..20 {
+        mount.resize(used + more);
+        let (done, text) = unit.restore(&["--cell", "two", "--replace"]);
+        assert!(!text.contains("panicked"), "{text}");
+        if done {
+            break;
+        }
+        failed += 1;
+        let is_named = ["full", "No space left"]
+            .iter()
+            .any(|why| text.contains(why));
+        assert!(is_named, "{more} MiB: {text}");
+        let (code, text) = verify(&unit.stage.source, &[]);
+        assert!(code == Some(0) && text.contains("3 cells"), "{text}");
+        if more == 2 {
+            mount.resize(used + 50);
+            unit.stage.unit.restart();
+            expect_changed(&unit.stage.unit).await;
+            unit.stop();
+            let _ = fs::remove_file(data.join("records/reserve"));
+            used = mount.used_mib();
+        }
+    }
+    assert!(failed > 2, "{failed}");
+    mount.resize(200);
+    unit.expect(&["--cell", "two", "--replace"]);
+    unit.stage.unit.restart();
+    expect_former(&unit.stage.unit, "two").await;
+    unit.stop();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

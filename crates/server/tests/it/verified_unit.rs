@@ -14,6 +14,7 @@ use personium_types::{BlobId, CellId};
 use serde_json::{Value, json};
 
 use crate::copied_unit::stage::{Side, Stage};
+use crate::full_disk::{Mount, empty, fill};
 use crate::program;
 use crate::storage_unit::bodies;
 
@@ -357,10 +358,8 @@ fn damages(unit: &Side) -> usize {
     text.lines().filter(damage).count()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_repairs_damage_nothing_and_are_repeated() {
-    const STEP: Duration = Duration::from_millis(20);
-    const ROUNDS_MAX: u32 = 200;
+/// A unit two cells of which have lost the index entries and keys of their entities.
+async fn unit_without_indexes() -> Stage {
     let stage = stage("").await;
     let records = StoppedRecords::open(&stage.source.data).await;
     for cell in ["one", "two"] {
@@ -375,6 +374,42 @@ async fn killed_repairs_damage_nothing_and_are_repeated() {
         }
     }
     records.close().await;
+    stage
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn full_disk_ends_a_repair_which_goes_on_when_there_is_space() {
+    let stage = unit_without_indexes().await;
+    let data = stage.source.data.clone();
+    let Some(mount) = Mount::below(&data, 200) else {
+        return;
+    };
+    let _ = fs::remove_file(data.join("records/reserve"));
+    let before = damages(&stage.source);
+    assert!(before > 10, "{before}");
+    mount.resize(mount.used_mib());
+    fill(&data);
+    let (status, text) = verify(&stage.source, &["--repair"]);
+    assert!(!text.contains("panicked"), "{text}");
+    let is_named = ["full", "No space left"]
+        .iter()
+        .any(|why| text.contains(why));
+    // What a few small changes repair needs no more than the logs of the files have.
+    assert!(status == Some(0) || is_named, "{status:?}: {text}");
+    mount.resize(200);
+    empty(&data);
+    let now = damages(&stage.source);
+    assert!(now <= before, "{now} of {before}");
+    let (status, text) = verify(&stage.source, &["--repair"]);
+    assert_eq!(status, Some(0), "{text}");
+    expect_whole(&stage.source);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_repairs_damage_nothing_and_are_repeated() {
+    const STEP: Duration = Duration::from_millis(20);
+    const ROUNDS_MAX: u32 = 200;
+    let stage = unit_without_indexes().await;
     let mut left = damages(&stage.source);
     assert!(left > 10, "{left}");
     let mut killed = 0;
