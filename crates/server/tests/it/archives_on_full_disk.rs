@@ -135,6 +135,9 @@ async fn installations_on_a_full_disk_fail_at_each_step_and_leave_nothing() {
     fs::create_dir(&temporary).unwrap();
     let builder = without_limit(folder.path());
     let builder = builder.setting("io.personium.core.bar.tmp.dir", temporary.display());
+    // The bodies that a killed process was about to remove are removed by the first scan after the next start.
+    let first_scan = "io.personium.core.blobStore.firstOrphanScanInSeconds";
+    let builder = builder.setting(first_scan, 2);
     let mut unit = StorageUnit::start(builder);
     fill(&unit).await;
     let archive = export_box(&unit).await.expect(200).body.to_vec();
