@@ -77,6 +77,16 @@
   // engine have a place. Each class is called through a proxy, whose frame is not in the stack.
   const madeByScripts = new WeakMap();
   const ownFrame = '(personium:runtime.js';
+  // The engine ignores what happens in functions that it calls for stacks: scripts cannot give it any.
+  native.watchErrors(ErrorClass, Object.getOwnPropertyDescriptor(ErrorClass, 'prepareStackTrace').set);
+  put(ErrorClass, 'prepareStackTrace', undefined, false);
+  put(ErrorClass, 'stackTraceLimit', ErrorClass.stackTraceLimit, false);
+  const captureStack = ErrorClass.captureStackTrace;
+  put(ErrorClass, 'captureStackTrace', function captureStackTrace(target, from) {
+    const captured = create(null);
+    apply(captureStack, ErrorClass, [captured, typeof from === 'function' ? from : captureStackTrace]);
+    put(target, 'stack', captured.stack, false);
+  }, false);
   const withMessage = (error) => {
     const stack = error.stack;
     const frame = typeof stack === 'string' ? apply(original.indexOf, stack, [ownFrame]) : -1;

@@ -1,5 +1,6 @@
 //! The engine: the threads of scripts, and the limits of how many run at once.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,11 +9,12 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::compute_slots::{ComputeSlots, ComputeTurn, SlotPermit};
+use crate::error_texts::ErrorTexts;
 use crate::failure::ScriptFailure;
 use crate::output::{LocalSink, Output, ScriptResponse};
 use crate::prepared::{HOST_STACK_BYTES, Prepared};
-use crate::run::{self, ScriptCall, ScriptText};
-use crate::running_script::RunningScript;
+use crate::run::{self, ScriptCall};
+use crate::running_script::{RunningScript, ScriptText};
 use crate::scripts_at_once::{RunPermit, ScriptsAtOnce};
 use crate::stream_table::StreamTable;
 use crate::worker::WorkerPool;
@@ -127,12 +129,12 @@ impl ScriptEngine {
         let place = self.slots.begin(move |slot| {
             // What is dropped here may begin tasks, such as reading the rest of the request: the runtime of the unit gets them.
             let _entered = handle.enter();
-            let text = ScriptText {
+            let text = Rc::new(ScriptText {
                 file: call.file,
                 source: call.source,
                 context: call.context,
                 request: call.request,
-            };
+            });
             let running = RunningScript {
                 host: call.host,
                 turn: slots.turn(&handle, slot_permit, Some(slot)),
@@ -142,11 +144,13 @@ impl ScriptEngine {
                 stop: call.stop,
                 streams: StreamTable::new(call.input),
                 output,
+                text,
+                errors: ErrorTexts::default(),
                 modules: std::collections::HashMap::new(),
                 calls: 0,
                 timed_out: false,
             };
-            let turn = run::start(running, &text);
+            let turn = run::start(running);
             drop(permit);
             Prepared::make_next(&limits);
             turn.and_then(ComputeTurn::into_slot)

@@ -5,9 +5,13 @@
 //! has a thread of its own while it runs; calls of the host block that thread, not the caller of [`ScriptEngine::run`].
 
 mod aws_signature;
+mod called_function;
 mod compute_slots;
 mod engine;
+mod error_stacks;
+mod error_texts;
 mod failure;
+mod guessed_value;
 mod host;
 mod library;
 
@@ -15,12 +19,14 @@ mod native;
 mod output;
 mod prepared;
 mod response;
+mod rhino_message;
 mod route;
 mod run;
 mod running_script;
 mod script_stop;
 mod script_threads;
 mod scripts_at_once;
+mod source_tokens;
 mod stream_table;
 mod syntax;
 mod text_encoding;

@@ -8,6 +8,7 @@ use rquickjs::object::{AsProperty, Property};
 use rquickjs::{ArrayBuffer, Atom, Ctx, Exception, Function, Object, Result, Value, qjs};
 
 use crate::aws_signature::SignedPost;
+use crate::error_stacks;
 use crate::host::{HostError, HostErrorKind, LogLevel};
 use crate::library;
 use crate::output::ResponseHead;
@@ -44,6 +45,13 @@ pub(crate) fn object<'js>(ctx: &Ctx<'js>, slot: &ScriptSlot) -> Result<Object<'j
     functions.add_library()?;
     functions.add("put", put)?;
     functions.add("putAccessor", put_accessor)?;
+    let watched = slot.clone();
+    functions.add(
+        "watchErrors",
+        move |ctx: Ctx<'js>, class: Object<'js>, setter: Function<'js>| {
+            error_stacks::watch(&ctx, &watched, class, setter)
+        },
+    )?;
     let slot = slot.clone();
     let more = move |ctx: Ctx<'js>, object: Object<'js>, part: String| {
         let functions = Functions {

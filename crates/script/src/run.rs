@@ -1,5 +1,6 @@
 //! One run of a script in its context.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::host::{ByteStream, ScriptHost};
 use crate::native;
 use crate::prepared::Prepared;
 use crate::response;
-use crate::running_script::{RunningScript, ScriptSlot};
+use crate::running_script::{MAIN_PREFIX, RunningScript, ScriptSlot, ScriptText};
 use crate::script_stop::ScriptStop;
 use crate::throw_place;
 
@@ -48,18 +49,10 @@ pub struct ScriptCall {
     pub stop: Option<ScriptStop>,
 }
 
-/// The texts that a script is made of.
-pub(crate) struct ScriptText {
-    pub(crate) file: String,
-    pub(crate) source: String,
-    pub(crate) context: String,
-    pub(crate) request: String,
-}
-
 /// Runs a script to its end in a new context of this thread. Returns its turn, which may still have a slot.
-pub(crate) fn start(running: RunningScript, text: &ScriptText) -> Option<ComputeTurn> {
+pub(crate) fn start(running: RunningScript) -> Option<ComputeTurn> {
     match Prepared::take(&running.limits) {
-        Ok(prepared) => run(prepared, running, text),
+        Ok(prepared) => run(prepared, running),
         Err(failure) => {
             let (output, turn) = running.end(Some(&failure));
             output.fail(failure);
@@ -69,7 +62,8 @@ pub(crate) fn start(running: RunningScript, text: &ScriptText) -> Option<Compute
 }
 
 /// Runs a script to its end. Its response goes to the output of `running`.
-fn run(prepared: Prepared, running: RunningScript, text: &ScriptText) -> Option<ComputeTurn> {
+fn run(prepared: Prepared, running: RunningScript) -> Option<ComputeTurn> {
+    let text = &*Rc::clone(&running.text);
     *prepared.slot.borrow_mut() = Some(running);
     let outcome = prepared.context.with(|ctx| {
         let functions = prepared.functions.clone().restore(&ctx);
@@ -114,7 +108,7 @@ fn steps<'js>(
             .get::<_, Function<'js>>("keepMatches")?
             .call::<_, ()>(())?;
     }
-    let source = format!("{MAIN} = {}", text.source);
+    let source = format!("{MAIN_PREFIX}{}", text.source);
     ctx.eval_with_options::<(), _>(source, native::sloppy(text.file.clone()))?;
     let main: Value<'js> = ctx.globals().get(MAIN)?;
     ctx.globals().remove(MAIN)?;
@@ -247,7 +241,7 @@ fn describe<'js>(
     let thrown = (made || stack.is_empty()).then(thrown).flatten();
     // As in the original, what the parser says about the file is not an error of the script.
     if !made && stack.starts_with(&format!("    at {}:", text.file)) {
-        message = syntax_text(message.trim_start_matches("SyntaxError: ")).to_owned();
+        message = message.trim_start_matches("SyntaxError: ").to_owned();
     }
     let place = match native::stack_line(&stack) {
         _ if thrown.is_some() => {
@@ -261,34 +255,6 @@ fn describe<'js>(
     ScriptFailure::Failed {
         text: format!("{message} ({place})"),
         stack: format!("{message}\n{stack}"),
-    }
-}
-
-/// The text of the original about the syntax of a file, for that of the engine.
-fn syntax_text(message: &str) -> &str {
-    match message {
-        "unexpected token in expression: ''" | "Unexpected end of input" => {
-            "Unexpected end of file"
-        }
-        "expecting ';'" => "missing ; before statement",
-        "expecting ')'" => "missing ) after argument list",
-        "expecting '}'" => "missing } after function body",
-        "unexpected end of string" => "unterminated string literal",
-        "variable name expected" => "missing variable name",
-        "unexpected end of regexp" | "unexpected line terminator in regexp" => {
-            "unterminated regular expression literal"
-        }
-        "invalid property name" => "invalid property id",
-        "expecting catch or finally" => "'try' without 'catch' or 'finally'",
-        "break must be inside loop or switch" => "unlabelled break must be inside loop or switch",
-        "invalid assignment left-hand side" => "Invalid assignment left-hand side.",
-        "expecting field name" => "missing name after . operator",
-        _ if message.starts_with("unexpected token in expression: ")
-            || message.starts_with("Unexpected ") =>
-        {
-            "syntax error"
-        }
-        _ => message,
     }
 }
 

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use personium_types::{Clock, ExtensionValue, ScriptLimits};
 
 use crate::compute_slots::ComputeTurn;
+use crate::error_texts::{EngineError, ErrorTexts};
 use crate::failure::ScriptFailure;
 use crate::host::{
     ExtensionCall, HostError, HostErrorKind, HostRequest, Mail, MailAddress, RequestBody,
@@ -22,8 +23,22 @@ use crate::stream_table::{BufferedStream, StreamTable};
 use crate::text_encoding;
 use crate::written_value::{WrittenCall, WrittenValue};
 
+/// The text that is evaluated before that of a script file, on its first line: the global that holds its value for a moment.
+pub(crate) const MAIN_PREFIX: &str = "__personium_main = ";
+
+/// The text that `globals.js` evaluates before that of a module, on its first line.
+const MODULE_PREFIX: &str = "(function(exports){";
+
 /// The time within which the log of a script must be stored.
 const LOG_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The texts that a script is made of.
+pub(crate) struct ScriptText {
+    pub(crate) file: String,
+    pub(crate) source: String,
+    pub(crate) context: String,
+    pub(crate) request: String,
+}
 
 /// The script that runs in a context; `None` before it begins and after it has ended.
 pub(crate) type ScriptSlot = Rc<RefCell<Option<RunningScript>>>;
@@ -38,6 +53,10 @@ pub(crate) struct RunningScript {
     pub(crate) turn: ComputeTurn,
     pub(crate) streams: StreamTable,
     pub(crate) output: Output,
+    /// The texts that it was made of.
+    pub(crate) text: Rc<ScriptText>,
+    /// The texts that were read for the messages of errors.
+    pub(crate) errors: ErrorTexts,
     /// The texts of modules that were read.
     pub(crate) modules: HashMap<String, Option<String>>,
     pub(crate) calls: u32,
@@ -283,6 +302,27 @@ impl RunningScript {
             return Err(HostError::new(HostErrorKind::Limit, &text));
         }
         Ok(())
+    }
+
+    /// The message of an error of the engine, as Rhino has it; `None` if it has none of its own.
+    pub(crate) fn error_message(&mut self, error: EngineError) -> Option<String> {
+        if let Some(known) = self.errors.known(&error) {
+            return known;
+        }
+        let mut errors = std::mem::take(&mut self.errors);
+        let file = error.file.clone();
+        let message = errors.message(error, || self.text_of_file(&file));
+        self.errors = errors;
+        message
+    }
+
+    /// The text that the engine evaluated for the script file or for a module; `None` if there is no such file.
+    fn text_of_file(&self, file: &str) -> Option<String> {
+        if file == self.text.file {
+            return Some(format!("{MAIN_PREFIX}{}", self.text.source));
+        }
+        let module = self.modules.get(file.strip_suffix(".js")?)?;
+        Some(format!("{MODULE_PREFIX}{}", module.as_ref()?))
     }
 
     /// The source of a module; `None` if there is none.

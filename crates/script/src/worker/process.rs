@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,11 +16,12 @@ use super::message::{UnitMessage, WorkerLimits, WorkerMessage};
 use super::remote_host::{RemoteHost, RemoteSink, RemoteStream};
 use super::sandbox;
 use crate::compute_slots::{ComputeSlots, SlotPermit};
+use crate::error_texts::ErrorTexts;
 use crate::failure::ScriptFailure;
 use crate::output::Output;
 use crate::prepared::{self, HOST_STACK_BYTES, Prepared};
-use crate::run::{self, ScriptText};
-use crate::running_script::RunningScript;
+use crate::run;
+use crate::running_script::{RunningScript, ScriptText};
 use crate::stream_table::{INPUT, StreamTable};
 
 /// How much less urgent than the requests of the unit scripts are.
@@ -94,12 +96,12 @@ fn serve(link: &Arc<Link>, limits: &ScriptLimits, clock: &Arc<dyn Clock>) -> io:
             return Err(io::Error::other("a script was expected"));
         };
         link.tell(&WorkerMessage::Started, &[])?;
-        let text = ScriptText {
+        let text = Rc::new(ScriptText {
             file,
             source: String::from_utf8(source.into()).map_err(io::Error::other)?,
             context,
             request,
-        };
+        });
         let sink = Box::new(RemoteSink(Arc::clone(link)));
         let running = RunningScript {
             host: Arc::new(RemoteHost(Arc::clone(link))),
@@ -115,11 +117,13 @@ fn serve(link: &Arc<Link>, limits: &ScriptLimits, clock: &Arc<dyn Clock>) -> io:
             limits: *limits,
             streams: StreamTable::new(Box::new(RemoteStream::new(link, INPUT))),
             output: Output::new(sink, limits.output_max_bytes),
+            text,
+            errors: ErrorTexts::default(),
             modules: HashMap::new(),
             calls: 0,
             timed_out: false,
         };
-        drop(run::start(running, &text));
+        drop(run::start(running));
         Prepared::make_next(limits);
     }
 }

@@ -149,7 +149,7 @@ async fn errors_list_their_message_and_place() {
         [
             "",
             "fileName,lineNumber",
-            r#"{"message":"cannot read property 'x' of null","fileName":"unnamed script","lineNumber":8}"#,
+            r#"{"message":"Cannot read property \"x\" from null","fileName":"unnamed script","lineNumber":8}"#,
             8,
             "unnamed script"
         ],

@@ -92,6 +92,85 @@ async fn bytecode_and_modules_of_the_engine_are_not_loaded() {
     assert_eq!(value_of(&unit, absent).await, json!([]));
 }
 
+/// Scripts that throw for ever, or put what never ends where the engine looks when it makes an error.
+const ENDLESS_ERRORS: &[&str] = &[
+    "for (;;) { try { null.x; } catch (e) {} }",
+    "for (;;) { try { null.x; } catch (e) {} try { none(); } catch (e) {} }",
+    "for (;;) { try { null.x; } catch (e) {} try { null.y; } catch (e) {} try { null.z; } catch (e) {} }",
+    "for (;;) new Error('m');",
+    "for (;;) { try { eval('1+'); } catch (e) {} }",
+    "for (var n = 0; ; n += 1) { try { null['x' + n]; } catch (e) {} }",
+    "for (;;) { try { decodeURIComponent('%'); } catch (e) {} }",
+    "Error.prepareStackTrace = function () { for (;;); }; for (;;) { try { null.x; } catch (e) {} new Error('m'); }",
+    "Object.getPrototypeOf(TypeError).prepareStackTrace = function () { for (;;); }; for (;;) new Error('m');",
+    "Object.defineProperty(Error, 'prepareStackTrace', {get: function () { for (;;); }}); for (;;) { try { null.x; } catch (e) {} }",
+    "Error.stackTraceLimit = {valueOf: function () { for (;;); }}; for (;;) { try { null.x; } catch (e) {} new Error('m'); }",
+    "Object.defineProperty(Error.prototype, 'message', {get: function () { for (;;); }}); for (;;) { try { null.x; } catch (e) {} }",
+    "Object.defineProperty(TypeError.prototype, 'name', {get: function () { for (;;); }}); for (;;) { try { null.x; } catch (e) {} }",
+    "var p = new Proxy({}, {defineProperty: function () { for (;;); }}); for (;;) { try { Error.captureStackTrace(p); } catch (e) {} }",
+    "for (;;) { var e; try { null.x; } catch (caught) { e = caught; } Object.defineProperty(e, 'message', {get: function () { for (;;); }}); Error.captureStackTrace(e); }",
+    "(function f() { try { f(); } catch (e) {} try { f(); } catch (e) {} })(); for (;;);",
+    "var big = []; for (;;) { try { big.push(new Array(100000).fill(1)); null.x; } catch (e) {} }",
+];
+
+#[tokio::test]
+async fn errors_without_end_are_stopped_in_time() {
+    let unit =
+        unit_with(|settings| settings.scripts.limits.timeout = Duration::from_millis(300)).await;
+    for errors in ENDLESS_ERRORS {
+        let script = format!("function(r) {{ {errors} }}");
+        wait_until("an end by the limit of time", async || {
+            let response = run(&unit, &script).await;
+            assert!(
+                response.status.as_u16() >= 500,
+                "{script}: {}",
+                response.text()
+            );
+            response.text() == "Script TimeOut"
+        })
+        .await;
+    }
+    // On a busy machine, the time may be too short even for this.
+    let ends = "function(r) { return {status: 200, headers: {}, body: []}; }";
+    wait_until("a script that ends", async || {
+        run(&unit, ends).await.status == 200
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn messages_of_errors_in_huge_and_broken_texts_are_made() {
+    let unit = unit().await;
+    let many = "[[1, ".repeat(100);
+    let long = "x".repeat(20_000);
+    for (script, message) in [
+        (
+            format!("function(r) {{ var a = '{long}'; try {{ a.none(); }} catch (e) {{ throw e.message.length; }} }}"),
+            "52 (unnamed script#1)",
+        ),
+        (
+            format!("function(r) {{ null.{long}; }}"),
+            "TypeError: Cannot read property",
+        ),
+        (
+            format!("function(r) {{ if (r.none) {{ var a = {many}2{}; }} none.x; var none; }}", "]]".repeat(100)),
+            "Cannot read property \"x\" from undefined (unnamed script#1)",
+        ),
+        (
+            format!("function(r) {{ {} none.x; var none; }}", ";".repeat(400_000)),
+            "Cannot read property \"x\" from undefined (unnamed script#1)",
+        ),
+        (
+            "function(r) { var s = ''; for (var i = 0; i < 3000; i += 1) { try { eval('var v' + i + '; v' + i + '()'); } catch (e) { s = e.message; } } throw s; }".to_owned(),
+            "not a function (unnamed script#1)",
+        ),
+    ] {
+        let text = failure_of(&unit, &script).await;
+        let start: String = script.chars().take(80).collect();
+        assert!(text.contains(message), "{start}: {text}");
+    }
+}
+
 #[tokio::test]
 async fn functions_of_the_engine_do_not_show_their_source() {
     let unit = unit().await;

@@ -52,9 +52,76 @@ async fn language_is_that_of_2023_without_ways_out() {
 }
 
 #[tokio::test]
-async fn texts_that_are_no_json_and_no_script_are_named_as_by_the_reference() {
+async fn errors_of_the_engine_have_the_messages_of_the_reference() {
     let unit = unit().await;
+    let undefined =
+        "TypeError org.mozilla.javascript.Undefined@0 is not a function, it is undefined.";
+    let missing = "Cannot find function f in object [object Object].";
     let cases = [
+        (
+            "return missing",
+            "ReferenceError \"missing\" is not defined.",
+        ),
+        (
+            "return none.x",
+            "TypeError Cannot read property \"x\" from undefined",
+        ),
+        (
+            "return null.x",
+            "TypeError Cannot read property \"x\" from null",
+        ),
+        (
+            "return none.f()",
+            "TypeError Cannot call method \"f\" of undefined",
+        ),
+        (
+            "return o.b.c(1)",
+            "TypeError Cannot call method \"c\" of undefined",
+        ),
+        (
+            "return o.b['c']",
+            "TypeError Cannot read property \"c\" from undefined",
+        ),
+        (
+            "none.x = 1",
+            "TypeError Cannot set property \"x\" of undefined to \"1\"",
+        ),
+        ("return o.f()", &format!("TypeError {missing}")),
+        (
+            "return o.a.f(function () {}, (1))",
+            &format!("TypeError {missing}"),
+        ),
+        ("return o['f'](1)", &format!("TypeError {missing}")),
+        ("return new o.None()", undefined),
+        (
+            "return none()",
+            "TypeError none is not a function, it is undefined.",
+        ),
+        ("return [1].map(none)", undefined),
+        (
+            "'use strict'; missing = 1",
+            "ReferenceError Assignment to undefined \"missing\" in strict mode",
+        ),
+        (
+            "return 1 instanceof 1",
+            "TypeError Can't use 'instanceof' on a non-object.",
+        ),
+        (
+            "return 'a' in 'b'",
+            "TypeError Can't use 'in' on a non-object.",
+        ),
+        (
+            "return new Array(-1)",
+            "RangeError Inappropriate array length.",
+        ),
+        (
+            "return decodeURIComponent('%')",
+            "URIError Malformed URI sequence.",
+        ),
+        (
+            "throw new TypeError('x is not defined')",
+            "TypeError x is not defined",
+        ),
         ("return S('{')", "SyntaxError Unterminated object literal"),
         ("return S('')", "SyntaxError Empty JSON string"),
         ("return S('<a>')", "SyntaxError Unexpected token: <"),
@@ -88,7 +155,7 @@ async fn texts_that_are_no_json_and_no_script_are_named_as_by_the_reference() {
     let seen = value_of(
         &unit,
         &format!(
-            "(function () {{ var S = JSON.parse; return [\n{}\n].map(function (f) {{\n\
+            "(function () {{ var none, o = {{a: {{}}}}, S = JSON.parse; return [\n{}\n].map(function (f) {{\n\
              try {{ return f(); }} catch (e) {{ return e.name + ' ' + e.message; }} }}); }})()",
             functions.join(",\n")
         ),
@@ -112,6 +179,30 @@ async fn texts_that_are_no_json_and_no_script_are_named_as_by_the_reference() {
             "'try' without 'catch' or 'finally'",
         ),
         ("function(r) { else {} }", "syntax error"),
+        (
+            "function(r) { eval('1+'); }",
+            "SyntaxError: Unexpected end of file",
+        ),
+        (
+            "function(r) { var s = 'abc'; s.foo(); }",
+            "TypeError: Cannot find function foo in object abc.",
+        ),
+        (
+            "function(r) { var a; a.b.c(1); }",
+            "TypeError: Cannot read property \"b\" from undefined",
+        ),
+        (
+            "function(r) { var o = {}; o.b.c(1); }",
+            "TypeError: Cannot call method \"c\" of undefined",
+        ),
+        (
+            "function(r) { var a; a(); }",
+            "TypeError: org.mozilla.javascript.Undefined@0 is not a function, it is undefined.",
+        ),
+        (
+            "function(r) { var o = {n: 5}; o.n(r); }",
+            "TypeError: Cannot call property n in object [object Object]. It is not a function, it is \"number\".",
+        ),
         ("function(r) { require('nofile'); }", "404 Not Found"),
     ] {
         let place = if text.starts_with("404") {

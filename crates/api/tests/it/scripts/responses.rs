@@ -275,7 +275,7 @@ async fn uncaught_errors_are_answered_with_their_text_and_line() {
         ),
         (
             "function(r) {\n try { null.x; } catch (e) {}\n if (r.none) throw 1;\n nothing(); }",
-            "ReferenceError: nothing is not defined (unnamed script#4)",
+            "ReferenceError: \"nothing\" is not defined. (unnamed script#4)",
         ),
         (
             "function(r) {\n if (r.none) throw 1;\n throw 'x'; }",
@@ -291,7 +291,7 @@ async fn uncaught_errors_are_answered_with_their_text_and_line() {
         ),
         (
             "function(r) {\n  return nothing; }",
-            "ReferenceError: nothing is not defined (unnamed script#2)",
+            "ReferenceError: \"nothing\" is not defined. (unnamed script#2)",
         ),
         (
             "async function(r) {\n await null;\n throw new Error('later'); }",
