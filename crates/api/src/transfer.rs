@@ -1,7 +1,7 @@
 //! `__export` and `__import`: the content of a cell into a snapshot, and back. While one runs, the cell is not changed.
 
 use http::{Method, StatusCode, header};
-use personium_install::{CellExporter, CellImporter, ExportFormat};
+use personium_install::{CellExporter, CellImporter, CellProperties, ExportFormat};
 use personium_model::Permit;
 use personium_model::transfer::{self, TransferKind, TransferStatus};
 use personium_types::time::iso_time;
@@ -165,7 +165,12 @@ async fn start(
         }
         TransferKind::Import => {
             let importer = CellImporter::begin(unit, context, authority, wanted).await?;
-            BegunTransfer::Import(Box::new(importer))
+            let may_set = request.access.manages(unit.urls(), context.cell());
+            let properties = match may_set {
+                true => CellProperties::Imported,
+                false => CellProperties::Kept,
+            };
+            BegunTransfer::Import(Box::new(importer.with_properties(properties)))
         }
     })
 }

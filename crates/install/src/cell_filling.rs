@@ -12,7 +12,7 @@ mod type_map;
 mod user_data;
 mod values;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use personium_archive::snapshot::{self, Document};
@@ -75,6 +75,8 @@ pub(crate) struct CellFilling<'f> {
     /// Where the progress is shown, and what can be lost to another server node.
     transfer: Option<&'f RunningTransfer>,
     refusals: Refusals,
+    /// The properties that the cell gets instead of those of the source.
+    kept_properties: Option<BTreeMap<String, String>>,
     urls: OwnUrls,
     /// Control and schema objects by their ids in the source.
     objects: HashMap<String, ImportedObject>,
@@ -105,11 +107,18 @@ impl<'f> CellFilling<'f> {
             source,
             transfer,
             refusals,
+            kept_properties: None,
             objects: HashMap::new(),
             collections: HashMap::new(),
             types: TypeMap::default(),
             done: 0,
         }
+    }
+
+    /// Gives the cell these properties instead of those of the source.
+    pub fn keeping(mut self, properties: Option<BTreeMap<String, String>>) -> Self {
+        self.kept_properties = properties;
+        self
     }
 
     /// Fills the cell.

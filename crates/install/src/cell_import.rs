@@ -10,7 +10,7 @@ use personium_model::cell_replacement::CellReplacement;
 use personium_model::transfer::{self, RunningTransfer, TransferFailure, TransferKind};
 use personium_model::{CellContext, Permit, ServerAuthority, Unit};
 use personium_types::error::chain;
-use personium_types::{CellId, Result};
+use personium_types::{CellId, Code, Result};
 
 use crate::cell_filling::{CellFilling, Refusals, STEPS};
 use crate::cell_source::CellSource;
@@ -25,6 +25,16 @@ pub struct CellImporter {
     context: Arc<CellContext>,
     source: CellSource,
     origin: RequestOrigin,
+    properties: CellProperties,
+}
+
+/// The properties that a cell has after an import. Only who manages a cell may change them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CellProperties {
+    /// Those of the snapshot.
+    Imported,
+    /// Those that it has.
+    Kept,
 }
 
 impl CellImporter {
@@ -50,7 +60,15 @@ impl CellImporter {
             context: Arc::clone(context),
             source: CellSource::Snapshot(package),
             origin,
+            properties: CellProperties::Kept,
         })
+    }
+
+    /// Chooses the properties of the cell; without it, those that it has are kept.
+    #[must_use]
+    pub fn with_properties(mut self, properties: CellProperties) -> Self {
+        self.properties = properties;
+        self
     }
 
     /// Imports the snapshot. If that fails, the cell is as it was, and its state tells why.
@@ -87,7 +105,17 @@ impl CellImporter {
         let unit = self.transfer.unit();
         let new = CellReplacement::begin(unit, &self.context).await?;
         let cell = (new.new_cell(), &self.authority);
+        let kept = match self.properties {
+            CellProperties::Imported => None,
+            CellProperties::Kept => {
+                // What has been read before the transfer began may be old.
+                let old = unit.find_cell_by_id(&self.context.cell().id).await?;
+                let node = old.ok_or(Code::NoSuchCell)?.cell_node().await?;
+                Some(node.value.properties.clone())
+            }
+        };
         let filling = CellFilling::new(cell, &self.source, Some(&self.transfer), Refusals::End);
+        let filling = filling.keeping(kept);
         let mut outcome = Box::pin(filling.fill()).await.map(drop);
         if outcome.is_ok() {
             outcome = new.copy_snapshots().await;

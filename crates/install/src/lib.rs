@@ -57,7 +57,7 @@ mod snapshot_package;
 
 pub use authority::{InstallAuthority, InstallRequest};
 pub use cell_export::{CellExporter, ExportFormat};
-pub use cell_import::CellImporter;
+pub use cell_import::{CellImporter, CellProperties};
 pub use export::ExportedBox;
 pub use installer::Installer;
 pub use migration::{CellOutcome, ComparedCell, Migration, is_of_cell};

@@ -1,5 +1,6 @@
 //! A snapshot that is imported, read on threads that may block.
 
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::sync::Arc;
 
@@ -89,6 +90,7 @@ impl SnapshotPackage {
             cell: Document::default(),
         };
         package.check_manifest().await?;
+        package.check_described()?;
         package.cell = package.read_json(&package.get(snapshot::CELL)?).await?;
         Ok(package)
     }
@@ -108,6 +110,37 @@ impl SnapshotPackage {
             self.get(path)?;
         }
         Ok(())
+    }
+
+    /// Checks that the cell, its main box, and all folders that have something have a description: without it, their access control
+    /// and properties would be lost.
+    fn check_described(&self) -> Result<()> {
+        let names: HashSet<&str> = self.entries.iter().map(BarEntry::name).collect();
+        let main_box = format!(
+            "{}/{}/{}",
+            snapshot::TREE,
+            snapshot::MAIN_BOX,
+            snapshot::META
+        );
+        let mut wanted = BTreeSet::from([snapshot::CELL_META.to_owned(), main_box]);
+        for name in &names {
+            let mut path = *name;
+            while let Some((folder, _)) = path.rsplit_once('/') {
+                let below = folder.strip_prefix(snapshot::TREE);
+                let is_in_tree = below.is_some_and(|it| it.is_empty() || it.starts_with('/'));
+                if !is_in_tree || !wanted.insert(format!("{folder}/{}", snapshot::META)) {
+                    break;
+                }
+                path = folder;
+            }
+        }
+        match wanted
+            .into_iter()
+            .find(|name| !names.contains(name.as_str()))
+        {
+            Some(missing) => Err(Error::new(Code::SnapshotEntry).with(missing)),
+            None => Ok(()),
+        }
     }
 
     /// All files, in the order of the archive.

@@ -18,7 +18,7 @@ use personium_xml::XmlLimits;
 
 use super::{CellFilling, ImportedCollection, acl, valid_time};
 use crate::cell_export::KINDS;
-use crate::cell_source::SourceFolder;
+use crate::cell_source::{CellSource, SourceFolder};
 use crate::snapshot_package::invalid;
 
 /// The number of nodes of one commit, and the size of the small files in it.
@@ -115,6 +115,16 @@ impl CellFilling<'_> {
             }
         }
         self.import_files(&mut batch, &mut files).await?;
+        if matches!(self.source, CellSource::Snapshot(_)) {
+            let mut boxes = self.objects.iter();
+            let lost = boxes.find(|(id, object)| {
+                object.set == ControlSet::Box && !created.contains_key(id.as_str())
+            });
+            if let Some((id, _)) = lost {
+                let path = format!("{}/{id}/{}", snapshot::TREE, snapshot::META);
+                self.refuse(&path, id, invalid(&path, "a box has no description"))?;
+            }
+        }
         self.commit(&mut batch).await
     }
 
@@ -126,7 +136,13 @@ impl CellFilling<'_> {
             *xml = self.urls.adapt_text(xml);
         }
         let id = self.new.cell().node_id();
-        let node = self.node(snapshot::CELL_META, &meta, (id, NodeKind::Cell))?;
+        if self.kept_properties.is_some() {
+            meta.properties.clear();
+        }
+        let mut node = self.node(snapshot::CELL_META, &meta, (id, NodeKind::Cell))?;
+        if let Some(kept) = &self.kept_properties {
+            node.properties.clone_from(kept);
+        }
         node.count_put(None, &mut batch.batch);
         records::put(&mut batch.batch, keys::cell_node(), &node)
     }

@@ -256,9 +256,13 @@ async fn import_ends_the_logins_of_before_and_keeps_the_owner_and_the_log() {
 #[tokio::test]
 async fn import_is_refused_without_a_snapshot_of_the_format() {
     let unit = TestUnit::new().await;
+    unit.put_file("c/b/file", "content").await;
     let good = export(&unit, "good").await;
     let with = |name: &str, content: Option<&[u8]>| zip_with(&good, name, content);
     let manifest = "00_manifest.json";
+    let all = entries(&good);
+    let file = all.keys().find(|name| name.ends_with("/file/content"));
+    let in_folder = |name: &str| file.unwrap().replace("/file/content", name);
     for (snapshot, outcome) in [
         (b"no zip".to_vec(), refused(400, "MC-0004")),
         (good[..good.len() - 30].to_vec(), refused(400, "MC-0004")),
@@ -276,6 +280,17 @@ async fn import_is_refused_without_a_snapshot_of_the_format() {
         ),
         (
             with("10_odata/00_cell.json", Some(b"[]")),
+            refused(400, "MC-0001"),
+        ),
+        (with("20_webdav/.pmeta", None), refused(400, "MC-0001")),
+        (with("20_webdav/__/.pmeta", None), refused(400, "MC-0001")),
+        (with(&in_folder("/.pmeta"), None), refused(400, "MC-0001")),
+        (
+            with(&in_folder("/file/.pmeta"), None),
+            refused(400, "MC-0001"),
+        ),
+        (
+            with("20_webdav/__/x/y/.pmeta", Some(b"{}")),
             refused(400, "MC-0001"),
         ),
     ] {
@@ -314,6 +329,81 @@ fn zip_with(snapshot: &[u8], name: &str, content: Option<&[u8]>) -> Vec<u8> {
         zip.write_all(&content).unwrap();
     }
     zip.finish().unwrap().into_inner()
+}
+
+#[tokio::test]
+async fn box_without_a_description_fails_the_import() {
+    let unit = TestUnit::new().await;
+    let good = export(&unit, "good").await;
+    let is_of_b = |name: &&String| name.ends_with("/.pmeta") && name.matches('/').count() == 2;
+    let all = entries(&good);
+    let mut described = all.keys().filter(is_of_b);
+    let of_b = described.find(|name| !name.contains("/__/")).unwrap();
+    upload(&unit, "c", "bad", &zip_with(&good, of_b, None)).await;
+    let state = import(&unit, "c", "bad").await;
+    assert_eq!(state["message"]["code"], "PR400-MC-0001", "{state}");
+    import_ready(&unit, "c", "good").await;
+}
+
+#[tokio::test]
+async fn only_who_manages_the_cell_imports_its_properties() {
+    let unit = TestUnit::new().await;
+    unit.create_account("c", r#"{"Name":"me"}"#).await;
+    unit.grant_to_everybody("c", &["p:root"]).await;
+    let property = |value: &str| {
+        format!(
+            "<p:authorizationhtmlurl xmlns:p=\"urn:x-personium:xmlns\">{value}</p:authorizationhtmlurl>"
+        )
+    };
+    let patch = |value: &str| {
+        let set = property(value);
+        format!(
+            "<D:propertyupdate xmlns:D=\"DAV:\"><D:set><D:prop>{set}</D:prop></D:set></D:propertyupdate>"
+        )
+    };
+    let old = patch("http://old.example/");
+    let set = unit.admin_request("PROPPATCH", "c").body(old).send().await;
+    set.expect(207);
+    let good = export(&unit, "good").await;
+    let entry = "20_webdav/.pmeta";
+    let mut meta: Value = serde_json::from_slice(&entries(&good)[entry]).unwrap();
+    meta["d"] = json!({
+        "authorizationhtmlurl@urn:x-personium:xmlns": property("http://new.example/"),
+        "tokenrefusespassword@urn:x-personium:xmlns":
+            "<p:tokenrefusespassword xmlns:p=\"urn:x-personium:xmlns\">true</p:tokenrefusespassword>",
+    });
+    let changed = meta.to_string().into_bytes();
+    upload(&unit, "c", "new", &zip_with(&good, entry, Some(&changed))).await;
+    let token = unit.access_token("c").await;
+    // The same right as for PROPPATCH.
+    let new = patch("http://new.example/");
+    let refusal = unit.request("PROPPATCH", "c").bearer(&token).body(new);
+    assert_eq!(refusal.send().await.outcome(), refused(403, "AU-0001"));
+    let properties = async || {
+        let found = unit.admin_request("PROPFIND", "c").header("depth", "0");
+        found.send().await.expect(207).text()
+    };
+    let body = r#"{"Name":"new"}"#;
+    let begun = unit.request("POST", "c/__import").bearer(&token).body(body);
+    begun.send().await.expect(202);
+    wait_until("the end of the import", async || {
+        state_of_cell(&unit, "c").await["status"] != "importation in progress"
+    })
+    .await;
+    assert_eq!(state_of_cell(&unit, "c").await["status"], "ready");
+    let found = properties().await;
+    assert!(
+        found.contains("old.example") && !found.contains("new.example"),
+        "{found}"
+    );
+    assert!(!found.contains("tokenrefusespassword"), "{found}");
+    // A manager imports them.
+    import_ready(&unit, "c", "new").await;
+    let found = properties().await;
+    assert!(
+        found.contains("new.example") && found.contains("tokenrefusespassword"),
+        "{found}"
+    );
 }
 
 /// The number of spaces of the store.
@@ -361,7 +451,6 @@ async fn import_that_fails_leaves_the_cell_as_it_was() {
         ("20_webdav/none/.pmeta", meta("col.box")),
         ("20_webdav/__/x/.pmeta", meta("col.box")),
         ("20_webdav/__/x/.pmeta", meta("dav.file")),
-        ("20_webdav/__/x/y/.pmeta", meta("col.webdav")),
         ("20_webdav/__/x:y/.pmeta", meta("col.webdav")),
         (
             "20_webdav/__/x/.pmeta",
