@@ -18,7 +18,8 @@ const LEVELS: &[(TargetLevel, &str, &str)] = &[
         "A cell",
         "Privileges are granted by the access control list of the cell (`ACL {cell}`). The scope of the token must include the \
          privilege too, unless its name begins with `D:`. A link between two control objects needs the privileges for both; a link \
-         between a received message and an account needs only the privilege for messages.",
+         between a received message and an account needs only the privilege for messages. \
+         `p:social` gives the cells that it links with a relation whatever roles this has.",
     ),
     (
         TargetLevel::Box,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use personium_odata::body::{Intent, ValidatedBody};
 use personium_odata::edm::{ID, PUBLISHED, UPDATED};
 use personium_odata::value::{Properties, Value};
-use personium_store::{Batch, Expect};
+use personium_store::{Batch, Direction, Expect};
 use personium_types::preconditions::{Outcome, RequestKind, ResourceState};
 use personium_types::{Code, ETag, Preconditions, Result};
 
@@ -54,7 +54,7 @@ impl Update {
 /// Changes an entity. `check` may refuse the change after the entity was found, for instance because of its owner.
 ///
 /// The change of the URL of an external cell gives another cell what its links give. If it has links to roles, the permit must
-/// be for changing these too; see [`repointed_links`].
+/// be for changing these too; see [`repointed_links`]. So also if a relation of it has roles.
 ///
 /// # Errors
 /// [`Code::NoSuchEntity`] if it does not exist; [`Code::EntityTagMismatch`] if the precondition fails;
@@ -141,6 +141,7 @@ async fn store(
                 return Err(Code::PrivilegeLacking.into());
             }
             batch.assert_empty(range);
+            check_indirect_roles(root, set, (&before, association), &mut batch).await?;
         }
         ownership::rename_administrators(root, set, (&before, &after), &mut batch).await?;
         rules::follow_timer(root, set, (&before, &after), &mut batch).await?;
@@ -150,6 +151,39 @@ async fn store(
         Ok((batch, post_commit, update))
     })
     .await
+}
+
+/// The number of relations that are read at once.
+const RELATIONS_AT_ONCE: usize = 1000;
+
+/// Refuses another URL for a cell if one of its relations has roles: the new cell would get them. Adds the assertion to a batch
+/// that those that have none get none meanwhile.
+async fn check_indirect_roles(
+    root: &ServiceRoot,
+    set: &SetRef,
+    (cell, to_roles): (&Entity, &Association),
+    batch: &mut Batch,
+) -> Result<()> {
+    let relations = root.control_set(ControlSet::Relation);
+    let relations = relations.ok_or(Code::OdataInconsistent)?.key;
+    let range = keys::links(&set.key, &cell.id, &relations);
+    let prefix = range.start.as_bytes().len();
+    let mut rest = range;
+    loop {
+        let up = Direction::Up;
+        let found = root.records.list_keys(&rest, up, RELATIONS_AT_ONCE).await?;
+        for relation in found.iter().filter_map(|key| keys::last_text(key, prefix)) {
+            let roles = keys::links(&relations, &relation, &to_roles.target.tag);
+            if !root.records.is_empty(&roles).await? {
+                return Err(Code::PrivilegeLacking.into());
+            }
+            batch.assert_empty(roles);
+        }
+        match found.last() {
+            Some(last) if found.len() == RELATIONS_AT_ONCE => rest = rest.after(last),
+            _ => return Ok(()),
+        }
+    }
 }
 
 /// Checks the conditions of a request that changes or deletes an entity.

@@ -11,6 +11,10 @@ use crate::message::{ID, deliver, request_message};
 const STRANGER: &str = "http://far.example/x/";
 /// The URL of a cell that is linked with the role and the relation `given`.
 const FRIEND: &str = "http://near.example/y/";
+/// The URL of a cell that is linked with the relation `family`, which has the role `given`.
+const KIN: &str = "http://kin.example/k/";
+/// The URL of a cell that is linked with the relation `plain`, which has no role.
+const PAL: &str = "http://pal.example/p/";
 
 /// One way to an effect.
 struct Way {
@@ -118,6 +122,18 @@ fn ways_to_unlink(set: &str, kind: &str) -> Vec<Way> {
     ]
 }
 
+/// The ways to give another URL to a cell.
+fn ways_to_rename(url: &str) -> Vec<Way> {
+    let path = format!("c/__ctl/{}", ext_cell(url));
+    let renamed = || json!({"Url": "http://far.example/z/"});
+    vec![
+        request("PUT", &path, renamed()),
+        request("MERGE", &path, renamed()),
+        overridden("PUT", &path, renamed()),
+        overridden("MERGE", &path, renamed()),
+    ]
+}
+
 fn effects() -> Vec<Effect> {
     let renamed = || json!({"Url": "http://far.example/z/"});
     let friend = format!("c/__ctl/{}", ext_cell(FRIEND));
@@ -146,6 +162,26 @@ fn effects() -> Vec<Effect> {
                 overridden("MERGE", &friend, renamed()),
             ],
             shown: ("c/__ctl/Role('given')/$links/_ExtCell", "far.example", true),
+        },
+        Effect {
+            name: "a new cell gets a role by a relation",
+            needs: &[P::Auth, P::Social],
+            ways: ways_to_rename(KIN),
+            shown: (
+                "c/__ctl/Relation('family')/$links/_ExtCell",
+                "far.example",
+                true,
+            ),
+        },
+        Effect {
+            name: "a new cell gets a relation",
+            needs: &[P::Social],
+            ways: ways_to_rename(PAL),
+            shown: (
+                "c/__ctl/Relation('plain')/$links/_ExtCell",
+                "far.example",
+                true,
+            ),
         },
         Effect {
             name: "a cell loses a role",
@@ -262,6 +298,16 @@ async fn unit() -> TestUnit {
         )
         .await;
     }
+    for (url, relation) in [(KIN, "family"), (PAL, "plain")] {
+        let relation_body = json!({"Name": relation}).to_string();
+        unit.create("c/__ctl/Relation", &relation_body).await;
+        unit.create("c/__ctl/ExtCell", &json!({"Url": url}).to_string())
+            .await;
+        let relation = format!("Relation('{relation}')");
+        unit.link("c", &relation, "_ExtCell", &ext_cell(url)).await;
+    }
+    unit.link("c", "Relation('family')", "_Role", "Role('given')")
+        .await;
     unit.create("c/__ctl/Rule", r#"{"Name":"given","Action":"log"}"#)
         .await;
     unit
