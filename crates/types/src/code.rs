@@ -218,7 +218,7 @@ codes! {
     NotCellOwner = "PR403-AU-0003", "The cell belongs to another unit user.";
     SchemaAuthRequired = "PR403-AU-0004", "Application authentication is required.";
     SchemaMismatch = "PR403-AU-0005", "The authenticated application does not match the schema of this box.";
-    SchemaLevelLow = "PR403-AU-0006", "The application must be authenticated as a confidential client.";
+    SchemaLevelLow = "PR403-AU-0006", "The application must be authenticated as a {0} client.";
     ScopeLacking = "PR403-AU-0007", "The scope of the token does not include the privilege [{0}].";
     IssuerName = "PR403-AU-0008", "Only an administrator of the unit may give a cell the name [{0}]: the accounts of that cell are unit users.";
     GrantType = "PR400-AN-0001", "The grant type is not supported.";

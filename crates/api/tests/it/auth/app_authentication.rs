@@ -369,3 +369,44 @@ async fn introspection_by_an_app_shows_only_its_own_tokens() {
     assert_eq!(text_member(&body, "client_id"), app);
     assert_eq!(text_member(&body, "iss"), cell_url("c"));
 }
+
+#[tokio::test]
+async fn what_is_moved_or_removed_requires_its_own_schema_level() {
+    let unit = unit_with_accounts(|_| {}).await;
+    let everybody = personium_testkit::everybody_ace(&["D:all"]);
+    unit.set_acl("c/app", &everybody).await;
+    let app = cell_url("appcell");
+    let token = async |id: &str, secret: &str| {
+        let fields = [("client_id", id), ("client_secret", secret)];
+        text_member(
+            &login_with_client(&unit, &fields).await.json(),
+            "access_token",
+        )
+    };
+    let plain = unit.access_token("c").await;
+    let public = token(&app, &unit.assertion(by_app)).await;
+    let confidential = token(&app, &unit.assertion(by_confidential_app)).await;
+    let send = async |method: &str, from: &str, token: &str| {
+        let request = unit.request(method, from).bearer(token);
+        let request = request.header("destination", "http://unit.example/c/app/moved");
+        request.send().await.outcome()
+    };
+    unit.create_collection("c/app/strict", "").await;
+    unit.create_collection("c/app/free", "").await;
+    let level = "p:requireSchemaAuthz='confidential'";
+    unit.set_acl_with("c/app/strict", level, &everybody).await;
+    let (other, low) = (refused(403, "AU-0005"), refused(403, "AU-0006"));
+    for (token, outcome) in [(&plain, other), (&public, low)] {
+        for method in ["MOVE", "DELETE", "PROPFIND"] {
+            let sent = send(method, "c/app/strict", token).await;
+            assert_eq!(sent, outcome, "{method}");
+        }
+    }
+    let moved = send("MOVE", "c/app/strict", &confidential).await;
+    assert_eq!(moved, success(201));
+    let removed = send("DELETE", "c/app/moved", &confidential).await;
+    assert_eq!(removed, success(204));
+    // One without a level of its own asks for none.
+    assert_eq!(send("MOVE", "c/app/free", &plain).await, success(201));
+    assert_eq!(send("DELETE", "c/app/moved", &plain).await, success(204));
+}
