@@ -380,6 +380,7 @@ impl<'a> Dispatcher<'a> {
             scripts: Arc::clone(&self.state.scripts),
             built_in_plugins: Arc::clone(&self.state.built_in_plugins),
             install_authority: self.state.install_authority.clone(),
+            is_head: head.method == Method::HEAD,
             method: match head.method {
                 Method::HEAD => Method::GET,
                 other => other,

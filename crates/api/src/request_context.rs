@@ -36,8 +36,10 @@ pub struct RequestContext {
     pub scripts: Arc<Scripts>,
     /// The authentication plugins that are built in.
     pub built_in_plugins: Arc<PluginSet>,
-    /// The method after overrides.
+    /// The method after overrides; GET for HEAD.
     pub method: Method,
+    /// Whether the method is HEAD.
+    pub is_head: bool,
     /// The headers after overrides.
     pub headers: HeaderMap,
     /// The path below the unit or cell.

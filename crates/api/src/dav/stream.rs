@@ -141,6 +141,11 @@ async fn receive(
         Some("explicit") => Acknowledgement::ByClient,
         Some(_) => return Err(Error::new(Code::FieldFormat).with("ack")),
     };
+    if request.is_head {
+        // RFC 9110, section 9.3.2: it changes nothing, so that no message is taken.
+        let none = response::with_media_type(StatusCode::OK, "application/json", body::empty());
+        return Ok(response::not_stored(none));
+    }
     let begun = request.unit.monotonic();
     let mut memory = request.answers.reservation();
     let queue = request.unit.message_queue();

@@ -128,6 +128,25 @@ async fn message_that_was_not_sent_to_the_client_is_delivered_again() {
 }
 
 #[tokio::test]
+async fn head_takes_no_message() {
+    let unit = new_unit().await;
+    send(&unit, QUEUE, "1").await;
+    let (_, first) = receive(&unit, "").await;
+    assert_eq!(first, json!([1]));
+    send(&unit, QUEUE, "2").await;
+    for query in ["", "?ack=explicit", "?wait=30"] {
+        let path = format!("{QUEUE}{query}");
+        let head = unit.admin_request("HEAD", &path).send().await.expect(200);
+        assert_eq!(head.header("content-type"), Some("application/json"));
+        assert_eq!(head.header("x-personium-receipt"), None);
+        assert_eq!(head.text(), "");
+    }
+    assert_eq!(receive(&unit, "").await.1, json!([2]));
+    let stranger = unit.request("HEAD", QUEUE).send().await;
+    assert_eq!(stranger.status, 401);
+}
+
+#[tokio::test]
 async fn malformed_requests_are_refused() {
     let unit = new_unit().await;
     let request = |method, path: &str| unit.admin_request(method, path);
