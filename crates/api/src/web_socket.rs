@@ -22,11 +22,14 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 
+use crate::error::{self, Challenge};
 use crate::request_context::CellRequest;
-use crate::response::{self, Response};
+use crate::response::{self, Response, WithHeader};
 
 /// The size of the buffer that a connection is read into, in bytes. Clients that listen send little; it grows with a message.
 const BUFFER_BYTES: usize = 1 << 10;
+/// The version of the protocol.
+const VERSION: &str = "13";
 /// The largest number of bytes that wait to be sent to a client.
 const MAX_UNSENT_BYTES: usize = 2 << 20;
 
@@ -136,8 +139,11 @@ where
             .with(value.unwrap_or_default())
     };
     let version = request.header(header::SEC_WEBSOCKET_VERSION);
-    if version != Some("13") {
-        return Err(invalid(header::SEC_WEBSOCKET_VERSION, version));
+    if version != Some(VERSION) {
+        // RFC 6455, section 4.4: the client is told which versions there are.
+        let refusal = invalid(header::SEC_WEBSOCKET_VERSION, version);
+        let refused = error::render(&refusal, &Challenge::None, &request.request_key);
+        return Ok(refused.with_header(header::SEC_WEBSOCKET_VERSION, VERSION));
     }
     let key = request.header(header::SEC_WEBSOCKET_KEY);
     let Some(accept) = key.map(|key| derive_accept_key(key.as_bytes())) else {
