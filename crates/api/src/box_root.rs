@@ -9,7 +9,7 @@ use personium_types::time::iso_time;
 use personium_types::{Code, Error, Operation, Result};
 use serde_json::{Value, json};
 
-use crate::headers::RECURSIVE;
+use crate::headers::{RECURSIVE, refuse_erasure};
 use crate::request_context::{CellRequest, RequestContext};
 use crate::response::{self, Response};
 use crate::{accept, box_export, describe, hrefs};
@@ -152,11 +152,12 @@ pub(crate) async fn delete(
     let confirmed = request
         .header(RECURSIVE)
         .is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    drop(request);
     if !confirmed {
         return Err(Error::new(Code::RecursiveHeader).with(RECURSIVE));
     }
     let permit = resource.permit(&target, Operation::RemoveBox)?;
+    refuse_erasure(&request.headers)?;
+    drop(request);
     if target.target_box.is_main() {
         return Err(Code::MethodNotAllowed.into());
     }

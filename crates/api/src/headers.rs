@@ -2,6 +2,7 @@
 //! header.
 
 use http::HeaderName;
+use personium_types::{Code, Error, Result};
 
 /// The password of an account that is created or changed.
 pub(crate) const CREDENTIAL: &str = "x-personium-credential";
@@ -31,3 +32,17 @@ pub(crate) static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forward
 pub(crate) static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// The path that the client addresses.
 pub(crate) static FORWARDED_PATH: HeaderName = HeaderName::from_static("x-forwarded-path");
+
+/// Refuses what would keep back-ups of something that was to be removed from them: only a cell as a whole is.
+///
+/// # Errors
+/// [`Code::HeaderIllegal`]
+pub(crate) fn refuse_erasure(headers: &http::HeaderMap) -> Result<()> {
+    match headers.get(ERASE) {
+        Some(value) if value != "false" => {
+            let value = value.to_str().unwrap_or_default();
+            Err(Error::new(Code::HeaderIllegal).with(ERASE).with(value))
+        }
+        _ => Ok(()),
+    }
+}

@@ -7,7 +7,7 @@ use personium_model::node::NodeKind;
 use personium_model::{Resource, collection, file};
 use personium_types::{Code, Error, Operation, Result};
 
-use crate::headers::RECURSIVE;
+use crate::headers::{RECURSIVE, refuse_erasure};
 use crate::request_context::RequestContext;
 use crate::response::{self, Response};
 
@@ -25,6 +25,8 @@ pub(super) async fn handle(
         resource.permit(&target, Operation::Remove)?;
         return Err(resource.not_found());
     }
+    resource.permit(&target, Operation::Remove)?;
+    refuse_erasure(&request.headers)?;
     if target.node().value().kind == NodeKind::File {
         file::remove(&resource).await?;
     } else {

@@ -24,7 +24,7 @@ use super::errors;
 use super::request::ODataRequest;
 use super::response::{entity_view, no_content, version_2};
 use crate::answer;
-use crate::headers::ERASE;
+use crate::headers::refuse_erasure;
 use crate::response::{Response, WithHeader};
 
 /// `POST {Set}`
@@ -278,7 +278,7 @@ pub(super) async fn delete(
     key: &EntityKey,
 ) -> Result<Response> {
     let permit = request.permit(set, AccessKind::Write)?;
-    refuse_erasure(request, set)?;
+    refuse_erasure(&request.headers)?;
     let check = |entity: &Entity| request.check_owner(entity);
     odata::delete(
         &request.root,
@@ -289,14 +289,4 @@ pub(super) async fn delete(
     )
     .await?;
     Ok(no_content(None))
-}
-
-/// Refuses what would keep back-ups of a cell that was to be removed from them.
-fn refuse_erasure(request: &ODataRequest, set: &SetRef) -> Result<()> {
-    match request.header(ERASE) {
-        Some(value) if set.control == Some(ControlSet::Cell) && value != "false" => {
-            Err(Error::new(Code::HeaderIllegal).with(ERASE).with(value))
-        }
-        _ => Ok(()),
-    }
 }

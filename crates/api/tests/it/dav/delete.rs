@@ -268,3 +268,33 @@ async fn concurrent_puts_below_a_deleted_collection_leave_nothing() {
         assert!(unit.record_keys(b"BRM").await.is_empty());
     }
 }
+
+#[tokio::test]
+async fn only_cells_are_erased_and_other_removals_refuse_to_seem_so() {
+    let unit = TestUnit::new().await;
+    unit.create_collection("c/b/folder", "").await;
+    unit.put_file("c/b/file", "x").await;
+    unit.create_role("c", "boss").await;
+    for path in ["c/b/folder", "c/b/file", "c/b", "c/__ctl/Role('boss')"] {
+        for (value, outcome) in [
+            ("true", refused(400, "OD-0041")),
+            ("no", refused(400, "OD-0041")),
+        ] {
+            let request = unit.admin_request("DELETE", path);
+            let request = request.header("x-personium-recursive", "true");
+            let response = request.header("x-personium-erase", value).send().await;
+            assert_eq!(response.outcome(), outcome, "{path} {value}");
+        }
+        // Who may not remove it learns no more than before.
+        let stranger = unit.request("DELETE", path);
+        let stranger = stranger.header("x-personium-recursive", "true");
+        let stranger = stranger.header("x-personium-erase", "true").send().await;
+        assert_eq!(stranger.status, 401, "{path}");
+    }
+    for path in ["c/b/folder", "c/b/file", "c/b", "c/__ctl/Role('boss')"] {
+        let request = unit.admin_request("DELETE", path);
+        let request = request.header("x-personium-recursive", "true");
+        let removed = request.header("x-personium-erase", "false").send().await;
+        assert_eq!(removed.status, 204, "{path}: {}", removed.text());
+    }
+}
