@@ -162,6 +162,11 @@ pub(crate) fn log(error: &Error, request_key: &str) {
         tracing::debug!(request.key = request_key, error.causes = causes, error = %error, "request refused");
         return;
     }
+    if matches!(error.code(), Code::Maintenance | Code::ReadDeleteOnly) {
+        // Somebody wants it, or the disk of the records is nearly full, which is logged by who watches it.
+        tracing::warn!(request.key = request_key, error = %error, "request refused");
+        return;
+    }
     if error.code() == Code::NotImplementedFeature {
         // A fault of the request: any reader could fill the log.
         tracing::debug!(request.key = request_key, error = %error, "request refused");

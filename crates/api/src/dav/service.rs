@@ -262,7 +262,11 @@ fn send(answer: ScriptResponse, unit: &Unit) -> Response {
     if !has_type && status != StatusCode::NOT_MODIFIED {
         out = out.with_header(header::CONTENT_TYPE, UNKNOWN_TYPE);
     }
-    if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+    let has_no_body = matches!(
+        status,
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
+    );
+    if has_no_body {
         *out.body_mut() = body::empty();
     }
     out
