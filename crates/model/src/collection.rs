@@ -12,7 +12,7 @@ use crate::node::{Node, NodeKind, SERVICE_SOURCE};
 use crate::properties::check_size;
 use crate::records::put_checked;
 use crate::resource::{add_member, member_name};
-use crate::{Permit, PostCommit, Resource, garbage_collection};
+use crate::{Permit, PostCommit, Resource, garbage_collection, stream};
 
 /// Checks the creation of a collection, as far as it does not depend on the body of the request, and returns the permit.
 ///
@@ -64,13 +64,18 @@ pub async fn create(resource: &Resource, kind: NodeKind) -> Result<ETag> {
 /// As [`create`], with dead properties.
 ///
 /// # Errors
-/// As [`create`]; [`Code::BodyTooLarge`] for too many properties.
+/// As [`create`]; [`Code::BodyTooLarge`] for too many properties; [`Code::RequestFieldFormat`] for names of queues and topics that no
+/// request could use.
 pub async fn create_with(
     resource: &Resource,
     kind: NodeKind,
     properties: &[DeadProperty],
 ) -> Result<ETag> {
     let target = resource.locate().await?;
+    if kind == NodeKind::Stream {
+        check_create(resource, &target)?;
+        properties.iter().try_for_each(stream::check_names)?;
+    }
     let lock = resource.lock_if_nearly_full(&target).await?;
     // Others that wait for the same lock change the parent first.
     let located = lock.is_none().then_some(target);

@@ -8,11 +8,11 @@ use crate::commit::Invalidation;
 use crate::event::{EventCause, EventSource};
 use crate::keys;
 use crate::locate::{Located, Target};
-use crate::node::Node;
+use crate::node::{Node, NodeKind};
 use crate::records::put_checked;
 use crate::resource::check_node;
 use crate::url::LOCAL_CELL;
-use crate::{Access, Acl, CellContext, Permit, PermitTarget, PostCommit, Resource, Unit};
+use crate::{Access, Acl, CellContext, Permit, PermitTarget, PostCommit, Resource, Unit, stream};
 
 /// Changes dead properties of a box, collection or file in the order of the request, and returns its ETag. A request with a
 /// protected property changes nothing.
@@ -274,6 +274,9 @@ fn apply(
     for change in &patch.changes {
         match change {
             PropertyChange::Set(set) => {
+                if node.kind == NodeKind::Stream {
+                    stream::check_names(set)?;
+                }
                 node.properties.insert(set.key.clone(), set.xml.clone());
                 is_larger = true;
             }

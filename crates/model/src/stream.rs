@@ -5,12 +5,13 @@
 use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use personium_dav::proppatch::DeadProperty;
 use personium_dav::{PERSONIUM_NS, proppatch};
 pub use personium_store::{
     Channel, ChannelKind, Delivery, Message, MessageQueue, SubscriptionEnd, TopicMessage,
     TopicSubscription,
 };
-use personium_types::{Operation, Result};
+use personium_types::{Code, Error, Operation, Result};
 use personium_xml::{Element, XmlLimits};
 
 use crate::locate::Target;
@@ -82,6 +83,29 @@ fn is_registered(node: &Node, kind: ChannelKind, name: &str) -> bool {
         let mut items = names.elements_named(PERSONIUM_NS, item);
         items.any(|it| it.text().trim() == name)
     })
+}
+
+/// Refuses names of queues and topics that no request could use.
+///
+/// # Errors
+/// [`Code::RequestFieldFormat`]
+pub(crate) fn check_names(property: &DeadProperty) -> Result<()> {
+    for (list, item) in [("queues", "queue"), ("topics", "topic")] {
+        if property.key != proppatch::key(PERSONIUM_NS, list) {
+            continue;
+        }
+        let Ok(names) = Element::parse(property.xml.as_bytes(), &XmlLimits::REQUEST) else {
+            continue;
+        };
+        for named in names.elements_named(PERSONIUM_NS, item) {
+            let text = named.text();
+            let name = text.trim();
+            if name.is_empty() || name.len() > NAME_MAX_BYTES || name.contains(['(', '/']) {
+                return Err(Error::new(Code::RequestFieldFormat).with(item));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The address of a channel at a broker. All characters of names but letters, digits, `-` and `_` are percent-encoded.

@@ -128,6 +128,44 @@ async fn message_that_was_not_sent_to_the_client_is_delivered_again() {
 }
 
 #[tokio::test]
+async fn names_that_no_request_could_use_are_refused() {
+    let unit = new_unit().await;
+    let set = |list: &str, name: &str| {
+        let item = list.trim_end_matches('s');
+        format!(
+            "<D:set xmlns:D=\"DAV:\" xmlns:p=\"urn:x-personium:xmlns\"><D:prop>\
+             <p:{list}><p:{item}>fine</p:{item}><p:{item}>{name}</p:{item}></p:{list}></D:prop></D:set>"
+        )
+    };
+    let patch = |set: &str| format!("<D:propertyupdate xmlns:D=\"DAV:\">{set}</D:propertyupdate>");
+    let new = |set: &str| {
+        format!(
+            "<D:mkcol xmlns:D=\"DAV:\" xmlns:p=\"urn:x-personium:xmlns\"><D:set><D:prop><D:resourcetype>\
+             <D:collection/><p:stream/></D:resourcetype></D:prop></D:set>{set}</D:mkcol>"
+        )
+    };
+    let (longest, too_long) = ("n".repeat(128), "n".repeat(129));
+    for list in ["queues", "topics"] {
+        for name in ["", " ", &too_long, "a(b", "a/b"] {
+            let body = patch(&set(list, name));
+            let patched = unit.admin_request("PROPPATCH", "c/b/s").body(body);
+            patched.send().await.expect_error(400, "CM-0002");
+            let body = new(&set(list, name));
+            let made = unit.admin_request("MKCOL", "c/b/new").body(body);
+            made.send().await.expect_error(400, "CM-0002");
+        }
+        let body = patch(&set(list, &longest));
+        let patched = unit.admin_request("PROPPATCH", "c/b/s").body(body);
+        patched.send().await.expect(207);
+    }
+    send(&unit, &format!("c/b/s/queue/{longest}"), "1").await;
+    let body = new(&set("queues", "mine"));
+    let made = unit.admin_request("MKCOL", "c/b/new").body(body);
+    made.send().await.expect(201);
+    send(&unit, "c/b/new/queue/mine", "1").await;
+}
+
+#[tokio::test]
 async fn head_takes_no_message() {
     let unit = new_unit().await;
     send(&unit, QUEUE, "1").await;
