@@ -301,8 +301,17 @@ impl<'a> Dispatcher<'a> {
             context,
         };
         let handled = async {
-            transfer::check_writable(&request).await?;
+            let busy = match transfer::check_writable(&request).await {
+                Err(busy) if busy.code() == Code::CellBusyWithJob => Some(busy),
+                Err(refusal) => return Err(refusal),
+                Ok(()) => None,
+            };
             request.access = access::of_cell_request(&request).await?;
+            if let Some(busy) = busy {
+                // Who may change nothing learns nothing about exports and imports.
+                Box::pin(transfer::check_may_change(&request)).await?;
+                return Err(busy);
+            }
             request.request.events = posting::cause_of(&request).await?;
             let operation = audit::operation_on_cell(&request);
             let trail = AuditTrail::begin(&request, operation).await?;

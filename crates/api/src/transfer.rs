@@ -4,8 +4,9 @@ use http::{Method, StatusCode, header};
 use personium_install::{CellExporter, CellImporter, CellProperties, ExportFormat};
 use personium_model::Permit;
 use personium_model::transfer::{self, TransferKind, TransferStatus};
+use personium_types::privilege::AccessType;
 use personium_types::time::iso_time;
-use personium_types::{Code, Error, Result};
+use personium_types::{Code, Error, Operation, Result, TargetLevel};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
@@ -13,7 +14,7 @@ use crate::event_cause::origin_of;
 use crate::request_context::CellRequest;
 use crate::response::{self, Response, WithHeader};
 use crate::route::CellRoute;
-use crate::{accept, preflight};
+use crate::{accept, dav, preflight};
 
 /// The largest body of a request.
 const BODY_MAX_BYTES: usize = 64 << 10;
@@ -46,6 +47,59 @@ pub(crate) async fn check_writable(request: &CellRequest) -> Result<()> {
         Err(error) if request.removes_the_cell() && error.code() != Code::CellBusyWithJob => Ok(()),
         outcome => outcome,
     }
+}
+
+/// Checks that the requester may change something where the request leads.
+///
+/// # Errors
+/// The refusal of the access check; a failure of the store.
+pub(crate) async fn check_may_change(request: &CellRequest) -> Result<()> {
+    let (urls, cell) = (request.unit.urls(), request.context.cell());
+    if request.access.manages(urls, cell) {
+        return Ok(());
+    }
+    let first = request.path.decoded.first();
+    match first.map(|first| CellRoute::of(first)) {
+        Some(CellRoute::Export) => request.permit(Operation::ExportCell).await.map(drop),
+        Some(CellRoute::Import) => request.permit(Operation::ImportCell).await.map(drop),
+        Some(CellRoute::MyPassword) => request.access.permit_own_password(cell).map(drop),
+        Some(CellRoute::Box) => {
+            let resource = dav::resource_of(request);
+            match resource.locate().await {
+                Ok(target) => may_any(TargetLevel::Box, |it| resource.permit(&target, it)),
+                // A box that would be installed.
+                Err(error) if error.code() == Code::NoSuchBox => may_change_cell(request).await,
+                Err(error) => Err(error),
+            }
+        }
+        _ if request.access.permit_delivery(cell).is_ok() => Ok(()),
+        _ => may_change_cell(request).await,
+    }
+}
+
+async fn may_change_cell(request: &CellRequest) -> Result<()> {
+    let node = request.context.cell_node().await?;
+    let (urls, cell) = (request.unit.urls(), request.context.cell());
+    let (access, acl) = (&request.access, &node.value.acl);
+    may_any(TargetLevel::Cell, |it| {
+        access.permit_cell(urls, cell, acl, it)
+    })
+}
+
+/// Checks that one of the operations of a level that change something is permitted.
+fn may_any(level: TargetLevel, permit: impl Fn(Operation) -> Result<Permit>) -> Result<()> {
+    let changes = Operation::ALL.iter().filter(|operation| {
+        let needed = operation.privilege();
+        operation.level() == level && needed.is_some_and(|it| it.access_type() != AccessType::Read)
+    });
+    let mut refused = Code::AuthRequired.into();
+    for operation in changes {
+        match permit(*operation) {
+            Ok(_) => return Ok(()),
+            Err(refusal) => refused = refusal,
+        }
+    }
+    Err(refused)
 }
 
 /// Answers a request to `__export` or `__import`.

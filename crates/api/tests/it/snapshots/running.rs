@@ -2,7 +2,7 @@
 
 use personium_model::transfer::{self, RunningTransfer, TransferKind};
 use personium_model::{Access, Identity};
-use personium_testkit::{TestUnit, refused, success};
+use personium_testkit::{TestUnit, refused, success, text_member};
 
 use super::state_of;
 
@@ -98,6 +98,57 @@ async fn changes_of_a_cell_are_refused_on_every_node_while_it_is_exported() {
         assert_eq!(put.outcome(), success(204));
         assert_eq!(state_of(node, "c/__export").await["status"], "ready");
     }
+}
+
+#[tokio::test]
+async fn who_may_change_nothing_does_not_learn_of_an_export() {
+    let unit = unit().await;
+    unit.create_collection("c/b/open", "").await;
+    unit.put_file("c/b/open/file", "x").await;
+    unit.grant_to_everybody("c/b/open", &["D:write"]).await;
+    unit.create_account("c", r#"{"Name":"rooted"}"#).await;
+    unit.create_role("c", "boss").await;
+    unit.link("c", "Account('rooted')", "_Role", "Role('boss')")
+        .await;
+    unit.grant_to_role("c", "boss", &["p:root"]).await;
+    let mine = unit.access_token("c").await;
+    let rooted = unit.login_as("c", "rooted", &[]).await;
+    let rooted = text_member(&rooted, "access_token");
+    let running = begin(&unit, TransferKind::Export).await;
+    for (method, path) in [
+        ("POST", "c/__export"),
+        ("POST", "c/__import"),
+        ("POST", "c/__ctl/Role"),
+        ("POST", "c/__event"),
+        ("PUT", "c/__snapshot/new.zip"),
+        ("PUT", "c/b/file"),
+        ("DELETE", "c/b/file"),
+        ("DELETE", "c"),
+        ("MKCOL", "c/fresh"),
+        ("PUT", "c/b/new"),
+    ] {
+        let send = async |token: Option<&str>| {
+            let request = unit.request(method, path);
+            let request = match token {
+                Some(token) => request.bearer(token),
+                None => request,
+            };
+            request.body("{}").send().await.outcome()
+        };
+        let what = format!("{method} {path}");
+        assert_eq!(send(None).await, refused(401, "AU-0001"), "{what}");
+        assert_eq!(send(Some("none")).await.0, 401, "{what}");
+        assert_eq!(send(Some(&mine)).await, refused(403, "AU-0002"), "{what}");
+        assert_eq!(send(Some(&rooted)).await, refused(409, BUSY), "{what}");
+    }
+    // Also without credentials, where everybody may write.
+    for method in ["PUT", "DELETE"] {
+        let sent = unit.request(method, "c/b/open/file").body("y").send().await;
+        assert_eq!(sent.outcome(), refused(409, BUSY), "{method}");
+    }
+    running.end(None).await.unwrap();
+    let put = unit.request("PUT", "c/b/open/file").body("y").send().await;
+    assert_eq!(put.outcome(), success(204));
 }
 
 #[tokio::test]
