@@ -3,6 +3,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -16,6 +17,9 @@ const ADDRESS: &str = "172.16.0.11";
 
 /// The mount point of the share.
 const MOUNT_POINT: &str = "/srv/personium-bodies";
+
+/// The pause before the share is tried again, as in the role `ap`.
+const RETRY: Duration = Duration::from_secs(20);
 
 /// In place of `mount.nfs4 SOURCE MOUNT_POINT OPTIONS`: the share is a folder of the machine, if there is one.
 const MOUNT: &str = "#!/bin/sh
@@ -94,15 +98,32 @@ fn unit_whose_share_is_not_there_does_not_start_and_writes_nothing_in_its_place(
     let (started, _) = system.run("systemctl start personium");
     assert!(!started);
     system.expect(&unmounted);
-    // The share is there again.
-    system.expect("mv /share.away /share; systemctl reset-failed; systemctl start personium");
-    wait_until("the unit serves", || {
-        status(&network, "https://unit.example.org/", ADDRESS) == "200"
-    });
-    // The share is lost while the unit runs: systemd stops the unit with it.
-    system.expect(&format!("umount --lazy {MOUNT_POINT}"));
-    wait_until("the unit is stopped", || {
-        !system.run("systemctl is-active personium").0
-    });
-    system.expect(&unmounted);
+    // The share is there again. Nobody does anything on the machine of the unit.
+    let serves = || status(&network, "https://unit.example.org/", ADDRESS) == "200";
+    system.expect("mv /share.away /share");
+    wait_until("the unit serves", serves);
+    // The share is lost while the unit runs: systemd stops the unit with it, and starts it when the share is mounted again.
+    let by_systemd =
+        format!("systemctl start $(systemd-escape --path --suffix=mount {MOUNT_POINT})");
+    let by_hand = format!("mount --bind /share {MOUNT_POINT}");
+    for mount in [by_systemd, by_hand] {
+        system.expect(&format!("umount --lazy {MOUNT_POINT}"));
+        wait_until("the unit is stopped", || {
+            !system.run("systemctl is-active personium").0
+        });
+        system.expect(&unmounted);
+        // What an operator has unmounted stays so.
+        std::thread::sleep(RETRY + Duration::from_secs(5));
+        system.expect(&unmounted);
+        system.expect(&mount);
+        wait_until("the unit serves again", serves);
+    }
+    // A unit that an operator has stopped stays so while the share is there.
+    system.expect("systemctl stop personium");
+    std::thread::sleep(RETRY + Duration::from_secs(5));
+    system.expect(&format!(
+        "! systemctl is-active personium && mountpoint -q {MOUNT_POINT}"
+    ));
+    system.expect("systemctl start personium");
+    wait_until("the unit serves once more", serves);
 }
