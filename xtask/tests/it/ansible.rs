@@ -20,6 +20,9 @@ const SETTINGS: &str = "/etc/personium/personium-unit-config.properties";
 /// The address of the one server.
 const ADDRESS: &str = "172.16.0.11";
 
+/// The limit of open files, other than the default.
+const OPEN_FILES: &str = "54321";
+
 pub fn is_root() -> bool {
     let root = expect(Command::new("id").arg("-u")).trim() == "0";
     if !root {
@@ -98,7 +101,7 @@ pub fn boot(files: &DebianFiles, network: &TestNetwork, name: &str) -> BootedDeb
 /// The variables of the inventory with one server.
 fn variables(operator: &Operator, version: &str) -> Vec<String> {
     let mut variables = operator.package(version);
-    variables.push(format!("ansible_host={ADDRESS}"));
+    variables.push(format!("ansible_host={ADDRESS} ap_open_files={OPEN_FILES}"));
     variables
 }
 
@@ -300,11 +303,38 @@ fn check_host(operator: &Operator, network: &TestNetwork, system: &BootedDebian,
         assert_eq!(status(network, url, ADDRESS), expected, "{url}");
     }
     check_ports(network, system);
-    system.expect("logrotate --debug /etc/logrotate.d/nginx");
+    // A size of the variables is that of the process.
+    let unit = main_process(system, "personium");
+    system.expect(&format!(
+        "grep -E '^Max open files +{OPEN_FILES} ' /proc/{}/limits",
+        unit.trim()
+    ));
+    check_log_rotation(system);
     let expected = "MaxRetentionSec=31day";
     system.expect(&format!(
         "grep -q {expected} /etc/systemd/journald.conf.d/personium.conf"
     ));
+}
+
+/// Logs of the web layer and of the unit become files with a date, and those of more than 31 days are removed.
+fn check_log_rotation(system: &BootedDebian) {
+    system.expect(
+        "echo line > /var/log/personium/access.log; chown personium: /var/log/personium/access.log",
+    );
+    for (service, log) in [
+        ("nginx", "personium.access.log"),
+        ("personium", "access.log"),
+    ] {
+        let script = format!(
+            "set -e; cd /var/log/{service}; log={log}; echo line >> $log
+            for day in 30 40; do
+                file=$log-$(date -d \"$day days ago\" +%Y%m%d).gz; echo old | gzip > $file; touch -d \"$day days ago\" $file
+            done
+            logrotate --force --state /run/state /etc/logrotate.d/{service}
+            test $(ls $log-*.gz | wc -l) = 1 && test -s $log-$(date +%Y%m%d); rm -f /run/state"
+        );
+        system.expect(&script);
+    }
 }
 
 /// A plugin of the list of the role, and its secret.
