@@ -134,8 +134,9 @@ impl<'n> Authority<'n> {
             import json, os, sys, urllib.request\n\
             verb, name, value = sys.argv[1:]\n\
             url = open(os.path.dirname(__file__) + '/name-system').read()\n\
-            call, body = ('set-txt', {'host': name + '.', 'value': value}) if verb == 'add' else ('clear-txt', {'host': name + '.'})\n\
-            urllib.request.urlopen(url + '/' + call, json.dumps(body).encode(), 10)\n";
+            # This name system removes all records of a name at once, also those that another client has set.\n\
+            if verb == 'add':\n\
+            \x20   urllib.request.urlopen(url + '/set-txt', json.dumps({'host': name + '.', 'value': value}).encode(), 10)\n";
         fs::write(&command, script).unwrap();
         json!({
             "unit_tls": "acme",

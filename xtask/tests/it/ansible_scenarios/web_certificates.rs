@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::ansible::{boot, is_root, shown_certificate, status, succeeded};
 use crate::authority::Authority;
-use crate::booted_debian::{DebianFiles, wait_until};
+use crate::booted_debian::{DebianFiles, expect, wait_until};
 use crate::package::OLD;
 use crate::playbook::Operator;
 use crate::test_network::TestNetwork;
@@ -96,4 +96,36 @@ fn web_servers_share_the_certificate_of_a_command_and_then_have_their_own_of_an_
         now[0] != own[0] && now[0].contains("Pebble") && now[1] == own[1]
     });
     assert!(serve());
+
+    // Cells with hosts: each web server proves the names by records, also when both do it at once.
+    let mut with_records = with_authority;
+    with_records.push(json!({"unit_path_based_cells": false}).to_string());
+    succeeded(operator.run(&network, inventory, &with_records, &[]));
+    let again = succeeded(operator.run(&network, inventory, &with_records, &[]));
+    assert_eq!(again.changes(), [], "{}", again.output);
+    let root = authority.root();
+    let serves_cells = |address: &str| {
+        let mut curl = network.command("curl");
+        curl.args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "--cacert"]);
+        let to = format!("::{address}:443");
+        curl.arg(&root).args(["--connect-to", &to]);
+        expect(curl.arg("https://nobody.unit.example.org/")) == "404"
+    };
+    assert!(serves_cells(FIRST) && serves_cells(SECOND));
+    let before = shown();
+    let both = [&first, &second];
+    for system in both {
+        system.expect("cd /var/lib/personium-web; rm server.pem state.json");
+    }
+    let start = "systemctl start personium-certificate.service";
+    std::thread::scope(|scope| {
+        for system in both {
+            scope.spawn(|| system.expect(start));
+        }
+    });
+    wait_until("both web servers use new certificates", || {
+        let now = shown();
+        (0..2).all(|n| now[n] != before[n] && now[n].contains("Pebble")) && now[0] != now[1]
+    });
+    assert!(serves_cells(FIRST) && serves_cells(SECOND) && serve());
 }
