@@ -61,6 +61,7 @@ mod interrupted_installation;
 mod journal;
 mod layer_loss;
 mod ldap_login;
+mod limits_by_settings;
 mod log_bounds;
 mod low_disk;
 mod master_token;
