@@ -126,8 +126,9 @@ async fn limits_of_the_settings_hold_and_what_is_below_them_is_accepted() {
         .await;
     let large = send(&unit, "PUT", "alice/home/dav/large", &"s".repeat(2001)).await;
     assert!(large.status.is_client_error(), "{}", large.status);
-    let deep = unit.admin_request("MKCOL", "alice/home/dav/deep").body("");
-    deep.send().await.expect_error(400, "DV-0008");
+    unit.create_collection("alice/home/dav/second", "").await;
+    let third_level = unit.admin_request("MKCOL", "alice/home/dav/second/third");
+    third_level.send().await.expect_error(400, "DV-0008");
     unit.put_file("alice/home/third", "the third member").await;
     send(&unit, "PUT", "alice/home/fourth", "")
         .await
