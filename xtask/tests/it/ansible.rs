@@ -20,8 +20,8 @@ const SETTINGS: &str = "/etc/personium/personium-unit-config.properties";
 /// The address of the one server.
 const ADDRESS: &str = "172.16.0.11";
 
-/// The limit of open files, other than the default.
-const OPEN_FILES: &str = "54321";
+/// The limit of open files, other than the default, and below the hard limit that the container inherits.
+const OPEN_FILES: &str = "12345";
 
 pub fn is_root() -> bool {
     let root = expect(Command::new("id").arg("-u")).trim() == "0";
