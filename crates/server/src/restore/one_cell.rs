@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use personium_model::auth::cell_key;
-use personium_model::cell::OWNER;
+use personium_model::cell::{Cell, OWNER};
 use personium_model::cell_restoration::{CellRestoration, RestoredCounts, RestoredPlace};
 use personium_model::entity::StoredEntity;
 use personium_model::erased_cell::ErasedCells;
 use personium_model::keys::{self, ControlSet, SetKey};
 use personium_model::records::{Records, decode};
-use personium_model::{PermitTarget, unit_mark};
+use personium_model::{PermitTarget, Unit, unit_mark};
 use personium_store::{RecordStore, Space};
 use personium_types::error::chain;
 use personium_types::name::CellName;
@@ -184,14 +184,15 @@ pub(super) async fn restore(
         ));
     }
     let name = cell.new_name.as_ref().unwrap_or(&cell.name);
-    let place = place(api, name, cell.replace).await?;
-    let kept_key = match cell.replace || *name == cell.name {
-        true => {
-            let records = Records::new(Arc::new(opened.records()), Space::Cell(id));
-            cell_key::find_id(&records).await.map_err(failed)?
-        }
-        false => None,
+    let of_backup = Records::new(Arc::new(opened.records()), Space::Cell(id));
+    let key = cell_key::find_id(&of_backup).await.map_err(failed)?;
+    let former = FormerCell {
+        name: &cell.name,
+        owner,
+        key: key.as_deref(),
     };
+    let place = place(api, name, cell.replace, &former).await?;
+    let kept_key = key.filter(|_| cell.replace || *name == cell.name);
     let holder = match &kept_key {
         Some(key) => {
             let replaced = match &place {
@@ -262,11 +263,44 @@ async fn find_entry(records: &GenerationRecords, id: &CellId) -> BackupResult<St
     decode(&found.value).map_err(|error| chain(&error))
 }
 
-async fn place(api: &LocalApi, name: &str, replace: bool) -> BackupResult<RestoredPlace> {
+/// The cell as the back-up has it.
+struct FormerCell<'c> {
+    name: &'c str,
+    owner: Option<&'c str>,
+    /// The id of the key that it signs with, if it has one.
+    key: Option<&'c str>,
+}
+
+impl FormerCell<'_> {
+    /// Whether a living cell is this one: it signs with the same key, or has its name and its owner, as after a removal and a new
+    /// creation.
+    async fn is(&self, unit: &Unit, living: &Cell) -> bool {
+        // The records of a damaged cell cannot be read, which is why it is restored.
+        let key = cell_key::find_id(&unit.cell_records(&living.id)).await;
+        let key = key.ok().flatten();
+        let has_key = self.key.is_some() && self.key == key.as_deref();
+        has_key || (living.name == self.name && living.owner.as_deref() == self.owner)
+    }
+}
+
+async fn place(
+    api: &LocalApi,
+    name: &str,
+    replace: bool,
+    former: &FormerCell<'_>,
+) -> BackupResult<RestoredPlace> {
     let living = api.unit.find_cell(name).await;
     let living = living.map_err(|error| chain(&error))?;
     match (living, replace) {
-        (Some(living), true) => Ok(RestoredPlace::InPlaceOf(living.cell().id)),
+        (Some(living), true) if former.is(&api.unit, living.cell()).await => {
+            Ok(RestoredPlace::InPlaceOf(living.cell().id))
+        }
+        // Its owner would lose it, and get the content of somebody else.
+        (Some(living), true) => Err(format!(
+            "the cell {name} of the unit is another one than {} of the back-up, and belongs to {}: restore under another name, with --as and without --replace",
+            former.name,
+            living.cell().owner.as_deref().unwrap_or("the unit")
+        )),
         (Some(_), false) => Err(format!(
             "the unit has a cell {name}: give --replace to put the restored one in its place, or --as with another name"
         )),
