@@ -109,6 +109,18 @@ async fn receive(request: &mut CellRequest) -> Result<ReceivedArchive> {
     })
 }
 
+/// Whether the requester may do an operation to the cell.
+///
+/// # Errors
+/// A failure of the store.
+async fn is_permitted(request: &CellRequest, operation: Operation) -> Result<bool> {
+    match request.permit(operation).await {
+        Ok(_) => Ok(true),
+        Err(failure) if failure.code().is_server_error() => Err(failure),
+        Err(_) => Ok(false),
+    }
+}
+
 /// Creates the box.
 async fn start(
     request: &CellRequest,
@@ -116,16 +128,12 @@ async fn start(
     name: &str,
     package: Package,
 ) -> Result<Installer> {
-    let may_write_rules = match request.permit(Operation::WriteRules).await {
-        Ok(_) => true,
-        Err(failure) if failure.code().is_server_error() => return Err(failure),
-        Err(_) => false,
-    };
     let install_request = InstallRequest {
         box_name: name,
         origin: origin_of(request),
         package,
-        may_write_rules,
+        may_write_rules: is_permitted(request, Operation::WriteRules).await?,
+        may_write_accounts: is_permitted(request, Operation::WriteAccounts).await?,
     };
     request
         .install_authority

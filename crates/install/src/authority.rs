@@ -30,6 +30,8 @@ pub struct InstallRequest<'a> {
     pub package: Package,
     /// Whether the requester may create rules: only then timers of the archive act as accounts of the cell.
     pub may_write_rules: bool,
+    /// Whether the requester may change accounts: only then services of the archive act as accounts of the cell.
+    pub may_write_accounts: bool,
 }
 
 impl InstallAuthority {
@@ -90,6 +92,7 @@ impl InstallAuthority {
             box_id: box_id.parse().map_err(|_| Code::OdataInconsistent)?,
             box_name: request.box_name.to_owned(),
             may_write_rules: request.may_write_rules,
+            may_write_accounts: request.may_write_accounts,
             claim,
         };
         let started = (request.origin, started_at_ms);

@@ -1,12 +1,13 @@
 //! Creates the collections that the archive describes.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use personium_archive::{BarEntry, paths};
 use personium_dav::multistatus::ResourceKind;
 use personium_dav::rootprops::{self, DescribedResource, RootPropsBase, RootPropsError};
 use personium_model::node::{NodeKind, SERVICE_SOURCE};
-use personium_model::{collection, properties, roles};
+use personium_model::{collection, properties, roles, service_subject};
 use personium_types::Result;
 use personium_xml::XmlLimits;
 
@@ -150,19 +151,16 @@ impl Installer {
         if described.acl.is_none() && described.properties.is_empty() {
             return Ok(());
         }
-        let missing = self.add_properties(described).await;
-        let missing = missing.at_line(entry, Some(described.line as usize))?;
-        for role in missing {
-            let text = format!(
-                "The role [{role}] in line {} of 90_rootprops.xml does not exist: its entry is left out.",
-                described.line
-            );
+        let left_out = self.add_properties(described).await;
+        let left_out = left_out.at_line(entry, Some(described.line as usize))?;
+        for text in left_out {
             self.post_event("PL-BI-1002", entry.name(), &text).await;
         }
         Ok(())
     }
 
-    /// Sets the list and the properties. Returns the roles of the list that do not exist.
+    /// Sets the list and the properties. Returns what is said about parts that are left out: entries of roles that do not exist, and
+    /// the account of a service if the requester may not act as any.
     async fn add_properties(&self, described: &DescribedResource) -> Result<Vec<String>> {
         let resource = self.resource(&described.path).await?;
         let (acl, missing) = match &described.acl {
@@ -173,7 +171,19 @@ impl Installer {
             }
             None => (None, Vec::new()),
         };
-        properties::set_described(&resource, acl.as_ref(), &described.properties).await?;
-        Ok(missing)
+        let line = described.line;
+        let missing = missing.into_iter().map(|role| {
+            format!("The role [{role}] in line {line} of 90_rootprops.xml does not exist: its entry is left out.")
+        });
+        let mut left_out: Vec<String> = missing.collect();
+        let mut properties = Cow::Borrowed(&described.properties);
+        if !self.target.may_write_accounts
+            && let Some(without) = service_subject::without_subject(&described.properties)
+        {
+            properties = Cow::Owned(without);
+            left_out.push(format!("The subject of the service in line {line} of 90_rootprops.xml is left out: to name it needs the privilege auth."));
+        }
+        properties::set_described(&resource, acl.as_ref(), &properties).await?;
+        Ok(left_out)
     }
 }

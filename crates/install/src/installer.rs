@@ -57,6 +57,8 @@ pub(crate) struct InstallerTarget {
     pub box_name: String,
     /// Whether the requester may create rules.
     pub may_write_rules: bool,
+    /// Whether the requester may change accounts.
+    pub may_write_accounts: bool,
     /// The claim of this process.
     pub claim: InstallationClaim,
 }

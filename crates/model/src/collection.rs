@@ -12,7 +12,7 @@ use crate::node::{Node, NodeKind, SERVICE_SOURCE};
 use crate::properties::check_size;
 use crate::records::put_checked;
 use crate::resource::{add_member, member_name};
-use crate::{Permit, PostCommit, Resource, garbage_collection, stream};
+use crate::{Permit, PostCommit, Resource, garbage_collection, service_subject, stream};
 
 /// Checks the creation of a collection, as far as it does not depend on the body of the request, and returns the permit.
 ///
@@ -65,7 +65,8 @@ pub async fn create(resource: &Resource, kind: NodeKind) -> Result<ETag> {
 ///
 /// # Errors
 /// As [`create`]; [`Code::BodyTooLarge`] for too many properties; [`Code::RequestFieldFormat`] for names of queues and topics that no
-/// request could use.
+/// request could use; the code of the missing privilege if properties may not be set, or if a service is to act as an account and the
+/// request may not change accounts.
 pub async fn create_with(
     resource: &Resource,
     kind: NodeKind,
@@ -81,6 +82,10 @@ pub async fn create_with(
     let located = lock.is_none().then_some(target);
     let change = |target: Target| async move {
         let permit = check_create(resource, &target)?;
+        if !properties.is_empty() {
+            // As if PROPPATCH set them.
+            resource.permit(&target, Operation::WriteProperties)?;
+        }
         let (batch, etag) = build(permit, resource, &target, (kind, properties)).await?;
         let event = resource.event(kind, "mkcol", 201);
         Ok((batch, PostCommit::none().posting(event), etag))
@@ -113,6 +118,7 @@ async fn build(
     let properties = properties.iter().cloned();
     node.properties = properties.map(|p| (p.key, p.xml)).collect();
     check_size(&node, &resource.unit)?;
+    service_subject::check(resource, target, None, &node)?;
     node.count_put(None, &mut batch);
     if kind == NodeKind::Service {
         let source = Node::new(

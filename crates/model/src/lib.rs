@@ -61,6 +61,7 @@ pub mod roles;
 pub mod server_node;
 mod server_node_state;
 pub mod service_job;
+pub mod service_subject;
 pub mod settings;
 mod staged_records;
 pub mod strangers;

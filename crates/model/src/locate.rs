@@ -206,6 +206,20 @@ impl Target {
         access.permit_box(urls, &target, operation)
     }
 
+    /// Checks that a request may do an operation to the cell of the target, and returns the permit.
+    ///
+    /// # Errors
+    /// As [`Access::permit_cell`].
+    pub(crate) fn permit_cell(
+        &self,
+        urls: &UnitUrls,
+        access: &Access,
+        operation: Operation,
+    ) -> Result<Permit> {
+        let cell = self.context.cell();
+        access.permit_cell(urls, cell, &self.cell_acl.value.acl, operation)
+    }
+
     /// The target of a permit for the deepest node.
     #[must_use]
     pub fn permit_target(&self) -> PermitTarget {

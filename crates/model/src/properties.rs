@@ -12,14 +12,18 @@ use crate::node::{Node, NodeKind};
 use crate::records::put_checked;
 use crate::resource::check_node;
 use crate::url::LOCAL_CELL;
-use crate::{Access, Acl, CellContext, Permit, PermitTarget, PostCommit, Resource, Unit, stream};
+use crate::{
+    Access, Acl, CellContext, Permit, PermitTarget, PostCommit, Resource, Unit, service_subject,
+    stream,
+};
 
 /// Changes dead properties of a box, collection or file in the order of the request, and returns its ETag. A request with a
 /// protected property changes nothing.
 ///
 /// # Errors
 /// The refusals of [`Target::permit`]; [`Code::NoSuchResource`] if the resource does not exist, [`Code::MethodNotAllowed`] for
-/// the source collection of a service, [`Code::BodyTooLarge`] if the resource would have too many properties.
+/// the source collection of a service, [`Code::BodyTooLarge`] if the resource would have too many properties; the code of the missing
+/// privilege if a service is to act as another account and the request may not change accounts.
 pub async fn patch(resource: &Resource, patch: &PropPatch) -> Result<ETag> {
     let change = |target: Target| async move {
         let permit = permit(resource, &target, Operation::WriteProperties)?;
@@ -30,6 +34,8 @@ pub async fn patch(resource: &Resource, patch: &PropPatch) -> Result<ETag> {
         let permit_target = target.permit_target();
         let mut post_commit = PostCommit::none();
         if apply(&permit, &permit_target, &mut node, patch, &resource.unit)? {
+            let before = Some(target.node().value());
+            service_subject::check(resource, &target, before, &node)?;
             put_node(&mut batch, target.node(), &node)?;
             post_commit = post_commit.posting(resource.event_about(&target, "proppatch", 207));
         }

@@ -152,7 +152,7 @@ operations! {
     OptionsCellLinks = Cell, On(P::SocialRead);
     /// `GET` and `OPTIONS` of accounts
     ReadAccounts = Cell, On(P::AuthRead);
-    /// `POST`, `PUT`, `MERGE`, `DELETE` of accounts
+    /// `POST`, `PUT`, `MERGE`, `DELETE` of accounts; to name the account that a service acts as
     WriteAccounts = Cell, On(P::Auth);
     /// `GET` and `OPTIONS` of roles
     ReadRoles = Cell, On(P::AuthRead);
@@ -239,7 +239,7 @@ operations! {
     CreateFile = Box, OnParent(P::Bind);
     /// `PUT` of an existing file
     WriteFile = Box, On(P::WriteContent);
-    /// `MKCOL`
+    /// `MKCOL` (with properties `PROPPATCH` must be permitted too)
     CreateCollection = Box, OnParent(P::Bind);
     /// `DELETE` of a file or collection
     Remove = Box, OnParent(P::Unbind);

@@ -217,6 +217,11 @@ impl Element {
             .map(|a| a.value.as_str())
     }
 
+    /// Removes the attribute with this name, if there is one.
+    pub fn remove_attribute(&mut self, namespace: &str, local: &str) {
+        self.attributes.retain(|a| !a.name.is(namespace, local));
+    }
+
     /// The content in document order.
     #[must_use]
     pub fn nodes(&self) -> &[XmlNode] {

@@ -10,6 +10,7 @@ mod requests;
 mod responses;
 mod rights;
 mod routes;
+mod subject;
 mod waiting;
 
 use personium_model::Settings;

@@ -51,5 +51,6 @@ pub async fn install_request() -> InstallRequest<'static> {
         },
         package: package().await,
         may_write_rules: true,
+        may_write_accounts: true,
     }
 }

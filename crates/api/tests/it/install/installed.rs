@@ -386,6 +386,42 @@ async fn events_of_entries_that_are_posted_together_are_in_order_and_end_at_a_fa
 }
 
 #[tokio::test]
+async fn service_of_an_archive_acts_as_an_account_only_if_the_installer_may_change_accounts() {
+    let unit = unit_with_accounts(|_| {}).await;
+    let props = "<multistatus xmlns=\"DAV:\" xmlns:p=\"urn:x-personium:xmlns\">\
+        <response><href>personium-localbox:/</href><propstat><prop><resourcetype><collection/></resourcetype></prop></propstat></response>\
+        <response><href>personium-localbox:/svc</href><propstat><prop><resourcetype><collection/><p:service/></resourcetype>\
+        <p:service language=\"JavaScript\" subject=\"other\"><p:path name=\"t\" src=\"t.js\"/></p:service></prop></propstat></response>\
+        </multistatus>";
+    for (name, privileges, kept) in [
+        ("denied", &["p:box-install"][..], false),
+        ("read", &["p:box-install", "p:auth-read"], false),
+        ("allowed", &["p:box-install", "p:auth"], true),
+    ] {
+        let mut manifest: Value = serde_json::from_str(&super::manifest("2")).unwrap();
+        manifest["schema"] = format!("http://{name}.example/").into();
+        let archive = Archive::new()
+            .with("00_meta/00_manifest.json", &manifest.to_string())
+            .with("00_meta/90_rootprops.xml", props);
+        grant_cell(&unit, privileges).await;
+        let token = unit.access_token("c").await;
+        let request = unit.request("MKCOL", &format!("c/{name}")).bearer(&token);
+        let request = request.header("content-type", "application/zip");
+        let installed = request.body(archive.zip()).send().await;
+        assert_eq!(installed.outcome(), success(202), "{name}");
+        let shown = wait_for_installation(&unit, name).await;
+        assert_eq!(shown["status"], "ready", "{shown}");
+        let service = format!("c/{name}/svc");
+        let found = unit
+            .admin_request("PROPFIND", &service)
+            .header("depth", "0");
+        let found = found.body("").send().await.text();
+        assert!(found.contains("src=\"t.js\""), "{found}");
+        assert_eq!(found.contains("subject"), kept, "{found}");
+    }
+}
+
+#[tokio::test]
 async fn timer_of_an_archive_acts_as_an_account_only_if_the_installer_may_write_rules() {
     let unit = unit_with_accounts(|_| {}).await;
     let rules = json!({"Rules": [
