@@ -392,6 +392,7 @@ async fn service_of_an_archive_acts_as_an_account_only_if_the_installer_may_chan
         <response><href>personium-localbox:/</href><propstat><prop><resourcetype><collection/></resourcetype></prop></propstat></response>\
         <response><href>personium-localbox:/svc</href><propstat><prop><resourcetype><collection/><p:service/></resourcetype>\
         <p:service language=\"JavaScript\" subject=\"other\"><p:path name=\"t\" src=\"t.js\"/></p:service></prop></propstat></response>\
+        <response><href>personium-localbox:/svc/__src</href><propstat><prop><resourcetype><collection/></resourcetype></prop></propstat></response>\
         </multistatus>";
     for (name, privileges, kept) in [
         ("denied", &["p:box-install"][..], false),
