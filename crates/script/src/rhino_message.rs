@@ -156,8 +156,8 @@ fn is_assignment(source: &SourceTokens, at: usize, name: &str) -> bool {
 /// Whether a member of this name is near a place.
 fn is_member(source: &SourceTokens, at: usize, name: &str) -> bool {
     let from = at.saturating_sub(TOKENS_MAX);
-    (from..at + TOKENS_MAX).any(|at| member_at(source, at, name).is_some())
-        && !(source.is_word(at, name) && !source.is_mark(at.saturating_sub(1), "."))
+    let is_no_variable = !source.is_word(at, name) || source.is_mark(at.saturating_sub(1), ".");
+    is_no_variable && (from..at + TOKENS_MAX).any(|at| member_at(source, at, name).is_some())
 }
 
 /// The token behind a member of this name that begins with the dot or bracket at a token.
