@@ -129,9 +129,9 @@ async fn respond(mut stream: TcpStream, answer: Answer) -> u64 {
     }
     loop {
         // What is left of the request, or the end of the connection.
-        match tokio::time::timeout(pause, stream.read(&mut request)).await {
-            Ok(Ok(0) | Err(_)) => return sent,
-            Ok(Ok(_)) | Err(_) => {}
+        let read = tokio::time::timeout(pause, stream.read(&mut request)).await;
+        if let Ok(Ok(0) | Err(_)) = read {
+            return sent;
         }
         if stream.write_all(then.as_bytes()).await.is_err() {
             return sent;
