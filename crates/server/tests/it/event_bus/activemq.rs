@@ -42,7 +42,10 @@ impl Consumer {
         let subscribe = subscribe.with("destination", CONSUMER).with("receipt", "1");
         // The broker keeps the group to itself; a selector sees it.
         let subscribe = subscribe.with("selector", "JMSXGroupID LIKE 'http%'");
-        consumer.write(&subscribe.with("ack", "auto")).await;
+        // What the broker has sent but nobody has read must come again after it was killed.
+        consumer
+            .write(&subscribe.with("ack", "client-individual"))
+            .await;
         assert_eq!(consumer.read().await.unwrap().command, "RECEIPT");
         consumer
     }
@@ -73,6 +76,9 @@ impl Consumer {
     async fn try_next(&mut self) -> Option<(Value, Frame)> {
         let frame = timeout(WAIT, self.read()).await.unwrap()?;
         assert_eq!(frame.command, "MESSAGE");
+        let acknowledged = Frame::new("ACK").with("id", frame.header("ack").unwrap());
+        // If the broker is gone, it sends it again.
+        let _ = self.stream.write_all(&acknowledged.encode()).await;
         Some((serde_json::from_slice(&frame.body).unwrap(), frame))
     }
 }
