@@ -14,7 +14,7 @@ mod subject;
 mod waiting;
 
 use personium_model::Settings;
-use personium_testkit::{TestResponse, TestUnit};
+use personium_testkit::{TestResponse, TestUnit, wait_until};
 
 /// Registers what is inside of the property `service` of the collection `c/b/svc`.
 async fn register(unit: &TestUnit, attributes: &str, routes: &[(&str, &str)]) {
@@ -52,6 +52,15 @@ async fn put(unit: &TestUnit, file: &str, source: &str) {
 async fn run(unit: &TestUnit, source: &str) -> TestResponse {
     put(unit, "t.js", source).await;
     unit.admin_request("GET", "c/b/svc/t").send().await
+}
+
+/// Waits until a script ends. On a busy machine, a short limit of time may be too short even for one that only answers.
+async fn wait_for_a_script_that_ends(unit: &TestUnit) {
+    let ends = "function(r) { return {status: 200, headers: {}, body: []}; }";
+    wait_until("a script that ends", async || {
+        run(unit, ends).await.status == 200
+    })
+    .await;
 }
 
 /// The JSON that an expression of a script has as its value.

@@ -385,6 +385,27 @@ async fn events_of_entries_that_are_posted_together_are_in_order_and_end_at_a_fa
     assert_eq!(logged_entries(&unit).await, expected);
 }
 
+/// Installs an archive with one entry as an account that has these privileges on the cell.
+async fn install_with(
+    unit: &TestUnit,
+    (name, privileges): (&str, &[&str]),
+    (entry, content): (&str, &str),
+) {
+    let mut manifest: Value = serde_json::from_str(&super::manifest("2")).unwrap();
+    manifest["schema"] = format!("http://{name}.example/").into();
+    let archive = Archive::new()
+        .with("00_meta/00_manifest.json", &manifest.to_string())
+        .with(entry, content);
+    grant_cell(unit, privileges).await;
+    let token = unit.access_token("c").await;
+    let request = unit.request("MKCOL", &format!("c/{name}")).bearer(&token);
+    let request = request.header("content-type", "application/zip");
+    let installed = request.body(archive.zip()).send().await;
+    assert_eq!(installed.outcome(), success(202), "{name}");
+    let shown = wait_for_installation(unit, name).await;
+    assert_eq!(shown["status"], "ready", "{shown}");
+}
+
 #[tokio::test]
 async fn service_of_an_archive_acts_as_an_account_only_if_the_installer_may_change_accounts() {
     let unit = unit_with_accounts(|_| {}).await;
@@ -399,19 +420,12 @@ async fn service_of_an_archive_acts_as_an_account_only_if_the_installer_may_chan
         ("read", &["p:box-install", "p:auth-read"], false),
         ("allowed", &["p:box-install", "p:auth"], true),
     ] {
-        let mut manifest: Value = serde_json::from_str(&super::manifest("2")).unwrap();
-        manifest["schema"] = format!("http://{name}.example/").into();
-        let archive = Archive::new()
-            .with("00_meta/00_manifest.json", &manifest.to_string())
-            .with("00_meta/90_rootprops.xml", props);
-        grant_cell(&unit, privileges).await;
-        let token = unit.access_token("c").await;
-        let request = unit.request("MKCOL", &format!("c/{name}")).bearer(&token);
-        let request = request.header("content-type", "application/zip");
-        let installed = request.body(archive.zip()).send().await;
-        assert_eq!(installed.outcome(), success(202), "{name}");
-        let shown = wait_for_installation(&unit, name).await;
-        assert_eq!(shown["status"], "ready", "{shown}");
+        install_with(
+            &unit,
+            (name, privileges),
+            ("00_meta/90_rootprops.xml", props),
+        )
+        .await;
         let service = format!("c/{name}/svc");
         let found = unit
             .admin_request("PROPFIND", &service)
@@ -434,19 +448,12 @@ async fn timer_of_an_archive_acts_as_an_account_only_if_the_installer_may_write_
         ("denied", &["p:box-install"][..], false),
         ("allowed", &["p:box-install", "p:rule"], true),
     ] {
-        let mut manifest: Value = serde_json::from_str(&super::manifest("2")).unwrap();
-        manifest["schema"] = format!("http://{name}.example/").into();
-        let archive = Archive::new()
-            .with("00_meta/00_manifest.json", &manifest.to_string())
-            .with("00_meta/50_rules.json", &rules.to_string());
-        grant_cell(&unit, privileges).await;
-        let token = unit.access_token("c").await;
-        let request = unit.request("MKCOL", &format!("c/{name}")).bearer(&token);
-        let request = request.header("content-type", "application/zip");
-        let installed = request.body(archive.zip()).send().await;
-        assert_eq!(installed.outcome(), success(202), "{name}");
-        let shown = wait_for_installation(&unit, name).await;
-        assert_eq!(shown["status"], "ready", "{shown}");
+        install_with(
+            &unit,
+            (name, privileges),
+            ("00_meta/50_rules.json", &rules.to_string()),
+        )
+        .await;
         let rules = unit.list_entities("c/__ctl/Rule").await;
         let has_subject = |kind: &str| {
             let is_it = |rule: &&Value| rule["_Box.Name"] == name && rule["EventType"] == kind;

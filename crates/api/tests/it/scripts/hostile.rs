@@ -5,7 +5,7 @@ use std::time::Duration;
 use personium_testkit::{StubServer, wait_until};
 use serde_json::json;
 
-use super::{failure_of, put, run, unit, unit_with, value_of};
+use super::{failure_of, put, run, unit, unit_with, value_of, wait_for_a_script_that_ends};
 
 /// Scripts that are not done when their response is.
 const GO_ON: &[&str] = &[
@@ -130,12 +130,7 @@ async fn errors_without_end_are_stopped_in_time() {
         })
         .await;
     }
-    // On a busy machine, the time may be too short even for this.
-    let ends = "function(r) { return {status: 200, headers: {}, body: []}; }";
-    wait_until("a script that ends", async || {
-        run(&unit, ends).await.status == 200
-    })
-    .await;
+    wait_for_a_script_that_ends(&unit).await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use personium_testkit::{TestUnit, wait_until};
 
-use super::{failure_of, put, run, unit, unit_with, value_of};
+use super::{failure_of, put, run, unit, unit_with, value_of, wait_for_a_script_that_ends};
 
 /// A unit whose scripts have one second.
 async fn hurried() -> TestUnit {
@@ -42,12 +42,7 @@ async fn endless_scripts_are_stopped_by_their_time_limit() {
         })
         .await;
     }
-    // On a busy machine, a second may be too short even for this.
-    let ends = "function(r) { return {status: 200, headers: {}, body: []}; }";
-    wait_until("a script that ends", async || {
-        run(&unit, ends).await.status == 200
-    })
-    .await;
+    wait_for_a_script_that_ends(&unit).await;
 }
 
 #[tokio::test]
