@@ -84,7 +84,7 @@ impl Installer {
                 match creation(&root, set, body(object, &name).as_bytes()).await {
                     Ok(creation) => creations.push(creation),
                     Err(error) => {
-                        refused = Some((error, object.line));
+                        refused = Some(error);
                         break;
                     }
                 }
@@ -94,13 +94,7 @@ impl Installer {
                 continue;
             }
             let created = created.at_line(entry, first)?;
-            for (object, created) in group.iter().zip(created) {
-                created.at_line(entry, Some(object.line))?;
-            }
-            return match refused {
-                Some((error, line)) => Err(error).at_line(entry, Some(line)),
-                None => Ok(()),
-            };
+            return first_refusal(entry, group, created, refused).1;
         }
     }
 
@@ -154,28 +148,14 @@ impl Installer {
         let first = group.first().map(|link| link.line);
         loop {
             let (root, name) = self.cell_root().await.at_line(entry, first)?;
-            let (mut links, mut refused) = (Vec::with_capacity(group.len()), None);
-            for link in group {
-                match self.new_object_link(&root, &name, link) {
-                    Ok(new) => links.push(new),
-                    Err(error) => {
-                        refused = Some((error, link.line));
-                        break;
-                    }
-                }
-            }
+            let (links, refused) =
+                new_links(group, |link| self.new_object_link(&root, &name, link));
             let added = odata::add_links(&root, &links).await;
             if is_stale(&root, &added).await.at_line(entry, first)? {
                 continue;
             }
             let added = added.at_line(entry, first)?;
-            for (link, added) in group.iter().zip(added) {
-                added.at_line(entry, Some(link.line))?;
-            }
-            return match refused {
-                Some((error, line)) => Err(error).at_line(entry, Some(line)),
-                None => Ok(()),
-            };
+            return first_refusal(entry, group, added, refused).1;
         }
     }
 
@@ -248,6 +228,39 @@ fn rule_body_without_account(rule: &BarRule, box_name: &str) -> String {
         ..rule.clone()
     };
     rule_body(&anonymous, box_name)
+}
+
+/// The new links of a group, up to the first one that cannot be made, and the reason for that.
+pub(crate) fn new_links<T>(
+    group: &[Listed<T>],
+    new: impl Fn(&T) -> Result<NewLink>,
+) -> (Vec<NewLink>, Option<Error>) {
+    let mut links = Vec::with_capacity(group.len());
+    for listed in group {
+        match new(listed) {
+            Ok(link) => links.push(link),
+            Err(error) => return (links, Some(error)),
+        }
+    }
+    (links, None)
+}
+
+/// The number of objects of a group before the first one that was refused, and that refusal with its line. `made` has the outcomes of
+/// the first ones; `refused` is that of the next one.
+pub(crate) fn first_refusal<T, M>(
+    entry: &BarEntry,
+    group: &[Listed<T>],
+    made: Vec<Result<M>>,
+    refused: Option<Error>,
+) -> (usize, InstallResult) {
+    let outcomes = made.into_iter().map(|made| made.map(drop));
+    let outcomes = outcomes.chain(refused.map(Err));
+    for (number, (listed, outcome)) in group.iter().zip(outcomes).enumerate() {
+        if outcome.is_err() {
+            return (number, outcome.at_line(entry, Some(listed.line)));
+        }
+    }
+    (group.len(), Ok(()))
 }
 
 /// Whether a step was refused because the box was changed meanwhile.

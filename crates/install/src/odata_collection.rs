@@ -11,7 +11,7 @@ use personium_odata::key::EntityKey;
 use personium_types::{Code, Error, Result};
 use serde_json::Value;
 
-use crate::control_objects::syntax_error;
+use crate::control_objects::{first_refusal, new_links, syntax_error};
 use crate::error::{InEntry, InstallError, InstallReason, InstallResult, Remains};
 use crate::installer::{Installer, LINKS_PER_COMMIT};
 
@@ -303,29 +303,16 @@ impl Installer {
         entry: &BarEntry,
         group: &[Listed<EntityLink>],
     ) -> (usize, InstallResult) {
-        let (mut links, mut refused) = (Vec::with_capacity(group.len()), Ok(()));
+        let mut refused = None;
         let added = async {
             let root = self.data_root(path).await?;
-            for link in group {
-                match self.new_entity_link(&root, link) {
-                    Ok(new) => links.push(new),
-                    Err(error) => {
-                        refused = Err(error).at_line(entry, Some(link.line));
-                        break;
-                    }
-                }
-            }
-            odata::add_links(&root, &links).await
+            let links = new_links(group, |link| self.new_entity_link(&root, link));
+            refused = links.1;
+            odata::add_links(&root, &links.0).await
         };
-        let added = match added.await {
-            Ok(added) => added,
-            Err(error) => return (0, Err(error).in_entry(entry)),
-        };
-        let made = added.iter().take_while(|added| added.is_ok()).count();
-        let failed = group.iter().zip(added).nth(made);
-        match failed {
-            Some((link, failed)) => (made, failed.at_line(entry, Some(link.line))),
-            None => (made, refused),
+        match added.await {
+            Ok(added) => first_refusal(entry, group, added, refused),
+            Err(error) => (0, Err(error).in_entry(entry)),
         }
     }
 

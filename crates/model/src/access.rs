@@ -10,7 +10,7 @@ mod permit;
 use personium_types::privilege::AccessType;
 use personium_types::{Code, Privilege};
 
-pub(crate) use self::check::{BoxTarget, SnapshotTarget, schema_level};
+pub(crate) use self::check::{BoxTarget, SnapshotTarget};
 pub use self::permit::{Permit, PermitTarget, ServerAuthority};
 use crate::credentials::client_id;
 use crate::{Cell, UnitUrls};

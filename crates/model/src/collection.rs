@@ -73,15 +73,14 @@ pub async fn create_with(
     properties: &[DeadProperty],
 ) -> Result<ETag> {
     let target = resource.locate().await?;
-    if kind == NodeKind::Stream {
-        check_create(resource, &target)?;
-        properties.iter().try_for_each(stream::check_names)?;
-    }
     let lock = resource.lock_if_nearly_full(&target).await?;
     // Others that wait for the same lock change the parent first.
     let located = lock.is_none().then_some(target);
     let change = |target: Target| async move {
         let permit = check_create(resource, &target)?;
+        if kind == NodeKind::Stream {
+            properties.iter().try_for_each(stream::check_names)?;
+        }
         if !properties.is_empty() {
             // As if PROPPATCH set them.
             resource.permit(&target, Operation::WriteProperties)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use personium_store::{Batch, CommitSeq, Expect, Key, Record};
 use personium_types::{Need, NodeId, Operation, Result};
 
-use crate::access::{BoxTarget, PermitTarget, SnapshotTarget, schema_level};
+use crate::access::{BoxTarget, PermitTarget, SnapshotTarget};
 use crate::keys::{self, ControlSet, SetKey};
 use crate::node::{Node, NodeKind};
 use crate::records::{self, Versioned};
@@ -200,7 +200,7 @@ impl Target {
             cell: self.context.cell(),
             target_box: &self.target_box,
             acls: self.acls_from(depth),
-            own_level: schema_level(self.acls_from(self.found.len())),
+            own_level: self.found.last().and_then(|n| n.value().acl.schema_level),
             node: self.node().value().id,
         };
         access.permit_box(urls, &target, operation)

@@ -68,15 +68,24 @@ pub async fn find_topic(resource: &Resource, name: &str) -> Result<Option<Channe
     Ok(find_channel(&target, ChannelKind::Topic, name))
 }
 
-fn is_registered(node: &Node, kind: ChannelKind, name: &str) -> bool {
-    let (list, item) = match kind {
+/// The property with the names of the channels of a kind, and its elements.
+const fn elements(kind: ChannelKind) -> (&'static str, &'static str) {
+    match kind {
         ChannelKind::Queue => ("queues", "queue"),
         ChannelKind::Topic => ("topics", "topic"),
-    };
+    }
+}
+
+const fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= NAME_MAX_BYTES
+}
+
+fn is_registered(node: &Node, kind: ChannelKind, name: &str) -> bool {
+    let (list, item) = elements(kind);
     let Some(xml) = node.properties.get(&proppatch::key(PERSONIUM_NS, list)) else {
         return false;
     };
-    if name.is_empty() || name.len() > NAME_MAX_BYTES {
+    if !is_name(name) {
         return false;
     }
     Element::parse(xml.as_bytes(), &XmlLimits::REQUEST).is_ok_and(|names| {
@@ -90,7 +99,7 @@ fn is_registered(node: &Node, kind: ChannelKind, name: &str) -> bool {
 /// # Errors
 /// [`Code::RequestFieldFormat`]
 pub(crate) fn check_names(property: &DeadProperty) -> Result<()> {
-    for (list, item) in [("queues", "queue"), ("topics", "topic")] {
+    for (list, item) in [ChannelKind::Queue, ChannelKind::Topic].map(elements) {
         if property.key != proppatch::key(PERSONIUM_NS, list) {
             continue;
         }
@@ -100,7 +109,7 @@ pub(crate) fn check_names(property: &DeadProperty) -> Result<()> {
         for named in names.elements_named(PERSONIUM_NS, item) {
             let text = named.text();
             let name = text.trim();
-            if name.is_empty() || name.len() > NAME_MAX_BYTES || name.contains(['(', '/']) {
+            if !is_name(name) || name.contains(['(', '/']) {
                 return Err(Error::new(Code::RequestFieldFormat).with(item));
             }
         }

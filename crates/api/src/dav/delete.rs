@@ -21,11 +21,10 @@ pub(super) async fn handle(
     target: Target,
 ) -> Result<Response> {
     let header = request.header(RECURSIVE).map(str::to_owned);
+    resource.permit(&target, Operation::Remove)?;
     if !target.exists() {
-        resource.permit(&target, Operation::Remove)?;
         return Err(resource.not_found());
     }
-    resource.permit(&target, Operation::Remove)?;
     refuse_erasure(&request.headers)?;
     if target.node().value().kind == NodeKind::File {
         file::remove(&resource).await?;

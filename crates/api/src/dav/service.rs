@@ -11,10 +11,10 @@ mod streams;
 use std::sync::Arc;
 
 use http::{Method, StatusCode, header};
-use personium_dav::{PERSONIUM_NS, proppatch};
+use personium_dav::PERSONIUM_NS;
 use personium_model::locate::Target;
 use personium_model::service_job::JobOutcome;
-use personium_model::{Permit, Resource, Unit};
+use personium_model::{Permit, Resource, Unit, service_subject};
 use personium_script::{
     RouteTable, RouteTarget, ScriptBody, ScriptCall, ScriptFailure, ScriptResponse,
 };
@@ -210,7 +210,7 @@ fn job_failure(failure: &ScriptFailure) -> Option<Error> {
 }
 
 fn property(target: &Target) -> Option<&str> {
-    let key = proppatch::key(PERSONIUM_NS, "service");
+    let key = service_subject::property_key();
     let properties = &target.node().value().properties;
     properties.get(&key).map(String::as_str)
 }

@@ -12,8 +12,9 @@ pub(crate) struct BoxTarget<'t, A> {
     pub target_box: &'t BoxInfo,
     /// The access control lists that decide: of the target, its ancestors, the box and the cell, in this order.
     pub acls: A,
-    /// The level of the deepest node of the path, whichever lists decide: what is moved or removed may need more than its parent.
-    pub own_level: SchemaLevel,
+    /// The level in the list of the deepest node of the path, whichever lists decide: what is moved or removed may need
+    /// more than its parent.
+    pub own_level: Option<SchemaLevel>,
     /// The id of the node that the permit is for.
     pub node: NodeId,
 }
@@ -25,12 +26,6 @@ pub(crate) struct SnapshotTarget<'t> {
     pub acl: &'t Acl,
     /// The id of the node that the permit is for.
     pub node: NodeId,
-}
-
-/// The required authentication of applications by access control lists, that of the target first.
-pub(crate) fn schema_level<'a>(acls: impl IntoIterator<Item = &'a Acl>) -> SchemaLevel {
-    let mut levels = acls.into_iter().filter_map(|acl| acl.schema_level);
-    levels.next().unwrap_or(SchemaLevel::None)
 }
 
 impl Access {
@@ -112,7 +107,9 @@ impl Access {
         if matches!(self.identity, Identity::PasswordChange { .. }) {
             return Err(Code::PasswordChangeOnly.into());
         }
-        let level = schema_level(target.acls.clone()).max(target.own_level);
+        let mut acls = target.acls.clone().into_iter();
+        let level = acls.find_map(|acl| acl.schema_level).max(target.own_level);
+        let level = level.unwrap_or(SchemaLevel::None);
         self.check_app(urls, cell, target_box, level)?;
         let basic_in_app_box =
             matches!(self.identity, Identity::Basic { .. }) && target_box.schema.is_some();
